@@ -1,0 +1,218 @@
+"""The only reader of ``featurestore.toml`` and of the environment.
+
+Every path in the file is relative to the folder that holds it. A value may name an environment variable as
+``${NAME}``; secrets are written that way and are never stored or shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from featurestore.errors import ConfigError
+
+FILE_NAME = "featurestore.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OfflineConfig(_Section):
+    """``[offline]``: tables and the engine that reads them."""
+
+    path: str = "data/offline"
+    engine: Literal["duckdb"] = "duckdb"
+    memory_limit: str = "1GB"
+    threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are cores
+    max_future_seconds: Annotated[float, Field(ge=0)] = 60.0
+
+
+class ServingConfig(_Section):
+    """``[serving]``: the gRPC server and its log."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 6566
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    max_rows: Annotated[int, Field(ge=1)] = 10_000
+    log_path: str = "data/log"
+    log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    log_queue: Annotated[int, Field(ge=1)] = 10_000
+    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+
+
+class SourceConfig(_Section):
+    """``[sources.NAME]``: where a named source lies in this environment."""
+
+    path: str
+
+
+class ChannelConfig(_Section):
+    """``[channels.NAME]``: where alerts and signals go."""
+
+    kind: Literal["webhook", "console"]
+    url: str = ""
+    secret: SecretStr = SecretStr("")
+    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+    rehearsals: bool = False  # whether alerts from a replay reach it too
+    allow_private_addresses: bool = False
+
+
+class MonitorConfig(_Section):
+    """``[monitor]``: the daemon."""
+
+    database: str = "sqlite:///data/monitor.db"
+    poll_seconds: Annotated[float, Field(gt=0)] = 60.0
+    lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Config(_Section):
+    """``featurestore.toml``, checked; :func:`load` makes it."""
+
+    root: Path
+    project: str = "default"
+    definitions: tuple[str, ...] = ("definitions.py",)
+    registry: str = "sqlite:///data/registry.db"
+    online: str = "lmdb://data/online"
+    offline: OfflineConfig = OfflineConfig()
+    serving: ServingConfig = ServingConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    sources: dict[str, SourceConfig] = {}
+    channels: dict[str, ChannelConfig] = {}
+    replay: str = ""  # set by for_replay, never in the file
+
+    def for_replay(self, name: str) -> Config:
+        """Return this configuration with a rehearsal's own online store, serving log and monitor database.
+
+        Args:
+            name: the rehearsal; its folder is ``data/replays/NAME``.
+
+        Raises:
+            ConfigError: the name cannot be a folder's.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+            raise ConfigError(
+                f"{name!r} cannot name a replay.", hint='Use letters, digits, "_", "-" and ".", at most 64 of them.'
+            )
+        folder = f"data/replays/{name}"
+        return self.model_copy(
+            update={
+                "online": f"lmdb://{folder}/online",
+                "serving": self.serving.model_copy(update={"log_path": f"{folder}/log"}),
+                "monitor": self.monitor.model_copy(update={"database": f"sqlite:///{folder}/monitor.db"}),
+                "replay": name,
+            }
+        )
+
+    def path(self, text: str) -> Path:
+        """Return a path of the file, absolute."""
+        return (self.root / text).absolute()
+
+    def database_url(self, url: str) -> str:
+        """Return a database URL whose SQLite path, if it has one, is absolute."""
+        prefix = "sqlite:///"
+        return prefix + str(self.path(url.removeprefix(prefix))) if url.startswith(prefix) else url
+
+
+def load(folder: str | os.PathLike[str]) -> Config:
+    """Read and check ``featurestore.toml`` of a folder.
+
+    Args:
+        folder: the folder that holds it.
+
+    Raises:
+        ConfigError: there is none, it is not TOML, a key is unknown, or a value is of the wrong type; the message
+            names the file and the key.
+    """
+    root = Path(folder).absolute()
+    file = root / FILE_NAME
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no {FILE_NAME} in {root}.", hint=f"Make one with: featurestore init {_shown(folder)}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}.") from error
+    values = _with_environment(values, file, "")
+    for key in ("root", "replay"):
+        if key in values:
+            raise ConfigError(f'{file}: there is no setting "{key}".', hint="Remove it.")
+    try:
+        return Config(root=root, **values)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {_first_fault(error)}", hint="docs/configuration.md lists every setting.") from None
+
+
+def _shown(folder: str | os.PathLike[str]) -> str:
+    return os.fspath(folder) or "."
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f'there is no setting "{key}".'
+    return f'setting "{key}": {fault["msg"][0].lower()}{fault["msg"][1:]}.'
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _with_environment(value: Any, file: Path, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_environment(inner, file, f"{key}.{name}".lstrip(".")) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(inner, file, key) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def resolve(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError(
+                f'{file}: setting "{key}" needs the environment variable {name}, which is not set.',
+                hint=f"export {name}=...",
+            )
+        return os.environ[name]
+
+    return _VARIABLE.sub(resolve, value)
+
+
+def template(project: str) -> str:
+    """Return the text of a new ``featurestore.toml``."""
+    return f'''# Settings of this feature store. Paths are relative to this file; ${{NAME}} is an environment variable.
+project = "{project}"
+definitions = ["definitions.py"]
+
+registry = "sqlite:///data/registry.db"
+online = "lmdb://data/online"
+
+[offline]
+path = "data/offline"
+
+[serving]
+host = "127.0.0.1"
+port = 6566
+log_path = "data/log"
+
+[monitor]
+database = "sqlite:///data/monitor.db"
+
+# [sources.flights]            # put a named source elsewhere in this environment
+# path = "/mnt/flights/*.parquet"
+
+# [channels.ops]               # where alerts go; a MonitorPolicy names it in `routes`
+# kind = "webhook"
+# url = "https://ops.example.com/hooks/features"
+# secret = "${{OPS_WEBHOOK_SECRET}}"
+'''

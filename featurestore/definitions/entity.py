@@ -1,0 +1,80 @@
+"""An entity: the thing that features describe, known by its join keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurestore import types
+from featurestore.definitions.names import check_column, check_name, check_unique
+from featurestore.errors import DefinitionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A thing that features describe.
+
+    Attributes:
+        name: its name in the project.
+        join_keys: the columns that identify one; the name itself when not given.
+        dtypes: their types, in the same order; strings when not given.
+        description: for people.
+        tags: for people.
+
+    Raises:
+        DefinitionError: keys and types do not pair, a key repeats, or a type cannot be compared exactly.
+    """
+
+    name: str
+    join_keys: Sequence[str] = ()
+    dtypes: Sequence[types.DType] = ()
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "an entity")
+        if isinstance(self.join_keys, str):
+            raise DefinitionError(
+                f'join_keys of entity "{self.name}" is a text.', hint=f'Write join_keys=["{self.join_keys}"].'
+            )
+        keys = tuple(self.join_keys) or (self.name,)
+        dtypes = tuple(self.dtypes) or (types.String,) * len(keys)
+        for key in keys:
+            check_column(key, f'a join key of entity "{self.name}"')
+        check_unique(keys, f'Entity "{self.name}"')
+        if len(keys) != len(dtypes):
+            raise DefinitionError(
+                f'Entity "{self.name}" has {len(keys)} join keys and {len(dtypes)} dtypes.',
+                hint="Give one dtype a key.",
+            )
+        for key, dtype in zip(keys, dtypes, strict=True):
+            if not isinstance(dtype, types.DType) or not dtype.key:
+                usable = ", ".join(name for name, known in types.BY_NAME.items() if known.key)
+                raise DefinitionError(
+                    f'Join key "{key}" of entity "{self.name}" cannot be {dtype!r}.', hint=f"A key may be: {usable}."
+                )
+        object.__setattr__(self, "join_keys", keys)
+        object.__setattr__(self, "dtypes", dtypes)
+        object.__setattr__(self, "tags", dict(self.tags))
+
+    @property
+    def keys(self) -> dict[str, types.DType]:
+        """Return each join key with its type, in order."""
+        return dict(zip(self.join_keys, self.dtypes, strict=True))
+
+    def spec(self) -> dict[str, Any]:
+        """Return what can change a value that a user sees, as JSON values."""
+        return {"name": self.name, "join_keys": [[key, dtype.name] for key, dtype in self.keys.items()]}
+
+    def notes(self) -> dict[str, Any]:
+        """Return what only people read."""
+        return {"description": self.description, "tags": dict(self.tags)}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> Entity:
+        """Return the entity that :meth:`spec` and :meth:`notes` came from."""
+        keys = [key for key, _ in spec["join_keys"]]
+        return cls(
+            name=spec["name"], join_keys=keys, dtypes=[types.by_name(dtype) for _, dtype in spec["join_keys"]], **notes
+        )

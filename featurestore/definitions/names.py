@@ -1,0 +1,59 @@
+"""What may be a name, and which column names are taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from featurestore.errors import DefinitionError
+
+EVENT_TIMESTAMP = "event_timestamp"
+CREATED_TIMESTAMP = "created_timestamp"
+INGESTED_AT = "ingested_at"
+LOAD_ID = "load_id"
+ROW_NUMBER = "row_number"
+
+#: Columns that every offline table has beside keys and features.
+RESERVED_COLUMNS = frozenset({EVENT_TIMESTAMP, CREATED_TIMESTAMP, INGESTED_AT, LOAD_ID, ROW_NUMBER})
+
+#: Stands between a view's name and a feature's in the full name of a feature.
+SEPARATOR = "__"
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+
+
+def check_name(name: object, what: str) -> str:
+    """Return ``name`` if it may name an object, a feature or a key.
+
+    Raises:
+        DefinitionError: it is not a text, or has a form that file names, SQL or full feature names cannot carry.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or SEPARATOR in name or name.endswith("_"):
+        raise DefinitionError(
+            f"{name!r} cannot name {what}.",
+            hint='A name starts with a letter, goes on with letters, digits and single "_", and has at most 100 of them.',
+        )
+    return name
+
+
+def check_column(name: object, what: str) -> str:
+    """Return ``name`` if it may name a column of a view: a name, and not one that the store adds itself.
+
+    Raises:
+        DefinitionError: it may not.
+    """
+    checked = check_name(name, what)
+    if checked in RESERVED_COLUMNS:
+        raise DefinitionError(
+            f'"{checked}" cannot name {what}: the store adds a column of that name.', hint="Rename it."
+        )
+    return checked
+
+
+def check_unique(names: Iterable[str], what: str) -> None:
+    """Raise :class:`DefinitionError` if a name occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DefinitionError(f'{what} names "{name}" twice.', hint="Remove or rename one of them.")
+        seen.add(name)

@@ -1,0 +1,169 @@
+"""A feature service: what one model is trained on and served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurestore import types
+from featurestore.definitions.field import Field
+from featurestore.definitions.names import SEPARATOR, check_name, check_unique
+from featurestore.definitions.views import FeatureView, OnDemandFeatureView, ViewProjection
+from featurestore.errors import DefinitionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureService:
+    """The features of one model, from several views.
+
+    Attributes:
+        name: its name in the project.
+        features: views, choices ``view[["a", "b"]]`` of some features of a view, and on-demand views.
+        description: for people.
+        owner: for people.
+        tags: for people.
+
+    Raises:
+        DefinitionError: no view, a view twice, a feature name that two views share, or two definitions of one view.
+    """
+
+    name: str
+    features: Sequence[FeatureView | ViewProjection | OnDemandFeatureView]
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "a feature service")
+        what = f'Feature service "{self.name}"'
+        features = tuple(self.features)
+        if not features:
+            raise DefinitionError(f"{what} has no features.", hint="Give features=[view, ...].")
+        for one in features:
+            if not isinstance(one, (FeatureView, ViewProjection, OnDemandFeatureView)):
+                raise DefinitionError(f"{what} has {one!r} among its features, which is not a feature view.")
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "tags", dict(self.tags))
+        check_unique([one.view.name if isinstance(one, ViewProjection) else one.name for one in features], what)
+        for name, definitions in self._definitions_by_name().items():
+            if any(other != definitions[0] for other in definitions[1:]):
+                raise DefinitionError(
+                    f'{what} reaches two different definitions of view "{name}".', hint="Use one object for both."
+                )
+        outputs = [(one.name, owner) for owner, fields in self.outputs.items() for one in fields]
+        seen: dict[str, str] = {}
+        for feature, owner in outputs:
+            if feature in seen:
+                raise DefinitionError(
+                    f'{what} gets a feature "{feature}" from "{seen[feature]}" and from "{owner}".',
+                    hint=f"Rename one, or leave one out: {owner}[[...]]. (Full names: {owner}{SEPARATOR}{feature}.)",
+                )
+            seen[feature] = owner
+        inputs = [*self.keys, *(one.name for one in self.request)]
+        for name in inputs:
+            if name in seen:
+                raise DefinitionError(
+                    f'{what} both needs "{name}" with each request and gives a feature of that name ("{seen[name]}").',
+                    hint="Rename the feature or the request field.",
+                )
+        check_unique(inputs, what)
+
+    def _definitions_by_name(self) -> dict[str, list[FeatureView]]:
+        found: dict[str, list[FeatureView]] = {}
+        for one in self.features:
+            views = one.inputs if isinstance(one, OnDemandFeatureView) else ()
+            if isinstance(one, FeatureView):
+                views = (one,)
+            elif isinstance(one, ViewProjection):
+                views = (one.view,)
+            for view in views:
+                found.setdefault(view.name, []).append(view)
+        return found
+
+    @property
+    def views(self) -> tuple[FeatureView, ...]:
+        """Every stored view that it reads, on-demand inputs included, in order of first use."""
+        return tuple(definitions[0] for definitions in self._definitions_by_name().values())
+
+    @property
+    def on_demand_views(self) -> tuple[OnDemandFeatureView, ...]:
+        """The on-demand views, in order."""
+        return tuple(one for one in self.features if isinstance(one, OnDemandFeatureView))
+
+    @property
+    def outputs(self) -> dict[str, tuple[Field, ...]]:
+        """The features that it gives, by the name of their view, in order."""
+        found: dict[str, tuple[Field, ...]] = {}
+        for one in self.features:
+            if isinstance(one, ViewProjection):
+                fields = {known.name: known for known in one.view.schema}
+                found[one.view.name] = tuple(fields[name] for name in one.features)
+            else:
+                found[one.name] = tuple(one.schema)
+        return found
+
+    @property
+    def keys(self) -> dict[str, types.DType]:
+        """Each join key that a request must carry, with its type, in order.
+
+        Raises:
+            DefinitionError: two views give one key different types.
+        """
+        found: dict[str, types.DType] = {}
+        for view in self.views:
+            for key, dtype in view.keys.items():
+                if found.setdefault(key, dtype) != dtype:
+                    raise DefinitionError(
+                        f'Feature service "{self.name}" has join key "{key}" as {found[key]} and as {dtype}.',
+                        hint="Use one entity for both views.",
+                    )
+        return found
+
+    @property
+    def request(self) -> tuple[Field, ...]:
+        """The request fields that its on-demand views need, in order of first use."""
+        found: dict[str, Field] = {}
+        for view in self.on_demand_views:
+            for one in view.request:
+                known = found.setdefault(one.name, one)
+                if known.dtype != one.dtype:
+                    raise DefinitionError(
+                        f'Feature service "{self.name}" has request field "{one.name}" as {known.dtype} and as {one.dtype}.'
+                    )
+        return tuple(found.values())
+
+    def spec(self) -> dict[str, Any]:
+        """Return what can change a value that a user sees, as JSON values; views count in full."""
+        parts: list[dict[str, Any]] = []
+        for one in self.features:
+            if isinstance(one, ViewProjection):
+                parts.append({"kind": "feature_view", "view": one.view.spec(), "features": list(one.features)})
+            elif isinstance(one, FeatureView):
+                parts.append({"kind": "feature_view", "view": one.spec(), "features": None})
+            else:
+                parts.append({"kind": "on_demand_feature_view", "view": one.spec()})
+        return {"name": self.name, "features": parts}
+
+    def notes(self) -> dict[str, Any]:
+        """Return what only people read."""
+        views = [one.view if isinstance(one, ViewProjection) else one for one in self.features]
+        return {
+            "description": self.description,
+            "owner": self.owner,
+            "tags": dict(self.tags),
+            "features": [view.notes() for view in views],
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> FeatureService:
+        """Return the service that :meth:`spec` and :meth:`notes` came from."""
+        features: list[FeatureView | ViewProjection | OnDemandFeatureView] = []
+        for part, about in zip(spec["features"], notes["features"], strict=True):
+            if part["kind"] == "on_demand_feature_view":
+                features.append(OnDemandFeatureView.from_spec(part["view"], about))
+                continue
+            view = FeatureView.from_spec(part["view"], about)
+            features.append(view if part["features"] is None else view[part["features"]])
+        rest = {key: value for key, value in notes.items() if key != "features"}
+        return cls(name=spec["name"], features=features, **rest)

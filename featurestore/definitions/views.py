@@ -1,0 +1,257 @@
+"""Feature views: stored ones, on-demand ones, and a choice of some features of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from featurestore import types
+from featurestore.definitions.entity import Entity
+from featurestore.definitions.field import Field
+from featurestore.definitions.names import check_name, check_unique
+from featurestore.definitions.sources import FileSource, PushSource, Source, SqlSource, source_from_spec
+from featurestore.errors import DefinitionError, closest
+
+OnBadRows = Literal["quarantine", "reject"]
+
+
+def _check_schema(schema: Sequence[Field], what: str) -> tuple[Field, ...]:
+    fields = tuple(schema)
+    if not fields:
+        raise DefinitionError(f"{what} has no fields.", hint='Give schema=[Field(name="...", dtype=...)].')
+    for one in fields:
+        if not isinstance(one, Field):
+            raise DefinitionError(f"{what} has {one!r} in its schema, which is not a Field.")
+    check_unique((one.name for one in fields), what)
+    return fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """Features of an entity over time, from one source.
+
+    Attributes:
+        name: its name in the project.
+        entities: what the features describe; the keys of all of them identify a row.
+        schema: the features.
+        ttl: how long after its event time a value may be used, offline and online alike; None is for ever.
+        source: where rows come from; None when they are only ever passed to ``ingest``.
+        on_bad_rows: what a load does with rows that fail the schema's checks: ``quarantine`` keeps them aside with
+            the reason and publishes the rest; ``reject`` publishes nothing.
+        description: for people.
+        owner: for people.
+        tags: for people.
+
+    ``weather[["temp", "dewp"]]`` is the view with these features only, for use in a service.
+
+    Raises:
+        DefinitionError: no entity, no field, a name used twice, or a TTL that is not positive.
+    """
+
+    name: str
+    entities: Sequence[Entity]
+    schema: Sequence[Field]
+    ttl: timedelta | None = None
+    source: Source | None = None
+    on_bad_rows: OnBadRows = "quarantine"
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "a feature view")
+        what = f'Feature view "{self.name}"'
+        entities = tuple(self.entities)
+        if not entities or not all(isinstance(entity, Entity) for entity in entities):
+            raise DefinitionError(f"{what} needs entities.", hint="Give entities=[...] with Entity objects.")
+        fields = _check_schema(self.schema, what)
+        check_unique([key for entity in entities for key in entity.join_keys] + [one.name for one in fields], what)
+        if self.ttl is not None and (not isinstance(self.ttl, timedelta) or self.ttl <= timedelta(0)):
+            raise DefinitionError(
+                f"{what} has ttl={self.ttl!r}.", hint="ttl=None keeps values for ever; else it is positive."
+            )
+        if self.source is not None and not isinstance(self.source, (FileSource, SqlSource, PushSource)):
+            raise DefinitionError(
+                f"{what} has {self.source!r} as its source.", hint="Use a FileSource, SqlSource or PushSource."
+            )
+        if self.on_bad_rows not in ("quarantine", "reject"):
+            raise DefinitionError(
+                f'{what} has on_bad_rows="{self.on_bad_rows}".', hint='It is "quarantine" or "reject".'
+            )
+        object.__setattr__(self, "entities", entities)
+        object.__setattr__(self, "schema", fields)
+        object.__setattr__(self, "tags", dict(self.tags))
+
+    def __getitem__(self, features: Sequence[str]) -> ViewProjection:
+        if isinstance(features, str):
+            raise DefinitionError(f'{self.name}["{features}"] is one text.', hint=f'Write {self.name}[["{features}"]].')
+        return ViewProjection(view=self, features=tuple(features))
+
+    @property
+    def keys(self) -> dict[str, types.DType]:
+        """Each join key with its type, over all entities, in order."""
+        return {key: dtype for entity in self.entities for key, dtype in entity.keys.items()}
+
+    @property
+    def timestamp_field(self) -> str:
+        """The column of incoming rows that holds the event time."""
+        return self.source.timestamp_field if self.source is not None else "event_timestamp"
+
+    @property
+    def created_timestamp_column(self) -> str | None:
+        """The column of incoming rows that says when the source wrote them."""
+        return self.source.created_timestamp_column if self.source is not None else "created_timestamp"
+
+    def spec(self) -> dict[str, Any]:
+        """Return what can change a value that a user sees, as JSON values."""
+        return {
+            "name": self.name,
+            "entities": [entity.spec() for entity in self.entities],
+            "schema": [one.spec() for one in self.schema],
+            "ttl_us": None if self.ttl is None else self.ttl // timedelta(microseconds=1),
+            "source": None if self.source is None else self.source.spec(),
+            "on_bad_rows": self.on_bad_rows,
+        }
+
+    def storage_spec(self) -> dict[str, Any]:
+        """Return what determines the stored rows: all of :meth:`spec` but the TTL."""
+        spec = self.spec()
+        del spec["ttl_us"]
+        return spec
+
+    def notes(self) -> dict[str, Any]:
+        """Return what only people read."""
+        return {
+            "description": self.description,
+            "owner": self.owner,
+            "tags": dict(self.tags),
+            "schema": [one.notes() for one in self.schema],
+            "entities": [entity.notes() for entity in self.entities],
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> FeatureView:
+        """Return the view that :meth:`spec` and :meth:`notes` came from."""
+        rest = {key: value for key, value in notes.items() if key not in ("schema", "entities")}
+        ttl = spec["ttl_us"]
+        return cls(
+            name=spec["name"],
+            entities=[Entity.from_spec(*pair) for pair in zip(spec["entities"], notes["entities"], strict=True)],
+            schema=[Field.from_spec(*pair) for pair in zip(spec["schema"], notes["schema"], strict=True)],
+            ttl=None if ttl is None else timedelta(microseconds=ttl),
+            source=None if spec["source"] is None else source_from_spec(spec["source"]),
+            on_bad_rows=spec["on_bad_rows"],
+            **rest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewProjection:
+    """Some features of a view, made by ``view[["a", "b"]]``.
+
+    Raises:
+        DefinitionError: the view has no feature of that name, or one is named twice.
+    """
+
+    view: FeatureView
+    features: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        known = [one.name for one in self.view.schema]
+        for name in self.features:
+            if name not in known:
+                raise DefinitionError(
+                    f'Feature view "{self.view.name}" has no feature "{name}".', hint=closest(name, known)
+                )
+        if not self.features:
+            raise DefinitionError(f'{self.view.name}[[]] takes no feature of view "{self.view.name}".')
+        check_unique(self.features, f'The choice from view "{self.view.name}"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDemandFeatureView:
+    """Features computed from others, and from the request, by SQL expressions; the same engine offline and online.
+
+    Attributes:
+        name: its name in the project.
+        inputs: the feature views whose features the expressions name.
+        request: values that come with each request.
+        schema: the features it gives.
+        expressions: for each feature of the schema, a SQL expression over input features and request fields. Its
+            result is cast to the declared type.
+        description: for people.
+        owner: for people.
+        tags: for people.
+
+    Raises:
+        DefinitionError: a feature without an expression, or a name that two inputs share.
+    """
+
+    name: str
+    schema: Sequence[Field]
+    expressions: Mapping[str, str]
+    inputs: Sequence[FeatureView] = ()
+    request: Sequence[Field] = ()
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "an on-demand feature view")
+        what = f'On-demand feature view "{self.name}"'
+        fields = _check_schema(self.schema, what)
+        inputs, request, expressions = tuple(self.inputs), tuple(self.request), dict(self.expressions)
+        for view in inputs:
+            if not isinstance(view, FeatureView):
+                raise DefinitionError(f"{what} has {view!r} as an input.", hint="Inputs are FeatureView objects.")
+        if not inputs and not request:
+            raise DefinitionError(f"{what} has neither inputs nor request fields.")
+        names = [one.name for one in fields]
+        for missing in sorted(set(names) - set(expressions)):
+            raise DefinitionError(
+                f'{what} has no expression for "{missing}".', hint=f'Add expressions={{"{missing}": "..."}}.'
+            )
+        for surplus in sorted(set(expressions) - set(names)):
+            raise DefinitionError(f'{what} has an expression for "{surplus}", which is not in its schema.')
+        check_unique([one.name for view in inputs for one in view.schema] + [one.name for one in request] + names, what)
+        object.__setattr__(self, "schema", fields)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "request", request)
+        object.__setattr__(self, "expressions", {name: expressions[name] for name in names})
+        object.__setattr__(self, "tags", dict(self.tags))
+
+    def spec(self) -> dict[str, Any]:
+        """Return what can change a value that a user sees, as JSON values; inputs count in full."""
+        return {
+            "name": self.name,
+            "inputs": [view.spec() for view in self.inputs],
+            "request": [one.spec() for one in self.request],
+            "schema": [one.spec() for one in self.schema],
+            "expressions": {name: text.strip() for name, text in self.expressions.items()},
+        }
+
+    def notes(self) -> dict[str, Any]:
+        """Return what only people read."""
+        return {
+            "description": self.description,
+            "owner": self.owner,
+            "tags": dict(self.tags),
+            "schema": [one.notes() for one in self.schema],
+            "request": [one.notes() for one in self.request],
+            "inputs": [view.notes() for view in self.inputs],
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> OnDemandFeatureView:
+        """Return the on-demand view that :meth:`spec` and :meth:`notes` came from."""
+        rest = {key: value for key, value in notes.items() if key not in ("schema", "request", "inputs")}
+        return cls(
+            name=spec["name"],
+            inputs=[FeatureView.from_spec(*pair) for pair in zip(spec["inputs"], notes["inputs"], strict=True)],
+            request=[Field.from_spec(*pair) for pair in zip(spec["request"], notes["request"], strict=True)],
+            schema=[Field.from_spec(*pair) for pair in zip(spec["schema"], notes["schema"], strict=True)],
+            expressions=spec["expressions"],
+            **rest,
+        )

@@ -1,0 +1,156 @@
+"""Every error that this package raises on purpose.
+
+The tree::
+
+    FeatureStoreError
+    ├── ConfigError                 featurestore.toml or the environment is wrong
+    ├── DefinitionError             an entity, view or service cannot be what it says
+    ├── RegistryError               the registry refuses
+    │   ├── ObjectNotFoundError     no such view, service, dataset, version ...
+    │   ├── BreakingChangeError     a change that would break users was not asked for
+    │   └── ObjectInUseError        something still refers to the object
+    ├── DataError                   rows cannot be taken as they are
+    │   ├── SchemaError             a column is missing, surplus, or of another type
+    │   └── TimestampError          an instant has no zone, or is not an instant
+    ├── OfflineStoreError           a table cannot be read or written
+    ├── OnlineStoreError            the online store cannot be read or written
+    ├── ServingError                a lookup failed
+    │   ├── InvalidRequestError     the request is wrong; sending it again will not help
+    │   ├── ServerUnavailableError  no server answers there (now)
+    │   └── DeadlineExceededError   the server did not answer in time
+    ├── AddressInUseError           the port is taken
+    └── MonitorError                the monitor cannot do what it was asked
+
+Each carries a sentence that names the object, and a hint that says what to do. Nothing here knows of gRPC, SQL or
+any other library: an adapter maps its library's errors to these at the seam.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AddressInUseError",
+    "BreakingChangeError",
+    "ConfigError",
+    "DataError",
+    "DeadlineExceededError",
+    "DefinitionError",
+    "FeatureStoreError",
+    "InvalidRequestError",
+    "MonitorError",
+    "ObjectInUseError",
+    "ObjectNotFoundError",
+    "OfflineStoreError",
+    "OnlineStoreError",
+    "RegistryError",
+    "SchemaError",
+    "ServerUnavailableError",
+    "ServingError",
+    "TimestampError",
+    "closest",
+]
+
+
+class FeatureStoreError(Exception):
+    """The root: catch this to catch everything the package raises on purpose.
+
+    Attributes:
+        message: what happened, and to which object; one sentence.
+        hint: what the reader can do about it; empty when there is nothing better than the message.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(FeatureStoreError):
+    """``featurestore.toml`` or an environment variable is missing, unreadable or wrong."""
+
+
+class DefinitionError(FeatureStoreError):
+    """A definition contradicts itself or names something that does not exist."""
+
+
+class RegistryError(FeatureStoreError):
+    """The registry refuses a change or cannot be opened."""
+
+
+class ObjectNotFoundError(RegistryError):
+    """No object of that name and version is registered."""
+
+
+class BreakingChangeError(RegistryError):
+    """A field, type, entity or key that others rely on would go; it must be asked for."""
+
+
+class ObjectInUseError(RegistryError):
+    """Something still refers to the object; the message lists the users."""
+
+
+class DataError(FeatureStoreError):
+    """Rows cannot be taken as they are."""
+
+
+class SchemaError(DataError):
+    """A column is missing, surplus, or of a type that cannot be cast without loss."""
+
+
+class TimestampError(DataError):
+    """A timestamp names no zone, or is not a timestamp."""
+
+
+class OfflineStoreError(FeatureStoreError):
+    """An offline table cannot be read or written."""
+
+
+class OnlineStoreError(FeatureStoreError):
+    """The online store cannot be read or written."""
+
+
+class ServingError(FeatureStoreError):
+    """A lookup failed."""
+
+
+class InvalidRequestError(ServingError):
+    """The request is wrong: sending it again will not help."""
+
+
+class ServerUnavailableError(ServingError):
+    """No server answers at the address, or it is draining; trying again may help."""
+
+
+class DeadlineExceededError(ServingError):
+    """The server did not answer within the caller's deadline."""
+
+
+class AddressInUseError(FeatureStoreError):
+    """Another process listens on the port."""
+
+
+class MonitorError(FeatureStoreError):
+    """The monitor cannot do what it was asked."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names what the user may have meant, or what there is.
+
+    >>> closest("wether", ["weather", "planes"])
+    'Did you mean "weather"?'
+    >>> closest("x", ["weather", "planes"])
+    'There is: planes, weather.'
+    """
+    names = sorted(set(known))
+    match = difflib.get_close_matches(name, names, n=1)
+    if match:
+        return f'Did you mean "{match[0]}"?'
+    if not names:
+        return ""
+    shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+    return f"There is: {shown}."

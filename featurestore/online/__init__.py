@@ -1,0 +1,1 @@
+"""The online store: rows encoded as they are served, newest first by event time."""

@@ -1,0 +1,1 @@
+"""Versioned definitions, aliases, and the ledgers of what was done with them."""

@@ -1,0 +1,1 @@
+"""One idea a file: a number and its interval from two profiles. No thresholds."""

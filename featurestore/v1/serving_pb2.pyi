@@ -1,0 +1,173 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RowStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROW_STATUS_UNSPECIFIED: _ClassVar[RowStatus]
+    ROW_STATUS_PRESENT: _ClassVar[RowStatus]
+    ROW_STATUS_NOT_FOUND: _ClassVar[RowStatus]
+    ROW_STATUS_OUTSIDE_MAX_AGE: _ClassVar[RowStatus]
+ROW_STATUS_UNSPECIFIED: RowStatus
+ROW_STATUS_PRESENT: RowStatus
+ROW_STATUS_NOT_FOUND: RowStatus
+ROW_STATUS_OUTSIDE_MAX_AGE: RowStatus
+
+class Column(_message.Message):
+    __slots__ = ("name", "int64s", "doubles", "strings", "blobs", "bools", "nulls")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INT64S_FIELD_NUMBER: _ClassVar[int]
+    DOUBLES_FIELD_NUMBER: _ClassVar[int]
+    STRINGS_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    BOOLS_FIELD_NUMBER: _ClassVar[int]
+    NULLS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    int64s: Int64Values
+    doubles: DoubleValues
+    strings: StringValues
+    blobs: BytesValues
+    bools: BoolValues
+    nulls: bytes
+    def __init__(self, name: _Optional[str] = ..., int64s: _Optional[_Union[Int64Values, _Mapping]] = ..., doubles: _Optional[_Union[DoubleValues, _Mapping]] = ..., strings: _Optional[_Union[StringValues, _Mapping]] = ..., blobs: _Optional[_Union[BytesValues, _Mapping]] = ..., bools: _Optional[_Union[BoolValues, _Mapping]] = ..., nulls: _Optional[bytes] = ...) -> None: ...
+
+class Int64Values(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, values: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class DoubleValues(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class StringValues(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BytesValues(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, values: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class BoolValues(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, values: _Optional[_Iterable[bool]] = ...) -> None: ...
+
+class GetOnlineFeaturesRequest(_message.Message):
+    __slots__ = ("service", "columns", "request_id")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    columns: _containers.RepeatedCompositeFieldContainer[Column]
+    request_id: str
+    def __init__(self, service: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetOnlineFeaturesResponse(_message.Message):
+    __slots__ = ("request_id", "service", "served_at", "replay", "row_count", "rows")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SERVED_AT_FIELD_NUMBER: _ClassVar[int]
+    REPLAY_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    service: str
+    served_at: int
+    replay: bool
+    row_count: int
+    rows: _containers.RepeatedCompositeFieldContainer[FeatureRow]
+    def __init__(self, request_id: _Optional[str] = ..., service: _Optional[str] = ..., served_at: _Optional[int] = ..., replay: _Optional[bool] = ..., row_count: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ...) -> None: ...
+
+class FeatureRow(_message.Message):
+    __slots__ = ("status", "event_timestamp", "nulls", "doubles", "int64s", "floats", "int32s", "bools", "strings", "blobs")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    NULLS_FIELD_NUMBER: _ClassVar[int]
+    DOUBLES_FIELD_NUMBER: _ClassVar[int]
+    INT64S_FIELD_NUMBER: _ClassVar[int]
+    FLOATS_FIELD_NUMBER: _ClassVar[int]
+    INT32S_FIELD_NUMBER: _ClassVar[int]
+    BOOLS_FIELD_NUMBER: _ClassVar[int]
+    STRINGS_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    status: RowStatus
+    event_timestamp: int
+    nulls: bytes
+    doubles: _containers.RepeatedScalarFieldContainer[float]
+    int64s: _containers.RepeatedScalarFieldContainer[int]
+    floats: _containers.RepeatedScalarFieldContainer[float]
+    int32s: _containers.RepeatedScalarFieldContainer[int]
+    bools: _containers.RepeatedScalarFieldContainer[bool]
+    strings: _containers.RepeatedScalarFieldContainer[str]
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, status: _Optional[_Union[RowStatus, str]] = ..., event_timestamp: _Optional[int] = ..., nulls: _Optional[bytes] = ..., doubles: _Optional[_Iterable[float]] = ..., int64s: _Optional[_Iterable[int]] = ..., floats: _Optional[_Iterable[float]] = ..., int32s: _Optional[_Iterable[int]] = ..., bools: _Optional[_Iterable[bool]] = ..., strings: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class GetServiceSchemaRequest(_message.Message):
+    __slots__ = ("service",)
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    def __init__(self, service: _Optional[str] = ...) -> None: ...
+
+class GetServiceSchemaResponse(_message.Message):
+    __slots__ = ("service", "content_hash", "join_keys", "request_fields", "views", "replay")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    JOIN_KEYS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    REPLAY_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    content_hash: str
+    join_keys: _containers.RepeatedCompositeFieldContainer[FieldSchema]
+    request_fields: _containers.RepeatedCompositeFieldContainer[FieldSchema]
+    views: _containers.RepeatedCompositeFieldContainer[ViewSchema]
+    replay: bool
+    def __init__(self, service: _Optional[str] = ..., content_hash: _Optional[str] = ..., join_keys: _Optional[_Iterable[_Union[FieldSchema, _Mapping]]] = ..., request_fields: _Optional[_Iterable[_Union[FieldSchema, _Mapping]]] = ..., views: _Optional[_Iterable[_Union[ViewSchema, _Mapping]]] = ..., replay: _Optional[bool] = ...) -> None: ...
+
+class ViewSchema(_message.Message):
+    __slots__ = ("name", "version", "features", "on_demand")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    ON_DEMAND_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    features: _containers.RepeatedCompositeFieldContainer[FieldSchema]
+    on_demand: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., features: _Optional[_Iterable[_Union[FieldSchema, _Mapping]]] = ..., on_demand: _Optional[bool] = ...) -> None: ...
+
+class FieldSchema(_message.Message):
+    __slots__ = ("name", "dtype")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ...) -> None: ...
+
+class AdvanceClockRequest(_message.Message):
+    __slots__ = ("now",)
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    now: int
+    def __init__(self, now: _Optional[int] = ...) -> None: ...
+
+class AdvanceClockResponse(_message.Message):
+    __slots__ = ("now", "rows_materialized")
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    ROWS_MATERIALIZED_FIELD_NUMBER: _ClassVar[int]
+    now: int
+    rows_materialized: int
+    def __init__(self, now: _Optional[int] = ..., rows_materialized: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""Incidents, the outbox, and one file per channel."""
