@@ -1,7 +1,8 @@
 """The only reader of ``featurestore.toml`` and of the environment.
 
 Every path in the file is relative to the folder that holds it. A value may name an environment variable as
-``${NAME}``; secrets are written that way and are never stored or shown.
+``${NAME}``. A secret is written that way, or as ``file:PATH``; it is read only by the part that uses it, so that
+looking around needs no secrets, and is never stored or shown.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, closest
 
 FILE_NAME = "featurestore.toml"
 
@@ -109,6 +110,27 @@ class Config(_Section):
             }
         )
 
+    def channel(self, name: str) -> ChannelConfig:
+        """Return a channel with its secret read.
+
+        Raises:
+            ConfigError: there is no such channel, or its secret's variable or file is missing.
+        """
+        if name not in self.channels:
+            raise ConfigError(f'There is no channel "{name}" in {FILE_NAME}.', hint=closest(name, self.channels))
+        channel = self.channels[name]
+        secret = self._secret(channel.secret.get_secret_value(), f"channels.{name}.secret")
+        return channel.model_copy(update={"secret": SecretStr(secret)})
+
+    def _secret(self, text: str, key: str) -> str:
+        if text.startswith("file:"):
+            file = self.path(text.removeprefix("file:"))
+            try:
+                return file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f'Setting "{key}": {file} cannot be read: {error}.') from error
+        return _resolved(text, self.root / FILE_NAME, key)
+
     def path(self, text: str) -> Path:
         """Return a path of the file, absolute."""
         return (self.root / text).absolute()
@@ -173,9 +195,11 @@ def _with_environment(value: Any, file: Path, key: str) -> Any:
         return {name: _with_environment(inner, file, f"{key}.{name}".lstrip(".")) for name, inner in value.items()}
     if isinstance(value, list):
         return [_with_environment(inner, file, key) for inner in value]
-    if not isinstance(value, str):
-        return value
+    # Secrets are read by those who use them: see Config.channel.
+    return _resolved(value, file, key) if isinstance(value, str) and not key.endswith(".secret") else value
 
+
+def _resolved(text: str, file: Path, key: str) -> str:
     def resolve(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
@@ -185,7 +209,7 @@ def _with_environment(value: Any, file: Path, key: str) -> Any:
             )
         return os.environ[name]
 
-    return _VARIABLE.sub(resolve, value)
+    return _VARIABLE.sub(resolve, text)
 
 
 def template(project: str) -> str:
@@ -214,5 +238,5 @@ database = "sqlite:///data/monitor.db"
 # [channels.ops]               # where alerts go; a MonitorPolicy names it in `routes`
 # kind = "webhook"
 # url = "https://ops.example.com/hooks/features"
-# secret = "${{OPS_WEBHOOK_SECRET}}"
+# secret = "${{OPS_WEBHOOK_SECRET}}"   # or "file:PATH"
 '''

@@ -1,6 +1,6 @@
 """The canonical form of a definition, and its hashes.
 
-The canonical form is JSON: UTF-8 in Unicode NFC, keys sorted, no white space, numbers as Python's ``json`` writes
+The canonical form is JSON: UTF-8, keys sorted, no white space, numbers as Python's ``json`` writes
 them (shortest form that reads back to the same number; a float with an integral value is written as an integer, so
 that ``ge=0`` and ``ge=0.0`` are one definition). The hash is SHA-256 over ``featurestore/1`` + kind + this form. It is
 stable across processes, Python versions and operating systems, and is a definition's identity between registries.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from typing import Any
 
 from featurestore.definitions.entity import Entity
@@ -60,11 +59,9 @@ def _digest(kind: str, spec: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {unicodedata.normalize("NFC", key): _plain(inner) for key, inner in value.items()}
+        return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

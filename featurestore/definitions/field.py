@@ -11,6 +11,9 @@ from featurestore import types
 from featurestore.definitions.names import check_column
 from featurestore.errors import DefinitionError
 
+#: The types whose values may be listed, and what Python type the values have. Equal is not exact for floats.
+_IN_SET: Mapping[str, tuple[type, ...]] = {"Int32": (int,), "Int64": (int,), "String": (str,), "Bool": (bool,)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
@@ -22,7 +25,7 @@ class Field:
         not_null: a row where it is null is bad.
         ge: a row where it is less is bad (numeric types; nulls pass).
         le: a row where it is greater is bad (numeric types; nulls pass).
-        in_set: a row where it is anything else is bad (nulls pass).
+        in_set: a row where it is anything else is bad (nulls pass; integers, texts and truth values).
         description: for people; changing it makes no new version.
         tags: for people and policies; ``{"pii": "true"}`` keeps its values out of alerts, logs and pages.
 
@@ -52,14 +55,23 @@ class Field:
                 continue
             if not self.dtype.numeric:
                 raise DefinitionError(f'Field "{self.name}" is {self.dtype}: {check}={limit!r} has no meaning for it.')
-            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
-                raise DefinitionError(f'{check} of field "{self.name}" is {limit!r}, which is not a number.')
+            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not math.isfinite(limit):
+                raise DefinitionError(f'{check} of field "{self.name}" is {limit!r}, which is not a finite number.')
         if self.ge is not None and self.le is not None and self.ge > self.le:
             raise DefinitionError(f'Field "{self.name}" has ge={self.ge} over le={self.le}: no value passes.')
         if self.in_set is not None:
             allowed = tuple(self.in_set)
             if not allowed:
                 raise DefinitionError(f'Field "{self.name}" has an empty in_set: no value passes.')
+            takes = _IN_SET.get(self.dtype.name)
+            if takes is None:
+                raise DefinitionError(f'Field "{self.name}" is {self.dtype}: in_set has no meaning for it.')
+            for value in allowed:
+                if type(value) not in takes:
+                    raise DefinitionError(
+                        f'in_set of field "{self.name}" has {value!r}, which is not {self.dtype}.',
+                        hint=f"Its values are of type {' or '.join(one.__name__ for one in takes)}.",
+                    )
             object.__setattr__(self, "in_set", allowed)
         object.__setattr__(self, "tags", dict(self.tags))
 

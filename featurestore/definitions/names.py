@@ -31,7 +31,7 @@ def check_name(name: object, what: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or SEPARATOR in name or name.endswith("_"):
         raise DefinitionError(
             f"{name!r} cannot name {what}.",
-            hint='A name starts with a letter, goes on with letters, digits and single "_", and has at most 100 of them.',
+            hint='A name starts with a letter, goes on with letters, digits and single "_"; at most 100 of them.',
         )
     return name
 

@@ -67,7 +67,7 @@ class MonitorPolicy:
         object.__setattr__(self, "tags", dict(self.tags))
 
     def spec(self) -> dict[str, Any]:
-        """Return what can change a decision, as JSON values; the service counts by name, since it has versions itself."""
+        """Return what can change a decision, as JSON values; the service, which has versions itself, counts by name."""
         return {
             "name": self.name,
             "service": self.service.name,

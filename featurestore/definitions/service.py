@@ -129,7 +129,9 @@ class FeatureService:
                 known = found.setdefault(one.name, one)
                 if known.dtype != one.dtype:
                     raise DefinitionError(
-                        f'Feature service "{self.name}" has request field "{one.name}" as {known.dtype} and as {one.dtype}.'
+                        f'Feature service "{self.name}" has request field "{one.name}" '
+                        f"as {known.dtype} and as {one.dtype}.",
+                        hint="Give it one type, or two names.",
                     )
         return tuple(found.values())
 

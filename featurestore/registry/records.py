@@ -23,7 +23,8 @@ class Registered(Generic[D]):
         version: counts from 1 within this registry.
         content_hash: identifies the version between registries.
         definition: the object as it was applied.
-        pins: for services and policies, the version of each view (or service) that it uses, by name.
+        pins: the versions of the definitions that it refers to, by name: a view's entities, an on-demand view's
+            inputs, a service's views (stored and on-demand), a policy's service.
         applied_at: when this version was first applied.
         applied_by: who applied it.
     """
@@ -121,3 +122,24 @@ class AuditEntry:
     details: Mapping[str, Any]
     previous_hash: str
     hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materialization:
+    """One finished copy of a table's newest rows to the online store.
+
+    Attributes:
+        storage_id: the table.
+        table_version: its Delta version that was read.
+        until: rows with later event times were left out.
+        counts: rows by what became of them (``read``, ``written``, ``older``, ``expired``, ``rejected``).
+        finished_at: when it was done.
+        author: who ran it.
+    """
+
+    storage_id: str
+    table_version: int
+    until: datetime
+    counts: Mapping[str, int]
+    finished_at: datetime
+    author: str

@@ -1,1 +1,1 @@
-"""One idea a file: a number and its interval from two profiles. No thresholds."""
+"""One idea a file: a number and its interval from the counts of two profiles. No thresholds."""

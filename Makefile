@@ -1,0 +1,69 @@
+# make demo   installs into .venv and runs the whole feature store on a year of flights
+# make test   installs into .venv and runs every check: lint, format, types, import rules, generated code, tests
+# make help   lists the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# REQUIRE_SERVICES=1 turns "skipped: this machine has no ..." into a failure.
+export REQUIRE_SERVICES
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types imports proto-check tests proto bench soak clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "featurestore needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing featurestore into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing featurestore and the tools of its developers into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	@touch $@ $(VENV)/.demo
+
+install: $(VENV)/.dev  ## install everything into .venv
+
+demo: $(VENV)/.demo  ## run the whole feature store on a year of flights
+	@$(BIN)/python examples/nycflights/demo.py
+
+test: lint types imports proto-check tests  ## run every check
+
+lint: $(VENV)/.dev  ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev  ## import rules (docs/design.md)
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.dev  ## pytest
+	$(BIN)/python -m pytest
+
+proto: $(VENV)/.dev  ## generate featurestore/v1 from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. proto/featurestore/v1/*.proto
+
+proto-check: $(VENV)/.dev  ## is featurestore/v1 what proto/ generates?
+	@rm -rf build/proto && mkdir -p build/proto
+	@$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=build/proto --pyi_out=build/proto proto/featurestore/v1/*.proto
+	@diff -r -x __init__.py -x __pycache__ build/proto/featurestore/v1 featurestore/v1 || \
+		{ echo "featurestore/v1 is not what proto/ generates. Run: make proto"; exit 1; }
+
+bench: $(VENV)/.dev  ## print the benchmarks' tables
+	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.dev  ## the long form of the tests that count kills and random cases
+	$(BIN)/python -m pytest tests/soak -m soak
+
+clean:  ## remove what the build made, and the environment
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,31 @@
+"""``python -m benchmarks [NAME ...] [--quick] [--json FILE]``: print tables of ratios."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks.harness import report
+
+#: Each has ``run(quick) -> list[Row]`` and answers the question in its docstring.
+NAMES = ("asof", "imports", "lookups")
+
+
+def main() -> int:
+    """Run the named benchmarks, or all, and return 1 if a goal was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours against a named floor, as ratios.")
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="which; all when none is named")
+    parser.add_argument("--quick", action="store_true", help="smaller data: for a look, not for quoting")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the (last) table as JSON")
+    options = parser.parse_args()
+    reached = True
+    for name in options.names or NAMES:
+        rows = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick)
+        reached &= report(name, rows, options.json)
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

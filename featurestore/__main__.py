@@ -1,0 +1,5 @@
+"""``python -m featurestore`` is the command ``featurestore``."""
+
+from featurestore.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""The tree of commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib.metadata import entry_points
+
+import click
+import typer
+
+from featurestore import __version__
+from featurestore.cli import data, definitions, serving
+from featurestore.cli.logs import configure_logging
+from featurestore.errors import FeatureStoreError
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"featurestore {__version__}")
+        raise typer.Exit
+
+
+def build() -> typer.Typer:
+    """Return the application with every command group that an installed package adds."""
+    app = typer.Typer(
+        name="featurestore",
+        help="A feature store with a drift-monitoring daemon.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=True,
+        epilog="--debug, anywhere on the line, shows the traceback of an error.",
+    )
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    ) -> None:
+        """A feature store with a drift-monitoring daemon."""
+
+    for group in (definitions, data, serving):
+        group.add_to(app)
+    for entry in entry_points(group="featurestore.commands"):
+        app.add_typer(entry.load(), name=entry.name)
+    return app
+
+
+def run(arguments: list[str], *, debug: bool) -> int:
+    """Run one command line and return the exit code."""
+    configure_logging()
+    try:
+        result = typer.main.get_command(build()).main(arguments, prog_name="featurestore", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message(), err=True)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except FeatureStoreError as error:
+        if debug:
+            traceback.print_exc()
+        typer.secho(f"Error: {error.message}", err=True, fg=typer.colors.RED)
+        if error.hint:
+            typer.echo(f"Hint: {error.hint}", err=True)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, said in one line
+        if debug:
+            traceback.print_exc()
+        typer.secho(f"Error: unexpected {type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
+        typer.echo("Hint: this is a fault of featurestore; the same command with --debug shows where.", err=True)
+        return 1
+    finally:
+        sys.stderr.flush()
+    return result if isinstance(result, int) else 0

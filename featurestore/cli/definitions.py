@@ -1,0 +1,124 @@
+"""Commands on definitions: init, plan, apply, list, promote, rollback, audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featurestore.cli.loading import load_definitions
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.registry import current_user
+from featurestore.store import FeatureStore
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (init, plan, apply, list_, promote, rollback, audit):
+        app.command(command.__name__.rstrip("_"))(command)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder; made if need be.")] = HERE,
+    project: Annotated[str, typer.Option(help="The project's name; the folder's when not given.")] = "",
+) -> None:
+    """Make a feature store in a folder."""
+    store = FeatureStore.init(folder, project=project)
+    typer.echo(f'Feature store "{store.config.project}" is in {store.config.root}.')
+    typer.echo("Next: write definitions.py beside featurestore.toml, then: featurestore plan")
+
+
+def plan(repo: Repo = HERE) -> None:
+    """Show what `apply` would change."""
+    with open_store(repo) as store:
+        _colored(store.plan(load_definitions(store.config)).render())
+
+
+def apply(
+    repo: Repo = HERE,
+    allow_breaking: Annotated[
+        bool, typer.Option("--allow-breaking", help="Also remove or change fields, types and keys.")
+    ] = False,
+) -> None:
+    """Register the definitions: all of them, or none."""
+    with open_store(repo) as store:
+        _colored(store.apply(load_definitions(store.config), allow_breaking=allow_breaking).render())
+
+
+def list_(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
+    """List the registered objects."""
+    with open_store(repo) as store:
+        found = store.registry.list()
+    if output is Format.json:
+        print_json(
+            [
+                {
+                    "kind": one.kind,
+                    "name": one.name,
+                    "version": one.version,
+                    "content_hash": one.content_hash,
+                    "applied_at": one.applied_at,
+                    "applied_by": one.applied_by,
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        typer.echo(f"{one.kind:24} {one.id:32} {one.applied_at:%Y-%m-%d %H:%M}  {one.applied_by}")
+    if not found:
+        typer.echo("Nothing is registered. Next: featurestore apply")
+
+
+def promote(
+    service: Annotated[str, typer.Argument(help="A version: flight_delay@2.")],
+    alias: Annotated[str, typer.Option("--to", help="The alias.")] = "production",
+    repo: Repo = HERE,
+) -> None:
+    """Point an alias to a version of a service."""
+    with open_store(repo) as store:
+        promoted = store.registry.promote(service, alias=alias, who=current_user())
+        typer.echo(f"{alias} of {promoted.name} is now {promoted.id}.")
+
+
+def rollback(
+    service: Annotated[str, typer.Argument(help="The service.")],
+    alias: Annotated[str, typer.Option("--alias", help="The alias.")] = "production",
+    repo: Repo = HERE,
+) -> None:
+    """Point an alias back to the version before."""
+    with open_store(repo) as store:
+        back = store.registry.rollback(service, alias=alias, who=current_user())
+        typer.echo(f"{alias} of {back.name} is back at {back.id}.")
+
+
+def audit(
+    repo: Repo = HERE,
+    verify: Annotated[bool, typer.Option("--verify", help="Check that no entry was changed or removed.")] = False,
+    output: OutputFormat = Format.text,
+) -> None:
+    """List who changed what, oldest first."""
+    with open_store(repo) as store:
+        if verify:
+            problems = store.registry.verify_audit()
+            for problem in problems:
+                typer.secho(problem, fg=typer.colors.RED, err=True)
+            if problems:
+                raise typer.Exit(1)
+            typer.echo("The audit log is intact.")
+            return
+        entries = store.registry.audit()
+    if output is Format.json:
+        print_json([vars(entry) for entry in entries])
+        return
+    for entry in entries:
+        typer.echo(f"{entry.sequence:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.who}  {entry.action}  {entry.object}")
+
+
+_COLORS = {"+": typer.colors.GREEN, "~": typer.colors.YELLOW, "-": typer.colors.RED, "!": typer.colors.RED}
+
+
+def _colored(text: str) -> None:
+    for line in text.splitlines():
+        typer.secho(line, fg=_COLORS.get(line.lstrip()[:1]))

@@ -1,0 +1,66 @@
+"""Definitions from the user's Python files."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from featurestore.config import Config
+from featurestore.definitions import Definition
+from featurestore.definitions.canonical import KINDS
+from featurestore.errors import ConfigError, DefinitionError, FeatureStoreError
+
+
+def load_definitions(config: Config) -> list[Definition]:
+    """Return every definition that the files named in ``featurestore.toml`` assign to a name, in order.
+
+    Raises:
+        ConfigError: a file does not exist.
+        DefinitionError: a file fails when it is run; the message names the file and the line.
+    """
+    found: list[Definition] = []
+    for text in config.definitions:
+        module = _run(config.path(text))
+        for value in vars(module).values():
+            if type(value) in KINDS and not any(value is known for known in found):
+                found.append(value)
+    if not found:
+        raise DefinitionError(
+            f"No definition is in {', '.join(config.definitions)}.",
+            hint="Assign entities, views and services to names at the top level of these files.",
+        )
+    return found
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no definitions file {path}.",
+            hint="Write it, or name another in featurestore.toml: definitions = [...].",
+        )
+    spec = importlib.util.spec_from_file_location(f"featurestore_definitions_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    # Files may import modules that lie beside them.
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise DefinitionError(f"{error.filename}:{error.lineno}: {error.msg}.") from error
+    except FeatureStoreError as error:
+        error.message = f"{_place(error, path)}: {error.message}"
+        raise
+    except Exception as error:  # the user's code may raise anything; it is their file that is wrong
+        raise DefinitionError(f"{_place(error, path)}: {type(error).__name__}: {error}.") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _place(error: BaseException, path: Path) -> str:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)

@@ -1,0 +1,129 @@
+"""Commands on lookups: serve, get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from featurestore import types
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.client import FeatureClient
+from featurestore.errors import InvalidRequestError
+from featurestore.serving.workers import serve as serve_until_stopped
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (serve, get):
+        app.command()(command)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; serving.host when not given.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one; serving.port when not given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; serving.workers when not given.")] = None,
+    replay: Annotated[
+        str, typer.Option(metavar="NAME", help="Rehearse: a store of its own, and a clock that the client moves.")
+    ] = "",
+    clock: Annotated[
+        str, typer.Option(metavar="INSTANT", help="Where a rehearsal's clock starts: 2013-01-01T00:00:00Z.")
+    ] = "",
+    repo: Repo = HERE,
+) -> None:
+    """Answer lookups over gRPC until Ctrl-C or SIGTERM."""
+    with open_store(repo) as store:
+        config = store.config
+    start = types.utc(clock, "--clock") if clock else None
+    serve_until_stopped(config, replay=replay, clock=start, workers=workers, host=host, port=port, announce=typer.echo)
+
+
+def get(
+    service: Annotated[str, typer.Argument(help="A feature service: flight_delay, flight_delay@2.")],
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Join keys and request fields of one row.")
+    ] = None,
+    server: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Ask a server; else the online store is read directly.")
+    ] = "",
+    repo: Repo = HERE,
+    output: OutputFormat = Format.text,
+) -> None:
+    """Look one entity row up."""
+    if server:
+        with FeatureClient(server) as client:
+            _print(_look_up(client, service, values or []), output)
+    else:
+        with open_store(repo) as store:
+            _print(_look_up(store.client(), service, values or []), output)
+
+
+def _look_up(client: FeatureClient, service: str, values: list[str]) -> dict[str, Any]:
+    schema = client.get_schema(service)
+    dtypes = {one.name: types.by_name(one.dtype) for one in (*schema.join_keys, *schema.request_fields)}
+    row = _row(values, dtypes)
+    answer = client.get_online_features(features=service, entity_rows=[row])
+    statuses = {view: found[0] for view, found in answer.statuses.items()}
+    return {
+        "service": answer.service,
+        "served_at": answer.served_at,
+        "replay": answer.replay,
+        "views": {
+            view.name: {
+                "status": statuses[view.name],
+                "event_timestamp": answer.event_timestamps.get(view.name, [None])[0],
+                "features": {one.name: answer.to_dict()[one.name][0] for one in view.features},
+            }
+            for view in schema.views
+        },
+    }
+
+
+def _row(values: list[str], dtypes: Mapping[str, types.DType]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for text in values:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise InvalidRequestError(f'"{text}" is not NAME=VALUE.', hint="For example: origin=JFK")
+        # An unknown name goes on to the lookup, whose error names what the service takes.
+        row[name] = _parsed(value, dtypes[name], name) if name in dtypes else value
+    for name, dtype in dtypes.items():
+        if name not in row:
+            raise InvalidRequestError(f'The lookup needs "{name}" ({dtype}).', hint=f"Add {name}=...")
+    return row
+
+
+def _parsed(value: str, dtype: types.DType, name: str) -> Any:
+    if dtype is types.Timestamp:
+        return types.utc(value, name)
+    readers: dict[types.DType, Any] = {
+        types.Bool: {"true": True, "false": False}.__getitem__,
+        types.Int32: int,
+        types.Int64: int,
+        types.Float32: float,
+        types.Float64: float,
+        types.Date: date.fromisoformat,
+        types.Bytes: bytes.fromhex,
+    }
+    try:
+        return readers.get(dtype, str)(value)
+    except (ValueError, KeyError):
+        raise InvalidRequestError(f'{name}="{value}" is not {dtype}.') from None
+
+
+def _print(found: dict[str, Any], output: Format) -> None:
+    if output is Format.json:
+        print_json(found)
+        return
+    when = f"{found['served_at']:%Y-%m-%d %H:%M:%S} UTC" + (", REPLAY" if found["replay"] else "")
+    table = Table("view", "feature", "value", "status", "true at", title=f"{found['service']} at {when}", box=None)
+    for name, view in found["views"].items():
+        event = view["event_timestamp"]
+        for feature, value in view["features"].items():
+            shown = "" if value is None else str(value)
+            table.add_row(name, feature, shown, view["status"], "" if event is None else f"{event:%Y-%m-%d %H:%M}")
+    Console(highlight=False).print(table)

@@ -1,0 +1,145 @@
+"""The checks of a view's schema: which rows of a batch may be published, and why the others may not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.definitions import FeatureView, Field
+from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP
+from featurestore.offline.conform import conform, find, instants
+
+#: The column of a quarantine file that says why the row is there.
+REASON = "reason"
+
+#: What Python's datetime, and with it every reader of the rows, can hold.
+_FIRST_INSTANT = pa.scalar(datetime.min.replace(tzinfo=UTC), pa.timestamp("us", tz="UTC"))
+_LAST_INSTANT = pa.scalar(datetime.max.replace(tzinfo=UTC), pa.timestamp("us", tz="UTC"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedBatch:
+    """A batch after its checks.
+
+    Attributes:
+        good: rows that may be published: keys, features, event_timestamp, created_timestamp.
+        bad: the other rows, with the column :data:`REASON`.
+        reasons: bad rows by reason; a row counts once, under the first check that it fails.
+        notes: casts and ignored columns, for the report.
+    """
+
+    good: pa.RecordBatch
+    bad: pa.RecordBatch
+    reasons: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def check(batch: pa.RecordBatch, view: FeatureView, *, latest: datetime) -> CheckedBatch:
+    """Bring a batch to the view's schema and part its rows.
+
+    Args:
+        batch: rows as they came; the event time stands in ``view.timestamp_field``.
+        view: the definition.
+        latest: the newest event time that is not "from the future".
+
+    Raises:
+        SchemaError: a column is missing or of another type.
+        TimestampError: a timestamp has no zone.
+    """
+    rows, notes = _to_schema(batch, view)
+    reasons = pa.nulls(rows.num_rows, pa.string())
+    for reason, fails in _failures(rows, view, latest):
+        reasons = pc.if_else(pc.and_(pc.is_null(reasons), fails), reason, reasons)
+    is_good = pc.is_null(reasons)
+    bad = rows.append_column(REASON, reasons).filter(pc.invert(is_good))
+    counts = pc.value_counts(bad.column(REASON))
+    return CheckedBatch(
+        good=rows.filter(is_good),
+        bad=bad,
+        reasons={entry["values"].as_py(): entry["counts"].as_py() for entry in counts},
+        notes=notes,
+    )
+
+
+def table_schema(view: FeatureView) -> pa.Schema:
+    """Return the columns of a checked batch: keys, features, event and created timestamp."""
+    instant = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [pa.field(key, dtype.to_arrow()) for key, dtype in view.keys.items()]
+        + [pa.field(one.name, one.dtype.to_arrow()) for one in view.schema]
+        + [pa.field(EVENT_TIMESTAMP, instant), pa.field(CREATED_TIMESTAMP, instant)]
+    )
+
+
+def _to_schema(batch: pa.RecordBatch, view: FeatureView) -> tuple[pa.RecordBatch, tuple[str, ...]]:
+    what = f'the rows for feature view "{view.name}"'
+    columns: list[pa.Array] = []
+    notes: list[str] = []
+    used: list[str] = []
+    wanted = [*view.keys.items(), *((one.name, one.dtype) for one in view.schema)]
+    for name, dtype in wanted:
+        column, note = conform(find(batch, name, what), dtype, name, what)
+        columns.append(column)
+        notes.append(note)
+        used.append(name)
+    event, note = instants(find(batch, view.timestamp_field, what), view.timestamp_field, what)
+    columns.append(event)
+    notes.append(note)
+    used.append(view.timestamp_field)
+    created_name = view.created_timestamp_column
+    # A source that declares the column must have it; rows passed by hand may.
+    if created_name is not None and (view.source is not None or created_name in batch.schema.names):
+        created, note = instants(find(batch, created_name, what), created_name, what)
+        notes.append(note)
+        used.append(created_name)
+    else:
+        created = pa.nulls(batch.num_rows, pa.timestamp("us", tz="UTC"))
+    columns.append(created)
+    surplus = [name for name in batch.schema.names if name not in used]
+    if surplus:
+        notes.append("ignored columns that the schema does not name: " + ", ".join(f'"{name}"' for name in surplus))
+    return pa.RecordBatch.from_arrays(columns, schema=table_schema(view)), tuple(note for note in notes if note)
+
+
+def _failures(rows: pa.RecordBatch, view: FeatureView, latest: datetime) -> list[tuple[str, pa.Array]]:
+    failures = [(f"{key} is null", pc.is_null(rows.column(key))) for key in view.keys]
+    event = rows.column(EVENT_TIMESTAMP)
+    failures.append((f"{view.timestamp_field} is null", pc.is_null(event)))
+    for name, instant in (
+        (view.timestamp_field, event),
+        (view.created_timestamp_column, rows.column(CREATED_TIMESTAMP)),
+    ):
+        outside = pc.or_(pc.less(instant, _FIRST_INSTANT), pc.greater(instant, _LAST_INSTANT))
+        failures.append((f"{name} lies outside of the years 1 to 9999", _true(outside)))
+    failures.append((f"{view.timestamp_field} lies in the future", _true(pc.greater(event, pa.scalar(latest)))))
+    for one in view.schema:
+        failures += _field_failures(rows.column(one.name), one)
+    return failures
+
+
+def _field_failures(column: pa.Array, one: Field) -> list[tuple[str, pa.Array]]:
+    failures = []
+    if one.not_null:
+        failures.append((f"{one.name} is null", pc.is_null(column)))
+    # "Not at least" rather than "less", so that NaN fails a limit.
+    if one.ge is not None:
+        failures.append((f"{one.name} is under {one.ge:g}", _true(pc.invert(pc.greater_equal(column, one.ge)))))
+    if one.le is not None:
+        failures.append((f"{one.name} is over {one.le:g}", _true(pc.invert(pc.less_equal(column, one.le)))))
+    if one.in_set is not None:
+        allowed = pa.array(list(one.in_set), type=column.type)
+        outside = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=allowed)))
+        failures.append((f"{one.name} is not in the allowed set", outside))
+    return failures
+
+
+def _true(mask: pa.Array) -> pa.Array:
+    return pc.fill_null(mask, False)
+
+
+def latest_event(now: datetime, max_future_seconds: float) -> datetime:
+    """Return the newest event time that clocks' skew explains."""
+    return now + timedelta(seconds=max_future_seconds)

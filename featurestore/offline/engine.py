@@ -1,0 +1,64 @@
+"""A DuckDB connection as this package wants it: UTC, bounded memory, and no downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from featurestore.config import OfflineConfig
+from featurestore.errors import OfflineStoreError
+
+#: Rows of one Arrow batch that a query hands out.
+BATCH_ROWS = 65_536
+
+
+@contextmanager
+def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a fresh in-memory connection.
+
+    Args:
+        config: memory limit and threads.
+        spill: the folder for what does not fit into memory.
+        what: what the caller does ("join of service x"), for the error.
+
+    Raises:
+        OfflineStoreError: DuckDB refuses a query that runs in the block.
+    """
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": config.memory_limit,
+        "temp_directory": str(spill),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if config.threads:
+        settings["threads"] = config.threads
+    try:
+        with duckdb.connect(":memory:", config=settings) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+    except duckdb.Error as error:
+        raise OfflineStoreError(f"{what} failed: {explain(error)}") from error
+
+
+def explain(error: Exception) -> str:
+    """Return DuckDB's message as one line, with the line of SQL that it points to."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return " ".join(line for line in lines if line and not set(line) <= set("^ "))
+
+
+def identifier(name: str) -> str:
+    """Return a name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text quoted for SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def parquet_scan(files: list[str]) -> str:
+    """Return the table function that reads these Parquet files."""
+    return f"read_parquet([{', '.join(literal(file) for file in files)}])"

@@ -1,0 +1,83 @@
+"""Rows in whatever form a user has them, as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.errors import DataError, TimestampError
+
+_BATCH_ROWS = 131_072
+
+
+def to_reader(frame: Any, what: str) -> pa.RecordBatchReader:
+    """Return the rows of a frame as a stream of Arrow batches.
+
+    Args:
+        frame: an Arrow table, batch or batch reader, a Polars frame, a pandas frame, or a list of dicts.
+        what: what the rows are for, for the error.
+
+    Raises:
+        DataError: it is something else.
+        TimestampError: some instants of a column name a zone and others do not.
+    """
+    if isinstance(frame, pa.RecordBatchReader):
+        return frame
+    if isinstance(frame, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(frame.schema, [frame])
+    return to_table(frame, what).to_reader(max_chunksize=_BATCH_ROWS)
+
+
+def to_table(frame: Any, what: str) -> pa.Table:
+    """Return the rows of a frame as one Arrow table; see :func:`to_reader`."""
+    table = _as_table(frame, what)
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise DataError(f'{what} has two columns "{name}".', hint="Keep one of them, or rename it.")
+    return table
+
+
+def _as_table(frame: Any, what: str) -> pa.Table:
+    if isinstance(frame, pa.Table):
+        return frame
+    if isinstance(frame, pa.RecordBatch):
+        return pa.Table.from_batches([frame])
+    if isinstance(frame, pa.RecordBatchReader):
+        return frame.read_all()
+    library, kind = type(frame).__module__.partition(".")[0], type(frame).__name__
+    try:
+        if library == "polars" and kind in ("DataFrame", "LazyFrame"):
+            return (frame.collect() if kind == "LazyFrame" else frame).to_arrow()
+        if library == "pandas" and kind == "DataFrame":
+            for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
+                if str(dtype) == "object":
+                    _refuse_mixed_zones(name, frame[name], what)
+            return pa.Table.from_pandas(frame, preserve_index=False)
+        if isinstance(frame, Sequence) and all(isinstance(row, Mapping) for row in frame):
+            # Arrow would take the columns from the first row alone, and drop what only later rows have.
+            columns = {
+                name: [row.get(name) for row in frame] for name in dict.fromkeys(name for row in frame for name in row)
+            }
+            for name, values in columns.items():
+                _refuse_mixed_zones(name, values, what)
+            return pa.table(columns)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"{what} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    raise DataError(
+        f"{what} is a {type(frame).__name__}, which is not a table.",
+        hint="Pass an Arrow table, a Polars or pandas frame, or a list of dicts.",
+    )
+
+
+def _refuse_mixed_zones(name: object, values: Iterable[Any], what: str) -> None:
+    """Raise where Arrow would take the instants without a zone for the zone of the others."""
+    # pandas' NaT is a datetime too, without a zone and unequal to itself.
+    zoned = {value.tzinfo is not None for value in values if isinstance(value, datetime) and value == value}
+    if len(zoned) > 1:
+        raise TimestampError(
+            f'Column "{name}" of {what} has timestamps of which some name a time zone and others do not.',
+            hint="Give each its zone: datetime(..., tzinfo=UTC).",
+        )

@@ -1,0 +1,299 @@
+"""The offline store: ingest, reads for materialization, and features at an instant."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from featurestore.config import Config
+from featurestore.definitions import FeatureService, FeatureView, storage_id
+from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
+from featurestore.errors import DataError
+from featurestore.offline import engine, ingest, join, reading
+from featurestore.offline.frames import to_reader, to_table
+from featurestore.offline.historical import EntityRows, HistoricalFeatures, check_entity_rows, features_at
+from featurestore.offline.ingest import IngestReport
+from featurestore.offline.tables import OfflineTable
+from featurestore.offline.training import check_dataset, write_dataset
+from featurestore.registry import Registry
+from featurestore.registry.records import DatasetRecord, Load, Registered
+from featurestore.types import microseconds
+
+Progress = Callable[[int], None]
+
+#: What may stand in a file's name on every system that users have; workflow engines' run ids fit.
+_LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+=,-]{0,199}")
+
+
+class OfflineStore:
+    """Tables of feature rows, one for each storage id, below ``offline.path``."""
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self._config = config
+        self._registry = registry
+        self._folder = config.path(config.offline.path)
+
+    def table(self, view: FeatureView) -> OfflineTable:
+        """Return the view's table."""
+        return OfflineTable(self._folder / storage_id(view))
+
+    def table_version(self, view: FeatureView) -> int | None:
+        """Return the version of the view's table, or None when it was never ingested."""
+        return self.table(view).version()
+
+    # Ingest
+
+    def ingest(
+        self,
+        view: FeatureView,
+        frame: Any,
+        *,
+        who: str,
+        load_id: str | None = None,
+        reason: str = "",
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Load rows of a frame; see :func:`featurestore.offline.ingest.load`.
+
+        Raises:
+            DataError: the rows, or the load id, cannot be taken.
+            OfflineStoreError: the disk or the table refuses.
+        """
+        started = time.monotonic()
+        if load_id is not None and not _LOAD_ID.fullmatch(load_id):
+            raise DataError(
+                f"{load_id!r} cannot be a load id.",
+                hint='Use letters, digits and "_.:@+=,-", at most 200 of them, a letter, a digit or "_" first.',
+            )
+        reader = to_reader(frame, f'the rows for feature view "{view.name}"')
+        loaded, notes = self._load(view, reader, load_id or f"load-{uuid.uuid4()}", who, reason, progress)
+        return IngestReport(
+            view=view.name,
+            loads=() if loaded is None else (loaded,),
+            skipped=1 if loaded is None else 0,
+            notes=notes,
+            seconds=time.monotonic() - started,
+        )
+
+    def ingest_source(
+        self, view: FeatureView, *, who: str, reason: str = "", progress: Progress | None = None
+    ) -> IngestReport:
+        """Load what is new in the view's source: files that were never loaded, or that changed since.
+
+        Raises:
+            DataError: the view has no source to read, or a part of it cannot be read.
+        """
+        started = time.monotonic()
+        loads: list[Load] = []
+        notes: dict[str, None] = {}
+        skipped = 0
+        table = self.table(view)
+        for piece in reading.pieces(view, self._config):
+            if table.has_load(piece.load_id):
+                skipped += 1
+                continue
+            with reading.read(piece, self._config, f'The source of feature view "{view.name}"') as reader:
+                loaded, said = self._load(view, reader, piece.load_id, who, reason, progress)
+            if loaded is None:
+                skipped += 1
+                continue
+            loads.append(loaded)
+            notes.update(dict.fromkeys(said))
+        return IngestReport(
+            view=view.name,
+            loads=tuple(loads),
+            skipped=skipped,
+            notes=tuple(notes),
+            seconds=time.monotonic() - started,
+        )
+
+    def quarantine(self, view: FeatureView) -> pa.Table | None:
+        """Return the rows kept aside by the view's loads, with the column ``reason``; None when there are none."""
+        loads = self.loads(view)
+        return ingest.read_quarantine([self._quarantine_file(view, load.load_id) for load in loads])
+
+    def _load(
+        self,
+        view: FeatureView,
+        reader: pa.RecordBatchReader,
+        load_id: str,
+        who: str,
+        reason: str,
+        progress: Progress | None,
+    ) -> tuple[Load | None, tuple[str, ...]]:
+        """Publish a load; None in place of it when it was published before."""
+        table = self.table(view)
+        published = False
+        notes: tuple[str, ...] = ()
+        if not table.has_load(load_id):
+            published, notes = ingest.load(
+                reader,
+                view,
+                table,
+                self._quarantine_file(view, load_id),
+                load_id=load_id,
+                now=datetime.now(UTC),
+                max_future_seconds=self._config.offline.max_future_seconds,
+                author=who,
+                reason=reason,
+                progress=progress,
+            )
+        loads = self.loads(view)
+        return next(load for load in reversed(loads) if load.load_id == load_id) if published else None, notes
+
+    def _quarantine_file(self, view: FeatureView, load_id: str) -> Path:
+        return self._folder / "quarantine" / storage_id(view) / f"{load_id}.parquet"
+
+    def loads(self, view: FeatureView) -> list[Load]:
+        """Return the view's loads in commit order, entering those that a killed writer left out of the ledger."""
+        table, name = self.table(view), storage_id(view)
+        known = self._registry.loads(name)
+        if not table.exists():
+            return known
+        for version, said in table.loads_since(known[-1].table_version if known else None):
+            self._registry.record_load(
+                load_id=said.load_id,
+                storage_id=name,
+                table_version=version,
+                rows_read=said.rows_read,
+                rows_written=said.rows_written,
+                rows_quarantined=said.rows_quarantined,
+                reasons=said.reasons,
+                author=said.author,
+            )
+        return self._registry.loads(name)
+
+    # Reads for materialization
+
+    def newest_rows(self, view: FeatureView, *, until: datetime) -> pa.RecordBatchReader:
+        """Return of each key the newest row with event time up to ``until``.
+
+        Columns: keys, features, event_timestamp, created_timestamp, row_number, load_order.
+        """
+        return self._stream(view, lambda files: join.newest_per_key(view, files, microseconds(until)))
+
+    def rows_by_event_time(self, view: FeatureView, *, after: datetime | None) -> pa.RecordBatchReader:
+        """Return all rows with event time after ``after``, oldest first; columns as :meth:`newest_rows`."""
+        after_us = None if after is None else microseconds(after)
+        return self._stream(view, lambda files: join.by_event_time(view, files, after_us))
+
+    def _stream(self, view: FeatureView, query: Callable[[list[str]], str]) -> pa.RecordBatchReader:
+        files = self.table(view).files() if self.table(view).exists() else []
+        if not files:
+            return pa.RecordBatchReader.from_batches(_row_schema(view), [])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            with self._connect([view], f'Reading the rows of feature view "{view.name}"') as connection:
+                try:
+                    yield from connection.sql(query(files)).to_arrow_reader(engine.BATCH_ROWS)
+                except (duckdb.Error, OSError) as error:  # OSError is how DuckDB's errors come out of a stream
+                    raise join.unreadable(view, error) from error
+
+        schema = _row_schema(view)
+        ordered = (batch.select(schema.names).cast(schema) for batch in batches())
+        return pa.RecordBatchReader.from_batches(schema, ordered)
+
+    # Features at an instant
+
+    def historical_features(
+        self,
+        service: Registered[FeatureService],
+        entity_df: Any,
+        *,
+        timestamp_field: str = EVENT_TIMESTAMP,
+        with_status: bool = False,
+    ) -> HistoricalFeatures:
+        """Return the service's features for each entity row at its instant.
+
+        Raises:
+            SchemaError: a key or request field is missing or of another type.
+            TimestampError: instants name no time zone.
+        """
+        given = to_table(entity_df, f'the entity rows for "{service.name}"')
+        rows = check_entity_rows(given, service.definition, timestamp_field, with_status=with_status)
+        features, _ = self._features(service, rows, with_status)
+        return features
+
+    def create_dataset(
+        self,
+        name: str,
+        service: Registered[FeatureService],
+        entity_df: Any,
+        *,
+        label: str | None,
+        timestamp_field: str = EVENT_TIMESTAMP,
+        who: str,
+    ) -> tuple[DatasetRecord, HistoricalFeatures]:
+        """Join, write and record a training dataset; see :func:`featurestore.offline.training.write_dataset`.
+
+        Raises:
+            SchemaError: as :meth:`historical_features`; or the label is missing, or there are no rows.
+            TimestampError: instants name no time zone.
+            OfflineStoreError: a table cannot be read, or the disk refuses.
+        """
+        given = to_table(entity_df, f'the entity rows of dataset "{name}"')
+        rows = check_entity_rows(given, service.definition, timestamp_field, with_status=False)
+        check_dataset(name, rows, label)
+        features, versions = self._features(service, rows, with_status=False)
+        manifest = write_dataset(
+            name,
+            features,
+            service,
+            config=self._config,
+            entity_rows=rows,
+            timestamp_field=timestamp_field,
+            label=label,
+            table_versions=versions,
+        )
+        return self._registry.record_dataset(name, manifest, who=who), features
+
+    def _features(
+        self, service: Registered[FeatureService], rows: EntityRows, with_status: bool
+    ) -> tuple[HistoricalFeatures, Mapping[str, int | None]]:
+        definition = service.definition
+        # Versions first, then the files of just these versions: what the manifest says is what was read.
+        versions = {view.name: self.table_version(view) for view in definition.views}
+        files = {
+            view.name: [] if versions[view.name] is None else self.table(view).files(versions[view.name])
+            for view in definition.views
+        }
+        with self._connect(list(definition.views), f'The point-in-time join of "{service.id}"') as connection:
+            features = features_at(connection, definition, rows, files, label=service.id, with_status=with_status)
+        return features, versions
+
+    @contextmanager
+    def _connect(self, views: list[FeatureView], what: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        loads = [load for view in views for load in self.loads(view)]
+        ledger = pa.table(
+            {
+                "storage_id": pa.array([load.storage_id for load in loads], pa.string()),
+                "load_id": pa.array([load.load_id for load in loads], pa.string()),
+                "load_order": pa.array([load.order for load in loads], pa.int64()),
+            }
+        )
+        with engine.connect(self._config.offline, self._folder / ".spill", what) as connection:
+            connection.register(join.LOADS, ledger)
+            yield connection
+
+
+def _row_schema(view: FeatureView) -> pa.Schema:
+    instant = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [pa.field(key, dtype.to_arrow()) for key, dtype in view.keys.items()]
+        + [pa.field(one.name, one.dtype.to_arrow()) for one in view.schema]
+        + [
+            pa.field(EVENT_TIMESTAMP, instant),
+            pa.field(CREATED_TIMESTAMP, instant),
+            pa.field(ROW_NUMBER, pa.int64()),
+            pa.field("load_order", pa.int64()),
+        ]
+    )

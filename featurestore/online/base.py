@@ -1,0 +1,123 @@
+"""What an online store does, whichever it is; the contract suite in ``tests/contract`` runs over all of them.
+
+A stored value is 32 bytes of order and the record of :mod:`featurestore.online.rowcodec`. The order is (event time,
+created time, load order, row number) as four unsigned big-endian numbers, so comparing bytes compares rows, and the
+newest row wins whatever the order of writes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+ORDER_BYTES = 32
+_BIAS = 1 << 63
+_EVENT = struct.Struct(">Q")
+
+#: A key and its stored value.
+Row = tuple[bytes, bytes]
+
+
+def order_prefix(
+    event: NDArray[np.int64],
+    created: NDArray[np.int64],
+    created_is_null: NDArray[np.bool_],
+    load_order: NDArray[np.int64],
+    row_number: NDArray[np.int64],
+) -> NDArray[np.uint8]:
+    """Return the order of each row as bytes of shape (rows, 32); a null created time is the lowest."""
+    out = np.empty((len(event), 4), ">u8")
+    for place, values in enumerate((event, created, load_order, row_number)):
+        # Flipping the sign bit makes the order of unsigned numbers that of the signed ones.
+        out[:, place] = values.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
+    out[created_is_null, 1] = 0
+    return out.view(np.uint8).reshape(len(event), ORDER_BYTES)
+
+
+def event_time(value: bytes) -> int:
+    """Return the event time of a stored value, microseconds since 1970."""
+    biased: int = _EVENT.unpack_from(value)[0]
+    return biased - _BIAS
+
+
+def oldest_order(event_timestamp: int) -> bytes:
+    """Return bytes that a stored value is not below exactly when its event time is at least ``event_timestamp``."""
+    return _EVENT.pack(min(max(event_timestamp + _BIAS, 0), 2 * _BIAS - 1))
+
+
+class Written(NamedTuple):
+    """What became of rows: written, or older than (or the same as) what was there."""
+
+    written: int
+    older: int
+
+
+class Read(NamedTuple):
+    """What one consistent read found.
+
+    Attributes:
+        clock: the clock of a rehearsal, microseconds since 1970; None in a live store.
+        generations: for each table asked for, its generation; 0 when nothing was ever written.
+        values: for each table asked for, the stored value of each key, or None.
+    """
+
+    clock: int | None
+    generations: list[int]
+    values: list[list[bytes | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableStatus:
+    """The rows of one storage id: how many, their generation, and the bytes of keys and values."""
+
+    rows: int
+    bytes: int
+    generation: int
+
+
+class OnlineStore(Protocol):
+    """Rows by (storage id, key), newest only.
+
+    Every method raises :class:`~featurestore.errors.OnlineStoreError` when the store cannot do it.
+    """
+
+    def read(self, requests: Sequence[tuple[str, Sequence[bytes | None]]]) -> Read:
+        """Return the values of keys in several tables, all from one snapshot; a key that is None is not found."""
+        ...
+
+    def put_newest(self, storage_id: str, rows: Iterable[Row]) -> Written:
+        """Write each row unless the key's present row is as new or newer; all in one transaction."""
+        ...
+
+    def replace(self, storage_id: str, rows: Iterable[Row]) -> int:
+        """Put rows in the place of all rows of a table, at once for readers, and return the new generation."""
+        ...
+
+    def clock(self) -> int | None:
+        """Return the clock of a rehearsal, microseconds since 1970; None in a live store."""
+        ...
+
+    def advance(self, expected: int | None, now: int, rows: Mapping[str, Sequence[Row]]) -> Written | None:
+        """Move the clock and write rows as :meth:`put_newest`, in one transaction.
+
+        Returns:
+            None, and nothing is changed, when the clock does not stand at ``expected``: another process moved it.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Remove all rows, generations and the clock."""
+        ...
+
+    def status(self) -> dict[str, TableStatus]:
+        """Return what each table holds; it reads all rows."""
+        ...
+
+    def close(self) -> None:
+        """Release the store; it must not be used again."""
+        ...

@@ -1,0 +1,162 @@
+"""What was made with a service: training datasets, and the models trained on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy.engine import Row
+
+from featurestore.definitions.names import check_name
+from featurestore.errors import ObjectNotFoundError, closest
+from featurestore.registry import schema, values
+from featurestore.registry.records import DatasetRecord, ModelRecord
+
+
+def insert_dataset(
+    connection: Connection, project: str, name: str, manifest: Mapping[str, Any], author: str
+) -> DatasetRecord:
+    """Record the next version of a dataset; the project is locked.
+
+    Raises:
+        DefinitionError: the name cannot be one.
+        RegistryError: the manifest holds something that JSON has not.
+    """
+    check_name(name, "a dataset")
+    version = _next(connection, schema.datasets, project, name)
+    connection.execute(
+        insert(schema.datasets).values(
+            project=project,
+            name=name,
+            version=version,
+            manifest=values.to_json(dict(manifest), f'The manifest of dataset "{name}"'),
+            created_at=values.now(),
+            created_by=author,
+        )
+    )
+    return get_dataset(connection, project, f"{name}@{version}")
+
+
+def get_dataset(connection: Connection, project: str, reference: str) -> DatasetRecord:
+    """Return a dataset by ``name`` (the newest version) or ``name@version``.
+
+    Raises:
+        ObjectNotFoundError: there is none.
+    """
+    return _dataset(_get(connection, schema.datasets, project, reference, "dataset"))
+
+
+def list_datasets(connection: Connection, project: str) -> list[DatasetRecord]:
+    """Return every version of every dataset, in order of creation."""
+    table = schema.datasets
+    query = select(table).filter_by(project=project).order_by(table.c.created_at, table.c.name, table.c.version)
+    return [_dataset(row) for row in connection.execute(query)]
+
+
+def insert_model(
+    connection: Connection,
+    project: str,
+    name: str,
+    *,
+    service: tuple[str, int],
+    dataset: DatasetRecord,
+    hyperparameters: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    git_commit: str,
+    author: str,
+) -> ModelRecord:
+    """Record the next version of a model; the project is locked.
+
+    Raises:
+        DefinitionError: the name cannot be one.
+        RegistryError: a hyperparameter or metric is something that JSON has not, such as NaN.
+    """
+    check_name(name, "a model")
+    version = _next(connection, schema.models, project, name)
+    connection.execute(
+        insert(schema.models).values(
+            project=project,
+            name=name,
+            version=version,
+            service=service[0],
+            service_version=service[1],
+            dataset=dataset.name,
+            dataset_version=dataset.version,
+            hyperparameters=values.to_json(dict(hyperparameters), f'The hyperparameters of model "{name}"'),
+            metrics=values.to_json(dict(metrics), f'The metrics of model "{name}"'),
+            git_commit=git_commit,
+            created_at=values.now(),
+            created_by=author,
+        )
+    )
+    return get_model(connection, project, f"{name}@{version}")
+
+
+def get_model(connection: Connection, project: str, reference: str) -> ModelRecord:
+    """Return a model by ``name`` (the newest version) or ``name@version``.
+
+    Raises:
+        ObjectNotFoundError: there is none.
+    """
+    return _model(_get(connection, schema.models, project, reference, "model"))
+
+
+def list_models(connection: Connection, project: str, service: str | None) -> list[ModelRecord]:
+    """Return models in order of creation, of one service (``name``) or one version of it (``name@version``)."""
+    table = schema.models
+    query = select(table).filter_by(project=project).order_by(table.c.created_at, table.c.name, table.c.version)
+    if service is not None:
+        name, version = values.split_reference(service)
+        query = query.filter_by(service=name)
+        if version is not None:
+            query = query.filter_by(service_version=version)
+    return [_model(row) for row in connection.execute(query)]
+
+
+def _next(connection: Connection, table: Table, project: str, name: str) -> int:
+    last: int | None = connection.execute(
+        select(func.max(table.c.version)).filter_by(project=project, name=name)
+    ).scalar()
+    return (last or 0) + 1
+
+
+def _get(connection: Connection, table: Table, project: str, reference: str, what: str) -> Row[Any]:
+    name, version = values.split_reference(reference)
+    query = select(table).filter_by(project=project, name=name).order_by(table.c.version.desc()).limit(1)
+    if version is not None:
+        query = query.filter_by(version=version)
+    row = connection.execute(query).first()
+    if row is None:
+        known = connection.execute(select(table.c.name, table.c.version).filter_by(project=project)).all()
+        same = [f"{one.name}@{one.version}" for one in known if one.name == name]
+        raise ObjectNotFoundError(
+            f'There is no {what} "{reference}" in project "{project}".',
+            hint=f"There is: {', '.join(same[-5:])}." if same else closest(name, (one.name for one in known)),
+        )
+    return row
+
+
+def _dataset(row: Row[Any]) -> DatasetRecord:
+    return DatasetRecord(
+        name=row.name,
+        version=row.version,
+        manifest=json.loads(row.manifest),
+        created_at=values.instant(row.created_at),
+        created_by=row.created_by,
+    )
+
+
+def _model(row: Row[Any]) -> ModelRecord:
+    return ModelRecord(
+        name=row.name,
+        version=row.version,
+        service=f"{row.service}@{row.service_version}",
+        dataset=f"{row.dataset}@{row.dataset_version}",
+        hyperparameters=json.loads(row.hyperparameters),
+        metrics=json.loads(row.metrics),
+        git_commit=row.git_commit,
+        created_at=values.instant(row.created_at),
+        created_by=row.created_by,
+    )

@@ -1,0 +1,257 @@
+"""What was done with the definitions: loads, materializations, datasets, models, and the audit log of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection
+
+from featurestore.errors import RegistryError
+from featurestore.registry import artifacts, audit, loads, values
+from featurestore.registry.audit import Event
+from featurestore.registry.database import Database
+from featurestore.registry.records import AuditEntry, DatasetRecord, Load, Materialization, ModelRecord
+from featurestore.registry.versions import Versions
+
+
+class Ledgers:
+    """The ledgers of one project; :class:`featurestore.registry.Registry` adds its definitions."""
+
+    def __init__(self, database: Database, project: str) -> None:
+        self.project = project
+        self._database = database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._database.write() as connection:
+            audit.lock(connection, self.project)
+            yield connection
+
+    # Loads and materializations
+
+    def record_load(
+        self,
+        *,
+        load_id: str,
+        storage_id: str,
+        table_version: int,
+        rows_read: int,
+        rows_written: int,
+        rows_quarantined: int = 0,
+        reasons: Mapping[str, int] | None = None,
+        author: str,
+    ) -> Load:
+        """Record that a load's rows are published, and give it its place in the table's order.
+
+        The same ``load_id`` of the same table again changes nothing and returns what was recorded the first time.
+
+        Args:
+            load_id: identifies the load among those of the table.
+            storage_id: the table.
+            table_version: the Delta version that published it.
+            rows_read: rows that came in.
+            rows_written: rows published.
+            rows_quarantined: rows kept aside; read = written + quarantined.
+            reasons: rows for each reason of quarantine.
+            author: who loaded.
+
+        Raises:
+            RegistryError: the counts contradict each other.
+        """
+        with self._write() as connection:
+            recorded = loads.find_load(connection, self.project, storage_id, load_id)
+            if recorded is None:
+                recorded = loads.insert_load(
+                    connection,
+                    self.project,
+                    load_id=load_id,
+                    storage_id=storage_id,
+                    table_version=table_version,
+                    rows_read=rows_read,
+                    rows_written=rows_written,
+                    rows_quarantined=rows_quarantined,
+                    reasons=reasons or {},
+                    author=author,
+                )
+                details = {
+                    "load_id": load_id,
+                    "order": recorded.order,
+                    "table_version": table_version,
+                    "rows_written": rows_written,
+                    "rows_quarantined": rows_quarantined,
+                }
+                self._audit(connection, author, Event(action="ingest", object=storage_id, details=details))
+        return recorded
+
+    def load(self, storage_id: str, load_id: str) -> Load:
+        """Return one load of a table.
+
+        Raises:
+            ObjectNotFoundError: it was never published.
+        """
+        with self._database.read() as connection:
+            return loads.get_load(connection, self.project, storage_id, load_id)
+
+    def loads(self, storage_id: str) -> list[Load]:
+        """Return the loads of a table in their order; empty if there are none."""
+        with self._database.read() as connection:
+            return loads.list_loads(connection, self.project, storage_id)
+
+    def record_materialization(
+        self, storage_id: str, table_version: int, until: datetime, counts: Mapping[str, int], *, who: str
+    ) -> Materialization:
+        """Record that a table's newest rows, up to ``until``, have been copied to the online store."""
+        with self._write() as connection:
+            done = loads.insert_materialization(
+                connection,
+                self.project,
+                storage_id=storage_id,
+                table_version=table_version,
+                until=until,
+                counts=counts,
+                author=who,
+            )
+            details = {"table_version": table_version, "until": until.isoformat(), "counts": dict(counts)}
+            self._audit(connection, who, Event(action="materialize", object=storage_id, details=details))
+        return done
+
+    def last_materialization(self, storage_id: str) -> Materialization | None:
+        """Return the newest materialization of a table; None before the first."""
+        with self._database.read() as connection:
+            return loads.last_materialization(connection, self.project, storage_id)
+
+    # Datasets and models
+
+    def record_dataset(self, name: str, manifest: Mapping[str, Any], *, who: str) -> DatasetRecord:
+        """Record the next version of a training dataset.
+
+        Args:
+            name: the dataset.
+            manifest: how it was made, as JSON values.
+            who: who made it.
+
+        Raises:
+            DefinitionError: the name cannot be one.
+            RegistryError: the manifest holds something that JSON has not.
+        """
+        with self._write() as connection:
+            made = artifacts.insert_dataset(connection, self.project, name, manifest, who)
+            details = {"service": manifest.get("service"), "content_hash": manifest.get("content_hash")}
+            self._audit(connection, who, Event(action="dataset", object=made.id, details=details))
+        return made
+
+    def dataset(self, reference: str) -> DatasetRecord:
+        """Return ``name`` (the newest version) or ``name@version``.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        with self._database.read() as connection:
+            return artifacts.get_dataset(connection, self.project, reference)
+
+    def datasets(self) -> list[DatasetRecord]:
+        """Return every version of every dataset, in order of creation."""
+        with self._database.read() as connection:
+            return artifacts.list_datasets(connection, self.project)
+
+    def record_model(
+        self,
+        name: str,
+        *,
+        service: str,
+        dataset: str,
+        hyperparameters: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        git_commit: str = "",
+        who: str,
+    ) -> ModelRecord:
+        """Record the next version of a model.
+
+        Args:
+            name: the model.
+            service: the version of the service whose features it takes: ``flight_delay@1``.
+            dataset: the version of the dataset it was trained on: ``delays_2013q1@1``.
+            hyperparameters: as JSON values.
+            metrics: finite numbers by name.
+            git_commit: the code that trained it.
+            who: who trained it.
+
+        Raises:
+            ObjectNotFoundError: the service or the dataset is not registered.
+            DefinitionError: the name cannot be one.
+            RegistryError: a hyperparameter or a metric is something that JSON has not, such as NaN.
+        """
+        with self._write() as connection:
+            used = Versions(connection, self.project).find(service, "feature_service").row
+            trained_on = artifacts.get_dataset(connection, self.project, dataset)
+            made = artifacts.insert_model(
+                connection,
+                self.project,
+                name,
+                service=(used.name, used.version),
+                dataset=trained_on,
+                hyperparameters=hyperparameters or {},
+                metrics=metrics or {},
+                git_commit=git_commit,
+                author=who,
+            )
+            details = {"service": made.service, "dataset": made.dataset, "metrics": dict(made.metrics)}
+            self._audit(connection, who, Event(action="model", object=made.id, details=details))
+        return made
+
+    def model(self, reference: str) -> ModelRecord:
+        """Return ``name`` (the newest version) or ``name@version``.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        with self._database.read() as connection:
+            return artifacts.get_model(connection, self.project, reference)
+
+    def models(self, service: str | None = None) -> list[ModelRecord]:
+        """Return models in order of creation; of a service (``name``) or one version of it (``name@version``)."""
+        with self._database.read() as connection:
+            return artifacts.list_models(connection, self.project, service)
+
+    # Audit
+
+    def audit(
+        self,
+        *,
+        object: str | None = None,  # noqa: A002 - the entry's own word
+        action: str | None = None,
+        since: datetime | None = None,
+    ) -> list[AuditEntry]:
+        """Return what was done, oldest first.
+
+        Args:
+            object: only what was done to it; ``weather`` also finds ``weather@2``.
+            action: only ``apply``, ``promote``, ``rollback``, ``ingest``, ``materialize``, ``dataset`` or ``model``.
+            since: only from this instant on.
+        """
+        with self._database.read() as connection:
+            return audit.entries(connection, self.project, object=object, action=action, since=since)
+
+    def verify_audit(self) -> list[str]:
+        """Return a sentence for each place where the audit log was tampered with; none if it is intact."""
+        with self._database.read() as connection:
+            return audit.problems(connection, self.project)
+
+    def _audit(self, connection: Connection, who: str, event: Event) -> None:
+        audit.append(connection, self.project, who, values.now(), [event])

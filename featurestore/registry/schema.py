@@ -1,0 +1,155 @@
+"""The registry's tables.
+
+Instants are integers, microseconds since 1970 in UTC, and structured values are JSON text, so that SQLite and
+PostgreSQL keep them alike. The same tables are built step by step in ``migrations/``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+#: One row a project. Every writer locks it first, so that numbers given within a project have no gaps; the audit
+#: log's head stands here too, so that a log whose tail was cut off is noticed.
+projects = Table(
+    "projects",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("audit_sequence", BigInteger, nullable=False),
+    Column("audit_hash", String(64), nullable=False),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("current_version", Integer, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("pins", Text, nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
+    Column("applied_by", Text, nullable=False),
+    ForeignKeyConstraint(["project", "name"], ["objects.project", "objects.name"], name="fk_versions_objects"),
+    UniqueConstraint("project", "name", "content_hash", name="uq_versions_content_hash"),
+)
+
+#: A stack for each alias: the highest position is where it points, the one below is where a rollback leads.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("service", String(100), primary_key=True),
+    Column("alias", String(100), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    ForeignKeyConstraint(
+        ["project", "service", "version"],
+        ["versions.project", "versions.name", "versions.version"],
+        name="fk_aliases_versions",
+    ),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("storage_id", String(200), primary_key=True),
+    Column("load_id", String(200), primary_key=True),
+    Column("load_order", BigInteger, nullable=False),
+    Column("table_version", BigInteger, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Column("rows_read", BigInteger, nullable=False),
+    Column("rows_written", BigInteger, nullable=False),
+    Column("rows_quarantined", BigInteger, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    UniqueConstraint("project", "storage_id", "load_order", name="uq_loads_order"),
+)
+
+materializations = Table(
+    "materializations",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("storage_id", String(200), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("table_version", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("finished_at", BigInteger, nullable=False),
+    Column("author", Text, nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("manifest", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("service", String(100), nullable=False),
+    Column("service_version", Integer, nullable=False),
+    Column("dataset", String(100), nullable=False),
+    Column("dataset_version", Integer, nullable=False),
+    Column("hyperparameters", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("git_commit", String(100), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["project", "service", "service_version"],
+        ["versions.project", "versions.name", "versions.version"],
+        name="fk_models_versions",
+    ),
+    ForeignKeyConstraint(
+        ["project", "dataset", "dataset_version"],
+        ["datasets.project", "datasets.name", "datasets.version"],
+        name="fk_models_datasets",
+    ),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("object", String(300), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)

@@ -1,0 +1,203 @@
+"""The serving log: what was served, as Parquet files, written off the hot path.
+
+``<folder>/<service>/<worker>-<sequence>.parquet`` holds rows; ``<folder>/watermarks/<worker>.json`` says up to which
+``served_at`` every row of that worker is on disk. A reader takes the lowest watermark of the living workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
+
+from featurestore.online.base import ORDER_BYTES, event_time
+from featurestore.serving.lookup import LogEntry, to_arrow
+from featurestore.serving.plan import ServicePlan
+from featurestore.v1 import serving_pb2 as pb
+
+WATERMARKS = "watermarks"
+#: A watermark that was not written for so long belongs to a worker that died.
+DEAD_AFTER_SECONDS = 60.0
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+_logger = structlog.get_logger(__name__)
+
+
+class ServingLog:
+    """The log of one worker. Its thread writes; :meth:`offer` and :meth:`tick` never wait.
+
+    Args:
+        folder: the log's.
+        now: the present instant, microseconds since 1970, by the clock that lookups go by.
+        sample: the share of requests that is logged, chosen by a hash of the request's id.
+        queue: requests that may wait to be written; more are dropped and counted.
+        replay: whether instants are those of a rehearsal.
+    """
+
+    def __init__(
+        self, folder: Path, *, now: int, sample: float = 1.0, queue: int = 10_000, replay: bool = False
+    ) -> None:
+        self.dropped = 0
+        self._folder = folder
+        self._worker = uuid.uuid4().hex[:12]
+        self._limit = int(sample * 2**64)
+        self._capacity = queue
+        self._replay = replay
+        self._sequence = 0
+        self._reported = 0
+        #: Entries, and between them instants: all entries before an instant were served before it, or at it.
+        self._waiting: deque[LogEntry | int] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        # Written before the first request, so that no reader takes an absent worker for a finished one.
+        self._write_watermark(now, closed=False)
+        self._watermark = now
+        self._thread = threading.Thread(target=self._run, name="serving-log", daemon=True)
+        self._thread.start()
+
+    def offer(self, entry: LogEntry) -> None:
+        """Take a lookup for the log, unless it is not sampled or too many wait."""
+        if entry.row_count == 0 or not self._sampled(entry.request_id):
+            return
+        if len(self._waiting) >= self._capacity:
+            self.dropped += 1
+            return
+        self._waiting.append(entry)
+        if len(self._waiting) * 2 > self._capacity:
+            self._wake.set()
+
+    def tick(self, now: int) -> None:
+        """Say that every lookup served before ``now`` was offered; in the thread that offers, once a second or so."""
+        self._waiting.append(now)
+        self._wake.set()
+
+    def close(self, now: int) -> None:
+        """Write what waits, and that nothing more will come."""
+        self._waiting.append(now)
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _sampled(self, request_id: str) -> bool:
+        if self._limit >= 2**64:
+            return True
+        return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest()) < self._limit
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            closing = self._closing
+            self._flush()
+            if closing:
+                self._guarded(partial(self._write_watermark, self._watermark, closed=True))
+                return
+
+    def _flush(self) -> None:
+        entries: dict[str, list[LogEntry]] = {}
+        ticked = False
+        while self._waiting:
+            one = self._waiting.popleft()
+            if isinstance(one, int):
+                self._watermark = one
+                ticked = True
+            else:
+                entries.setdefault(one.plan.id, []).append(one)
+        for group in entries.values():
+            if not self._guarded(partial(self._write, group)):
+                self.dropped += len(group)
+        if ticked:
+            self._guarded(partial(self._write_watermark, self._watermark, closed=False))
+        if self.dropped > self._reported:
+            _logger.warning("serving log dropped requests", requests=self.dropped - self._reported, total=self.dropped)
+            self._reported = self.dropped
+
+    def _guarded(self, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except OSError as error:  # a full disk stops the log, never the lookups
+            _logger.error("serving log cannot be written", folder=str(self._folder), error=str(error))
+            return False
+        return True
+
+    def _write(self, entries: list[LogEntry]) -> None:
+        plan = entries[0].plan
+        folder = self._folder / plan.name
+        folder.mkdir(parents=True, exist_ok=True)
+        self._sequence += 1
+        name = f"{self._worker}-{self._sequence:08d}.parquet"
+        part = folder / f".{name}"
+        try:
+            pq.write_table(log_table(plan, entries, replay=self._replay), part, compression="zstd")
+            part.replace(folder / name)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _write_watermark(self, instant: int, *, closed: bool) -> None:
+        folder = self._folder / WATERMARKS
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{self._worker}.json"
+        part.write_text(json.dumps({"watermark": instant, "closed": closed}), encoding="utf-8")
+        part.replace(folder / f"{self._worker}.json")
+
+
+def remove_finished_watermarks(folder: Path) -> None:
+    """Remove the watermarks of workers that closed their log or died, as a server does at its start."""
+    for file in (folder / WATERMARKS).glob("*.json"):
+        dead = time.time() - file.stat().st_mtime > DEAD_AFTER_SECONDS
+        if dead or json.loads(file.read_text(encoding="utf-8"))["closed"]:
+            file.unlink(missing_ok=True)
+
+
+def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa.Table:
+    """Return the log's rows of lookups that one plan answered, one for each entity row."""
+    counts = np.array([entry.row_count for entry in entries])
+    total = int(counts.sum())
+    columns: dict[str, pa.Array] = {
+        "request_id": pa.array(
+            np.repeat(np.array([entry.request_id for entry in entries], object), counts), pa.string()
+        ),
+        "row": pa.array(np.concatenate([np.arange(count, dtype=np.int32) for count in counts])),
+        "served_at": pa.array(np.repeat([entry.served_at for entry in entries], counts), pa.int64()).cast(_INSTANT),
+        "service": pa.repeat(plan.id, total),
+    }
+    for name, dtype in plan.columns.items():
+        columns[name] = to_arrow([value for entry in entries for value in entry.columns[name]], dtype)
+    for place, view in enumerate(plan.stored):
+        statuses: list[int] = []
+        records: list[bytes | None] = []
+        events: list[int | None] = []
+        for entry in entries:
+            oldest = entry.oldest[place]
+            for value in entry.values[place]:
+                present = value is not None and value >= oldest
+                statuses.append(_status(value, present=present))
+                records.append(value[ORDER_BYTES:] if present and value is not None else None)
+                events.append(None if value is None else event_time(value))
+        if view.outputs:
+            decoded = view.codec.decode(records)
+            columns |= {one.name: decoded[one.name] for one in view.outputs}
+        columns[f"{view.name}__status"] = pa.array(statuses, pa.int8())
+        columns[f"{view.name}__event_timestamp"] = pa.array(events, pa.int64()).cast(_INSTANT)
+    for computed in plan.on_demand:
+        for one in computed.codec.fields:
+            columns[one.name] = pa.chunked_array([entry.computed[one.name] for entry in entries])
+    columns["replay"] = pa.repeat(replay, total)
+    return pa.table(columns)
+
+
+def _status(value: bytes | None, *, present: bool) -> int:
+    if value is None:
+        return pb.ROW_STATUS_NOT_FOUND
+    return pb.ROW_STATUS_PRESENT if present else pb.ROW_STATUS_OUTSIDE_MAX_AGE

@@ -1,0 +1,152 @@
+"""A service compiled: everything that a lookup needs, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from featurestore import types
+from featurestore.definitions import FeatureService, Field, OnDemandFeatureView, storage_id
+from featurestore.online.keys import KeyLayout
+from featurestore.online.rowcodec import RowCodec
+from featurestore.registry.records import Registered
+from featurestore.transforms import Transform
+from featurestore.v1 import serving_pb2 as pb
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredView:
+    """One stored view of a service.
+
+    Attributes:
+        name: the view's.
+        storage_id: names its rows online.
+        ttl: microseconds that a row may be old; None is for ever.
+        keys: how its join keys become bytes.
+        codec: the layout of its rows.
+        outputs: the features of it that the service gives; empty for one that is only an on-demand input.
+        project: cuts a record down to ``outputs``; None when they are the whole record.
+    """
+
+    name: str
+    storage_id: str
+    ttl: int | None
+    keys: KeyLayout
+    codec: RowCodec
+    outputs: tuple[Field, ...]
+    project: Callable[[bytes], bytes] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDemandView:
+    """One on-demand view of a service.
+
+    Attributes:
+        name: the view's.
+        transform: its expressions.
+        codec: the layout of its rows, which carry no event time.
+    """
+
+    name: str
+    transform: Transform
+    codec: RowCodec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServicePlan:
+    """One version of a service, compiled.
+
+    Attributes:
+        id: ``flight_delay@1``.
+        name: ``flight_delay``.
+        keys: the join keys that a request carries, in order.
+        request: the request fields that it carries beside them.
+        stored: the stored views, all of which are read.
+        on_demand: the on-demand views, in order.
+        sent: the views of a response in order, each a member of ``stored`` or ``on_demand``.
+        schema: what the service takes and gives.
+    """
+
+    id: str
+    name: str
+    keys: dict[str, types.DType]
+    request: dict[str, types.DType]
+    stored: tuple[StoredView, ...]
+    on_demand: tuple[OnDemandView, ...]
+    sent: tuple[StoredView | OnDemandView, ...]
+    schema: pb.GetServiceSchemaResponse
+
+    @cached_property
+    def columns(self) -> dict[str, types.DType]:
+        """The columns of a request with their types."""
+        return self.keys | self.request
+
+    @cached_property
+    def stored_names(self) -> tuple[str, ...]:
+        """The names of the stored views."""
+        return tuple(view.name for view in self.stored)
+
+    @cached_property
+    def service_field(self) -> bytes:
+        """The id as field 2 of a response."""
+        return pb.GetOnlineFeaturesResponse(service=self.id).SerializeToString()
+
+
+def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
+    """Compile one version of a service.
+
+    Raises:
+        DefinitionError: two views give one join key different types, or an expression cannot be evaluated.
+    """
+    definition = service.definition
+    outputs = definition.outputs
+    stored = []
+    for view in definition.views:
+        codec = RowCodec(view.schema)
+        chosen = outputs.get(view.name, ())
+        whole = not chosen or chosen == tuple(view.schema)
+        stored.append(
+            StoredView(
+                name=view.name,
+                storage_id=storage_id(view),
+                ttl=None if view.ttl is None else view.ttl // timedelta(microseconds=1),
+                keys=KeyLayout(view.keys),
+                codec=codec,
+                outputs=chosen,
+                project=None if whole else codec.projection([one.name for one in chosen]),
+            )
+        )
+    on_demand = [_on_demand(view) for view in definition.on_demand_views]
+    by_name: dict[str, StoredView | OnDemandView] = {one.name: one for one in stored}
+    by_name |= {one.name: one for one in on_demand}
+    request = {one.name: one.dtype for one in definition.request}
+    return ServicePlan(
+        id=service.id,
+        name=service.name,
+        keys=definition.keys,
+        request=request,
+        stored=tuple(stored),
+        on_demand=tuple(on_demand),
+        sent=tuple(by_name[name] for name in outputs),
+        schema=pb.GetServiceSchemaResponse(
+            service=service.id,
+            content_hash=service.content_hash,
+            join_keys=[pb.FieldSchema(name=name, dtype=dtype.name) for name, dtype in definition.keys.items()],
+            request_fields=[pb.FieldSchema(name=name, dtype=dtype.name) for name, dtype in request.items()],
+            views=[
+                pb.ViewSchema(
+                    name=name,
+                    version=service.pins.get(name, 0),
+                    features=[pb.FieldSchema(name=one.name, dtype=one.dtype.name) for one in fields],
+                    on_demand=isinstance(by_name[name], OnDemandView),
+                )
+                for name, fields in outputs.items()
+            ],
+        ),
+    )
+
+
+def _on_demand(view: OnDemandFeatureView) -> OnDemandView:
+    return OnDemandView(name=view.name, transform=Transform(view), codec=RowCodec(view.schema, event_time=False))

@@ -1,0 +1,309 @@
+"""Server processes on one port: started, watched, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import multiprocessing
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+import structlog
+
+from featurestore import types
+from featurestore.config import Config
+from featurestore.errors import AddressInUseError, ConfigError, FeatureStoreError, ServingError
+from featurestore.online import open_online_store
+from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.replay import ReplayFeed, instant
+from featurestore.serving.runtime import Runtime, compile_plans
+from featurestore.serving.server import FeatureServer
+
+_RELOAD_SECONDS = 1.0
+_TICK_SECONDS = 0.5
+_RESTART_SECONDS = 1.0
+#: Beyond the grace that calls get: a worker writes its log.
+_EXIT_SECONDS = 10.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_logger = structlog.get_logger(__name__)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def serve(
+    config: Config,
+    *,
+    replay: str = "",
+    clock: datetime | None = None,
+    workers: int | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    announce: Callable[[str], None] = _say,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then drain; in the main thread of a process.
+
+    Args:
+        config: the feature store's configuration.
+        replay: names a rehearsal: its own store, made anew, with a clock that the client moves.
+        clock: where the clock of a rehearsal starts; 1970 when not given.
+        workers: processes; ``serving.workers`` of the configuration when not given.
+        host: the address; ``serving.host`` when not given.
+        port: ``serving.port`` when not given; 0 takes a free one.
+        announce: gets one line when the server answers: address, services with versions, and the clock.
+
+    Raises:
+        AddressInUseError: another process listens on the port.
+        ConfigError: the address cannot be bound, the rehearsal was held before, or a clock is given without one.
+        FeatureStoreError: the registry or a store cannot be opened.
+    """
+    if clock is not None and not replay:
+        raise ConfigError("A clock was given to a live server.", hint="Name a rehearsal: --replay NAME.")
+    if replay:
+        config = config.for_replay(replay)
+    host = config.serving.host if host is None else host
+    count = config.serving.workers if workers is None else workers
+    with _reserved(host, config.serving.port if port is None else port) as taken:
+        address = f"[{host}]:{taken}" if ":" in host else f"{host}:{taken}"
+        line = _prepare(config, clock, address, count)
+        if count == 1:
+            _serve_in(config, address, None, lambda: announce(line))
+        else:
+            _Supervisor(config, address, count).run(lambda: announce(line))
+
+
+@contextlib.contextmanager
+def _reserved(host: str, port: int) -> Iterator[int]:
+    """Hold a port for the workers to share, without listening, and give its number."""
+    try:
+        family, kind, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Without SO_REUSEPORT a bind fails beside any server, even one that would share the port with us.
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+            where = (where[0], probe.getsockname()[1], *where[2:])
+        held = socket.socket(family, kind)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(where)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUseError(
+                f"Port {port} of {host} is taken by another process.",
+                hint="Stop it, or choose another: featurestore serve --port 0 takes a free one.",
+            ) from None
+        raise ConfigError(
+            f"The server cannot listen at {host}:{port}: {error.strerror}.",
+            hint='Check "host" and "port" under [serving] in featurestore.toml.',
+        ) from None
+    with held:
+        number: int = held.getsockname()[1]
+        yield number
+
+
+def _prepare(config: Config, clock: datetime | None, address: str, workers: int) -> str:
+    """Check what will be served, set a rehearsal up, and return the line that announces it."""
+    log = config.path(config.serving.log_path)
+    runtime = Runtime(config)
+    try:
+        services = runtime.services()
+        compile_plans(services)
+        ids = sorted({service.id for service in services.values()})
+        line = f"Serving {', '.join(ids) or 'no service yet'} at {address}, {workers} worker{'s' * (workers > 1)}."
+        if not config.replay:
+            remove_finished_watermarks(log)
+            return line
+        if any(log.glob("*/*.parquet")):
+            raise ConfigError(
+                f'Replay "{config.replay}" was held before: {log} has its serving log.',
+                hint=f"Take another name, or remove {log.parent}.",
+            )
+        for file in (log / WATERMARKS).glob("*.json"):
+            file.unlink()
+        start = instant(0) if clock is None else types.utc(clock, "The clock of the replay")
+        store = open_online_store(config.online, config.root, durable=False)
+        try:
+            ReplayFeed(runtime.offline, store).start(start)
+        finally:
+            store.close()
+        return f"{line} REPLAY {config.replay}: clock at {start.isoformat()}, moves by AdvanceClock."
+    finally:
+        runtime.close()
+
+
+def _serve_in(config: Config, address: str, parent: Connection | None, ready: Callable[[], None]) -> None:
+    """Serve in this process."""
+    with contextlib.closing(Runtime(config)) as runtime:
+        store = open_online_store(config.online, config.root, durable=not config.replay)
+        try:
+            lookups = Lookups(store, {}, max_rows=config.serving.max_rows, replay=bool(config.replay))
+            asyncio.run(_Worker(runtime, lookups).run(address, parent, ready))
+        finally:
+            store.close()
+
+
+class _Worker:
+    """One server process: its server, its log, and the tasks beside them."""
+
+    def __init__(self, runtime: Runtime, lookups: Lookups) -> None:
+        self._runtime = runtime
+        self._lookups = lookups
+        self._config = runtime.config
+        self._feed = ReplayFeed(runtime.offline, lookups.store) if lookups.replay else None
+        self._revision = -1
+
+    async def run(self, address: str, parent: Connection | None, ready: Callable[[], None]) -> None:
+        """Serve until a signal comes or the parent is gone."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, stop.set)
+        if parent is not None:
+            # The parent never writes: its end becomes readable when the parent dies.
+            loop.add_reader(parent.fileno(), stop.set)
+        self._reload()
+        serving = self._config.serving
+        log = ServingLog(
+            self._config.path(serving.log_path),
+            now=self._lookups.now(),
+            sample=serving.log_sample,
+            queue=serving.log_queue,
+            replay=self._lookups.replay,
+        )
+        server = FeatureServer(self._lookups, log, self._feed)
+        await server.start(address)
+        ready()
+
+        async def tick() -> None:
+            log.tick(self._lookups.now())
+
+        async def reload() -> None:
+            await asyncio.to_thread(self._reload)
+
+        beside = [
+            asyncio.create_task(_every(_TICK_SECONDS, tick)),
+            asyncio.create_task(_every(_RELOAD_SECONDS, reload)),
+        ]
+        await stop.wait()
+        if parent is not None:
+            loop.remove_reader(parent.fileno())
+        await server.stop(serving.drain_seconds)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        log.close(self._lookups.now())
+        if self._feed is not None:
+            self._feed.close()
+
+    def _reload(self) -> None:
+        """Compile the services anew if the registry has changed; requests under way keep the plan they have."""
+        revision = self._runtime.revision()
+        if revision == self._revision:
+            return
+        services = self._runtime.services()
+        plans = compile_plans(services)
+        if self._feed is not None:
+            self._feed.follow(view for service in services.values() for view in service.definition.views)
+        self._lookups.plans = plans
+        self._revision = revision
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:  # a registry that is away for a moment must not end the task, nor the serving
+            _logger.exception("background task failed", task=work.__qualname__)
+
+
+class _Supervisor:
+    """The parent of several workers: starts them, starts a new one for one that dies, and drains them."""
+
+    def __init__(self, config: Config, address: str, count: int) -> None:
+        self._config = config
+        self._address = address
+        self._count = count
+        # Spawned, not forked: neither LMDB nor gRPC survives a fork.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[BaseProcess, Connection] = {}
+        self._stopping = False
+
+    def run(self, ready: Callable[[], None]) -> None:
+        before = {number: signal.signal(number, self._stop) for number in _SIGNALS}
+        try:
+            for _ in range(self._count):
+                self._start()
+            for line in list(self._workers.values()):
+                self._await_ready(line)
+            if not self._stopping:
+                ready()
+            while not self._stopping:
+                # A signal does not end the wait, so it is a short one.
+                self._restart_dead(wait([one.sentinel for one in self._workers], timeout=0.2))
+        finally:
+            self._drain()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _start(self) -> None:
+        ours, theirs = self._context.Pipe()
+        worker = self._context.Process(target=_work, args=(self._config, self._address, theirs), name="feature-server")
+        worker.start()
+        theirs.close()
+        self._workers[worker] = ours
+
+    def _await_ready(self, line: Connection) -> None:
+        while not self._stopping:
+            if line.poll(0.2):
+                try:
+                    fault = line.recv()
+                except EOFError:
+                    fault = ("A server process ended before it served.", "Its log says why.")
+                if fault is not None:
+                    raise ServingError(fault[0], hint=fault[1])
+                return
+
+    def _restart_dead(self, sentinels: Sequence[object]) -> None:
+        for worker in [one for one in self._workers if one.sentinel in sentinels]:
+            self._workers.pop(worker).close()
+            if not self._stopping:
+                _logger.error("server process died", pid=worker.pid, exit_code=worker.exitcode)
+                time.sleep(_RESTART_SECONDS)  # one that dies at once must not keep a core busy
+                self._start()
+
+    def _drain(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+        deadline = time.monotonic() + self._config.serving.drain_seconds + _EXIT_SECONDS
+        for worker, line in self._workers.items():
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
+            line.close()
+
+
+def _work(config: Config, address: str, parent: Connection) -> None:
+    """Be one worker; ``parent`` is told None when it serves, or what went wrong."""
+    for number in _SIGNALS:
+        # Until the loop handles them: a worker that is stopped while it starts just ends.
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        _serve_in(config, address, parent, lambda: parent.send(None))
+    except FeatureStoreError as error:
+        parent.send((error.message, error.hint))
+        sys.exit(1)

@@ -1,0 +1,350 @@
+"""The feature store as a user holds it: one object over registry, offline and online store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from featurestore import config as configuration
+from featurestore.client import FeatureClient, OnlineFeatures
+from featurestore.config import Config
+from featurestore.definitions import Definition, storage_id
+from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.errors import ConfigError
+from featurestore.materialize import MaterializeReport, materialize
+from featurestore.offline.environment import git_commit
+from featurestore.offline.historical import HistoricalFeatures
+from featurestore.offline.ingest import IngestReport
+from featurestore.offline.store import OfflineStore, Progress
+from featurestore.online import OnlineStore, open_online_store
+from featurestore.registry import Plan, Registry, current_user, open_registry
+from featurestore.registry.records import DatasetRecord, ModelRecord, Registered
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.runtime import compile_plans, served_services
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TrainingDataset:
+    """A training dataset: its record, and its rows.
+
+    Attributes:
+        record: name, version and manifest.
+        features: the rows; ``.to_arrow()``, ``.to_polars()``, ``.to_pandas()``.
+    """
+
+    def __init__(self, record: DatasetRecord, features: HistoricalFeatures) -> None:
+        self.record = record
+        self.features = features
+
+    @property
+    def id(self) -> str:
+        """``delays_2013q1@1``."""
+        return self.record.id
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """How it was made: definition and table versions, row count, content hash, commit, packages."""
+        return self.record.manifest
+
+    def to_arrow(self) -> pa.Table:
+        """Return an Arrow table."""
+        return self.features.to_arrow()
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a Polars frame."""
+        return self.features.to_polars()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a pandas frame; pandas must be installed."""
+        return self.features.to_pandas()
+
+
+class FeatureStore:
+    """A folder with ``featurestore.toml``, and what it configures.
+
+    Args:
+        path: the folder.
+        replay: the name of a rehearsal whose online store, log and monitor are meant instead of the live ones.
+
+    Raises:
+        ConfigError: the folder has no ``featurestore.toml``, or it is wrong.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = ".", *, replay: str = "") -> None:
+        config = configuration.load(path)
+        self.config: Config = config.for_replay(replay) if replay else config
+
+    @classmethod
+    def init(cls, path: str | os.PathLike[str], *, project: str = "") -> FeatureStore:
+        """Make a feature store in a folder, which may exist, and open it.
+
+        Raises:
+            ConfigError: the folder has a ``featurestore.toml`` already, or cannot be written.
+        """
+        folder = Path(path)
+        file = folder / configuration.FILE_NAME
+        name = project or folder.absolute().name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with file.open("x", encoding="utf-8") as out:
+                out.write(configuration.template(name))
+        except FileExistsError:
+            raise ConfigError(f"{file} exists already.", hint="Open it: FeatureStore(path).") from None
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be written: {error}.") from error
+        return cls(folder)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry, opened when first used."""
+        return open_registry(self.config.database_url(self.config.registry), self.config.project)
+
+    @cached_property
+    def offline(self) -> OfflineStore:
+        """The offline store."""
+        return OfflineStore(self.config, self.registry)
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """The online store, opened when first used."""
+        return open_online_store(self.config.online, self.config.root)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("online", "registry"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+        self.__dict__.pop("offline", None)
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Definitions
+
+    def plan(self, definitions: Sequence[Definition]) -> Plan:
+        """Return what :meth:`apply` would change; nothing is written.
+
+        Raises:
+            DefinitionError: a definition is wrong, or two of one name differ.
+        """
+        return self.registry.plan(definitions)
+
+    def apply(self, definitions: Sequence[Definition], *, allow_breaking: bool = False) -> Plan:
+        """Register definitions, all or none, and return what changed. Adds and changes, never removes.
+
+        Raises:
+            DefinitionError: a definition is wrong, or two of one name differ.
+            BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
+        """
+        return self.registry.apply(definitions, who=current_user(), allow_breaking=allow_breaking)
+
+    def get(self, reference: str) -> Registered[Definition]:
+        """Return a registered version: ``weather`` is the current one, ``weather@1`` that one.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        return self.registry.get(reference)
+
+    # Offline
+
+    def ingest(
+        self,
+        view: str,
+        frame: Any = None,
+        *,
+        load_id: str | None = None,
+        reason: str = "",
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Load rows into a view's table; bad rows are quarantined with the reason.
+
+        Args:
+            view: the view.
+            frame: an Arrow table, a Polars or pandas frame, or a list of dicts; None reads what is new in the
+                view's source.
+            load_id: the same id twice is one load; made up when not given.
+            reason: why, for the audit.
+            progress: called with the rows of each batch.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            DataError: the rows cannot be taken; nothing of this load is published.
+        """
+        definition = self.registry.feature_view(view).definition
+        who = current_user()
+        if frame is None:
+            return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
+        return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
+
+    def quarantine(self, view: str) -> pa.Table | None:
+        """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none."""
+        return self.offline.quarantine(self.registry.feature_view(view).definition)
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: str,
+        *,
+        timestamp_field: str = EVENT_TIMESTAMP,
+        with_status: bool = False,
+    ) -> HistoricalFeatures:
+        """Return a service's features for each entity row, as they were at its instant.
+
+        Args:
+            entity_df: join keys, request fields and instants, one row each; other columns come back untouched.
+            features: the service: ``flight_delay`` (alias production, else the newest) or ``flight_delay@1``.
+            timestamp_field: the column of the instants.
+            with_status: also give ``<view>__status`` and ``<view>__event_timestamp``.
+
+        Raises:
+            ObjectNotFoundError: there is no such service.
+            DataError: a column is missing or of another type, or instants have no time zone.
+        """
+        service = self.registry.resolve_service(features)
+        return self.offline.historical_features(
+            service, entity_df, timestamp_field=timestamp_field, with_status=with_status
+        )
+
+    def create_training_dataset(
+        self,
+        name: str,
+        *,
+        entity_df: Any,
+        features: str,
+        label: str | None = None,
+        timestamp_field: str = EVENT_TIMESTAMP,
+    ) -> TrainingDataset:
+        """Join, write and register a training dataset with its manifest and its monitoring baseline.
+
+        Args:
+            name: the dataset's name; each call makes its next version.
+            entity_df: as in :meth:`get_historical_features`.
+            features: the service.
+            label: the column of ``entity_df`` that a model is to predict.
+            timestamp_field: the column of the instants.
+
+        Raises:
+            ObjectNotFoundError: there is no such service.
+            DataError: a column is missing or of another type, or instants have no time zone.
+        """
+        service = self.registry.resolve_service(features)
+        record, rows = self.offline.create_dataset(
+            name, service, entity_df, label=label, timestamp_field=timestamp_field, who=current_user()
+        )
+        return TrainingDataset(record, rows)
+
+    def log_model(
+        self,
+        name: str,
+        *,
+        service: str,
+        dataset: str,
+        hyperparameters: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> ModelRecord:
+        """Record a trained model: the next version of its name.
+
+        Raises:
+            ObjectNotFoundError: there is no such service or dataset.
+        """
+        return self.registry.record_model(
+            name,
+            service=self.registry.resolve_service(service).id,
+            dataset=self.registry.dataset(dataset).id,
+            hyperparameters=dict(hyperparameters or {}),
+            metrics=dict(metrics or {}),
+            git_commit=git_commit(self.config.root),
+            who=current_user(),
+        )
+
+    # Online
+
+    def materialize(self, view: str, *, progress: Progress | None = None) -> MaterializeReport:
+        """Copy the newest rows of a view, up to now, into the online store.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            OnlineStoreError: the online store refuses.
+        """
+        definition = self.registry.feature_view(view).definition
+        now = datetime.now(UTC)
+        return materialize(definition, self.offline, self.online, now=now, progress=progress)
+
+    def get_online_features(
+        self, features: str, entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+    ) -> OnlineFeatures:
+        """Return a service's newest values, in process; the same answer as the server's.
+
+        Raises:
+            ObjectNotFoundError: there is no such service.
+            InvalidRequestError: a key or request field is missing or of another type.
+        """
+        return self.client().get_online_features(features=features, entity_rows=entity_rows)
+
+    def client(self) -> FeatureClient:
+        """Return a client that reads the online store in this process: the interface of the remote one, no network.
+
+        It answers from the services that are registered now.
+        """
+        services = served_services(self.registry)
+        lookups = Lookups(
+            self.online,
+            compile_plans(services),
+            max_rows=self.config.serving.max_rows,
+            replay=bool(self.config.replay),
+        )
+        return FeatureClient(transport=lookups.transport)
+
+    def status(self) -> dict[str, Any]:
+        """Return what is registered, stored and served, as JSON values."""
+        online = self.online.status()
+        views = []
+        for view in self.registry.list("feature_view"):
+            definition = self.registry.feature_view(view.id).definition
+            loads = self.offline.loads(definition)
+            here = online.get(storage_id(definition))
+            views.append(
+                {
+                    "id": view.id,
+                    "storage_id": storage_id(definition),
+                    "loads": len(loads),
+                    "rows": sum(load.rows_written for load in loads),
+                    "quarantined": sum(load.rows_quarantined for load in loads),
+                    "online_rows": 0 if here is None else here.rows,
+                }
+            )
+        services = [self.registry.service(one.id) for one in self.registry.list("feature_service")]
+        return {
+            "project": self.config.project,
+            "root": str(self.config.root),
+            "views": views,
+            "services": [
+                {
+                    "id": one.id,
+                    "features": sum(len(fields) for fields in one.definition.outputs.values()),
+                    "aliases": self.registry.aliases(one.name),
+                }
+                for one in services
+            ],
+            "datasets": [{"id": one.id, "rows": one.manifest["rows"]} for one in self.registry.datasets()],
+            "models": [
+                {"id": one.id, "service": one.service, "dataset": one.dataset, "metrics": dict(one.metrics)}
+                for one in self.registry.models()
+            ],
+        }

@@ -1,0 +1,141 @@
+"""The monitor as a process: one job a policy, one that delivers, one heartbeat, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from featurestore.definitions import MonitorPolicy
+from featurestore.errors import FeatureStoreError
+from featurestore.registry import Registered
+from monitor.alerts.base import Channel
+from monitor.alerts.outbox import Courier
+from monitor.history import History
+from monitor.lock import sole_monitor
+from monitor.pipeline import Store, run_once
+
+#: How many jobs run at once: a policy, the courier and the heartbeat need not wait for a slow policy.
+_THREADS = 4
+
+#: How often at least the outbox is looked at: retries begin after seconds, whatever the policies' rhythm.
+_COURIER_SECONDS = 5.0
+
+#: Begins the name of a policy's job.
+_JOB = "policy "
+
+_log = structlog.get_logger("monitor.daemon")
+
+
+class Daemon:
+    """Runs every current policy of a store's registry.
+
+    Args:
+        store: configuration and registry.
+        history: the monitor's database.
+        channels: by name; see :func:`monitor.alerts.channels.open_channels`.
+    """
+
+    def __init__(self, store: Store, history: History, channels: Mapping[str, Channel]) -> None:
+        self._store = store
+        self._history = history
+        self._courier = Courier(history, channels)
+        self._stop = threading.Event()
+        self._delivering = threading.Lock()
+        self._started_at = datetime.now(UTC)
+        self._revision: int | None = None
+        # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(_THREADS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; the window and the message at hand are finished first.
+
+        Call it in the main thread.
+
+        Raises:
+            MonitorError: another monitor works on the database.
+        """
+        with sole_monitor(self._history.path):
+            before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                self._scheduler.start()
+                poll = self._store.config.monitor.poll_seconds
+                self._every(poll, "heartbeat", self._beat)
+                self._every(poll, "registry", self._follow_registry)
+                self._every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
+                self._stop.wait()
+                self._scheduler.shutdown(wait=True)
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        _log.info("stopped")
+
+    def stop(self) -> None:
+        """Make :meth:`run` return."""
+        self._stop.set()
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        _log.info("stopping", signal=signal.Signals(number).name)
+        self.stop()
+
+    def _every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
+        self._scheduler.add_job(
+            self._guarded,
+            "interval",
+            args=(name, work),
+            seconds=seconds,
+            id=name,
+            replace_existing=True,
+            next_run_time=datetime.now(UTC),
+        )
+
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except FeatureStoreError as error:
+            # Other jobs go on, and this one is tried again.
+            _log.error("job failed", job=name, error=error.message, hint=error.hint)
+
+    def _follow_registry(self) -> None:
+        """Have one job for each current policy, as applies change them."""
+        revision = self._store.registry.revision()
+        if revision == self._revision:
+            return
+        policies = {one.name: one for one in self._store.registry.list("monitor_policy")}
+        for name in policies:
+            policy = self._store.registry.policy(name)
+            self._every(self._store.config.monitor.poll_seconds, _JOB + name, partial(self._run_policy, policy))
+        for job in self._scheduler.get_jobs():
+            if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
+                job.remove()
+        _log.info("watching", policies=sorted(one.id for one in policies.values()), revision=revision)
+        self._revision = revision
+
+    def _run_policy(self, policy: Registered[MonitorPolicy]) -> None:
+        run_once(self._store, self._history, policy, now=datetime.now(UTC), stop=self._stop.is_set)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        # Whoever delivers goes on until nothing is due, so a second one has nothing to do.
+        if self._delivering.acquire(blocking=False):
+            try:
+                self._courier.deliver_due(stop=self._stop.is_set)
+            finally:
+                self._delivering.release()
+
+    def _beat(self) -> None:
+        self._history.beat(
+            host=socket.gethostname(), pid=os.getpid(), started_at=self._started_at, now=datetime.now(UTC)
+        )

@@ -1,0 +1,261 @@
+"""The canonical form: what is one definition and what is another, on every machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurestore import types
+from featurestore.definitions import (
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    FileSource,
+    MonitorPolicy,
+    OnDemandFeatureView,
+    PushSource,
+    SqlSource,
+    ViewProjection,
+    content_hash,
+    kind_of,
+    storage_hash,
+    storage_id,
+)
+from featurestore.definitions.canonical import canonical_json
+
+AIRPORT = Entity(name="airport", join_keys=["origin"], dtypes=[types.String])
+WEATHER = FeatureView(
+    name="weather",
+    entities=[AIRPORT],
+    ttl=timedelta(hours=3),
+    source=FileSource(path="data/*.parquet", timestamp_field="time_hour", created_timestamp_column="loaded_at"),
+    schema=[
+        Field(name="temp", dtype=types.Float64, ge=-80, le=140, not_null=True),
+        Field(name="sky", dtype=types.String, in_set=("clear", "cloudy")),
+    ],
+)
+CHILL = OnDemandFeatureView(
+    name="chill",
+    inputs=[WEATHER],
+    request=[Field(name="hour", dtype=types.Int64)],
+    schema=[Field(name="wind_chill", dtype=types.Float64)],
+    expressions={"wind_chill": "temp - hour"},
+)
+SERVICE = FeatureService(name="flight_delay", features=[WEATHER[["temp"]], CHILL])
+POLICY = MonitorPolicy(name="watch", service=SERVICE, window=timedelta(days=1), routes=["ops"])
+
+GOLDEN = {
+    "airport": "b2e2f8993d39699b1649e5c9ff6cd828e543913a44c4d5583bb0c2adc0d8b337",
+    "weather": "fe17aeb862996248d0bf76fcd2434a17606045faf877a88fb1916d34fbb06d5a",
+    "chill": "d065273d84a61ec307e0cadc7a6680ab53dc2f6528aaa217446a971c1731d56b",
+    "flight_delay": "557b5d95eabbb4f1428b130a6b870a891c7f2f58feb882f7934cb2fda32b0b39",
+    "watch": "9b866166108d87c1893370e2cf6f1253f62f6b2fe7bc8d740fa6e96d5bb22065",
+}
+
+
+@pytest.mark.parametrize("definition", [AIRPORT, WEATHER, CHILL, SERVICE, POLICY], ids=lambda one: one.name)
+def test_a_hash_is_what_it_was_in_the_first_release(definition: Definition) -> None:
+    """A hash that changes gives every user a new version of everything."""
+    assert content_hash(definition) == GOLDEN[definition.name]
+
+
+def test_the_name_of_stored_rows_is_what_it_was_in_the_first_release() -> None:
+    assert storage_id(WEATHER) == "weather-152d9c19e8da"
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_finds_the_same_hash(seed: str) -> None:
+    """Sets and dicts are in another order where PYTHONHASHSEED is another."""
+    code = (
+        "from featurestore import types\n"
+        "from featurestore.definitions import Entity, FeatureView, Field, content_hash\n"
+        "names = {'clear', 'cloudy', 'fog', 'hail', 'rain', 'snow'}\n"
+        "sky = Field(name='sky', dtype=types.String, in_set=names, tags={name: name for name in names})\n"
+        "print(content_hash(FeatureView(name='weather', entities=[Entity(name='airport')], schema=[sky])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = ("snow", "rain", "hail", "fog", "cloudy", "clear")
+    here = FeatureView(
+        name="weather",
+        entities=[Entity(name="airport")],
+        schema=[Field(name="sky", dtype=types.String, in_set=names)],
+    )
+    assert done.stdout.strip() == content_hash(here)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(WEATHER, description="hourly", owner="ada", tags={"team": "ops"}),
+        replace(WEATHER, entities=[replace(AIRPORT, description="an airport", tags={"a": "b"})]),
+        replace(WEATHER, schema=[replace(WEATHER.schema[0], description="F", tags={"pii": "true"}), WEATHER.schema[1]]),
+        replace(WEATHER, schema=[replace(WEATHER.schema[0], ge=-80.0), WEATHER.schema[1]]),
+        replace(WEATHER, schema=[WEATHER.schema[0], replace(WEATHER.schema[1], in_set=("cloudy", "clear"))]),
+    ],
+    ids=["notes", "entity notes", "field notes", "-80 and -80.0", "order of a set"],
+)
+def test_what_only_people_read_does_not_change_the_hash(other: FeatureView) -> None:
+    assert content_hash(other) == content_hash(WEATHER)
+    assert storage_id(other) == storage_id(WEATHER)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(WEATHER, name="weather2"),
+        replace(WEATHER, schema=WEATHER.schema[:1]),
+        replace(WEATHER, schema=WEATHER.schema[::-1]),
+        replace(WEATHER, schema=[replace(WEATHER.schema[0], dtype=types.Float32), WEATHER.schema[1]]),
+        replace(WEATHER, schema=[replace(WEATHER.schema[0], ge=-81), WEATHER.schema[1]]),
+        replace(WEATHER, schema=[replace(WEATHER.schema[0], not_null=False), WEATHER.schema[1]]),
+        replace(WEATHER, entities=[Entity(name="airport", join_keys=["dest"])]),
+        replace(WEATHER, entities=[Entity(name="airport", join_keys=["origin"], dtypes=[types.Int64])]),
+        replace(WEATHER, source=FileSource(path="other/*.parquet", timestamp_field="time_hour")),
+        replace(WEATHER, source=None),
+        replace(WEATHER, on_bad_rows="reject"),
+    ],
+    ids=["name", "fewer", "order", "dtype", "limit", "null", "key", "key type", "path", "no source", "bad rows"],
+)
+def test_what_changes_rows_changes_both_hashes(other: FeatureView) -> None:
+    assert content_hash(other) != content_hash(WEATHER)
+    assert storage_hash(other) != storage_hash(WEATHER)
+
+
+@pytest.mark.parametrize("ttl", [None, timedelta(hours=4), timedelta(hours=3, microseconds=1)])
+def test_a_ttl_changes_what_is_seen_and_not_what_is_stored(ttl: timedelta | None) -> None:
+    other = replace(WEATHER, ttl=ttl)
+    assert content_hash(other) != content_hash(WEATHER)
+    assert storage_id(other) == storage_id(WEATHER)
+
+
+def test_a_view_that_changes_changes_what_is_made_from_it() -> None:
+    other = replace(WEATHER, ttl=None)
+    assert content_hash(replace(CHILL, inputs=[other])) != content_hash(CHILL)
+    assert content_hash(FeatureService(name="s", features=[other])) != content_hash(
+        FeatureService(name="s", features=[WEATHER])
+    )
+
+
+def test_a_choice_of_features_is_part_of_a_service() -> None:
+    chosen = [[WEATHER], [WEATHER[["temp"]]], [WEATHER[["temp", "sky"]]], [WEATHER[["sky", "temp"]]]]
+    hashes = {content_hash(FeatureService(name="s", features=features)) for features in chosen}
+    assert len(hashes) == len(chosen)
+
+
+def test_a_policy_follows_its_service_by_name() -> None:
+    other = replace(POLICY, service=FeatureService(name="flight_delay", features=[WEATHER]))
+    assert content_hash(other) == content_hash(POLICY)
+    assert content_hash(replace(POLICY, effect_threshold=0.2)) != content_hash(POLICY)
+
+
+def test_kinds_do_not_share_hashes() -> None:
+    """Two kinds whose specs were ever alike must stay apart."""
+    assert len({kind_of(one) for one in (AIRPORT, WEATHER, CHILL, SERVICE, POLICY)}) == 5
+
+
+def test_composed_and_decomposed_letters_are_one_text() -> None:
+    composed = "caf\u00e9"
+    assert canonical_json([composed]) == canonical_json([unicodedata.normalize("NFD", composed)])
+    assert canonical_json({"b": 1.0, "a": [1.5, True, None]}) == '{"a":[1.5,true,null],"b":1}'
+
+
+# Round trip
+
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}(_[a-z0-9]{1,3})?", fullmatch=True).filter(
+    lambda name: name not in ("load_id", "row_number")
+)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+NOTES: dict[str, st.SearchStrategy[Any]] = {"description": TEXTS, "tags": st.dictionaries(TEXTS, TEXTS, max_size=2)}
+NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def fields(draw: st.DrawFn, name: str) -> Field:
+    dtype = draw(st.sampled_from(list(types.BY_NAME.values())))
+    limits = sorted(draw(st.lists(NUMBERS, min_size=2, max_size=2))) if dtype.numeric else [None, None]
+    values = {types.String: TEXTS, types.Int64: st.integers(), types.Float64: NUMBERS, types.Bool: st.booleans()}
+    return Field(
+        name=name,
+        dtype=dtype,
+        not_null=draw(st.booleans()),
+        ge=draw(st.sampled_from([None, limits[0]])),
+        le=draw(st.sampled_from([None, limits[1]])),
+        in_set=draw(st.none() | st.lists(values[dtype], min_size=1, max_size=3)) if dtype in values else None,
+        **draw(st.fixed_dictionaries(NOTES)),
+    )
+
+
+@st.composite
+def sources(draw: st.DrawFn) -> Any:
+    columns = {"timestamp_field": TEXTS.filter(bool), "created_timestamp_column": st.none() | TEXTS.filter(bool)}
+    file = FileSource(path=draw(TEXTS) + ".csv", name=draw(NAMES), **draw(st.fixed_dictionaries(columns)))
+    sql = SqlSource(query="SELECT 1 " + draw(TEXTS), sources=[file], **draw(st.fixed_dictionaries(columns)))
+    push = PushSource(name=draw(NAMES), **draw(st.fixed_dictionaries(columns)))
+    return draw(st.sampled_from([None, file, sql, push]))
+
+
+@st.composite
+def services(draw: st.DrawFn) -> FeatureService:
+    """Draw a service over a stored view, a choice of one, and an on-demand view; all their names differ."""
+    names = iter(draw(st.lists(NAMES, min_size=16, max_size=16, unique=True)))
+    about = st.fixed_dictionaries({**NOTES, "owner": TEXTS})
+    keys = [next(names) for _ in range(draw(st.integers(1, 2)))]
+    key_types = draw(st.lists(st.sampled_from([types.String, types.Int64]), min_size=len(keys), max_size=len(keys)))
+    entity = Entity(name=next(names), join_keys=keys, dtypes=key_types, **draw(st.fixed_dictionaries(NOTES)))
+    views = [
+        FeatureView(
+            name=next(names),
+            entities=[entity],
+            schema=[draw(fields(next(names))) for _ in range(draw(st.integers(1, 2)))],
+            ttl=draw(st.none() | st.timedeltas(min_value=timedelta(microseconds=1))),
+            source=draw(sources()),
+            on_bad_rows=draw(st.sampled_from(["quarantine", "reject"])),
+            **draw(about),
+        )
+        for _ in range(2)
+    ]
+    feature = next(names)
+    on_demand = OnDemandFeatureView(
+        name=next(names),
+        inputs=views[: draw(st.integers(0, 1))],
+        request=[draw(fields(next(names)))],
+        schema=[draw(fields(feature))],
+        expressions={feature: draw(TEXTS)},
+        **draw(about),
+    )
+    chosen: FeatureView | ViewProjection = views[0][[views[0].schema[0].name]] if draw(st.booleans()) else views[0]
+    return FeatureService(name=next(names), features=[chosen, views[1], on_demand], **draw(about))
+
+
+def stored(value: Any) -> Any:
+    """Return what comes back from a database's text."""
+    return json.loads(json.dumps(value))
+
+
+@given(services())
+def test_every_definition_comes_back_from_its_text(service: FeatureService) -> None:
+    policy = MonitorPolicy(name="watch", service=service, routes=["ops"], retrain=False, description="d")
+    assert MonitorPolicy.from_spec(stored(policy.spec()), stored(policy.notes()), service) == policy
+    for definition in (*service.views, *service.on_demand_views, service, *service.views[0].entities):
+        again = type(definition).from_spec(stored(definition.spec()), stored(definition.notes()))
+        assert again.spec() == definition.spec()
+        assert again.notes() == definition.notes()
+        assert content_hash(again) == content_hash(definition)

@@ -1,0 +1,198 @@
+"""Definitions that cannot be what they say are refused when they are built, with what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from featurestore import types
+from featurestore.definitions import (
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    FileSource,
+    MonitorPolicy,
+    OnDemandFeatureView,
+    PushSource,
+    SqlSource,
+)
+from featurestore.definitions.sources import source_from_spec
+from featurestore.errors import DefinitionError
+
+TEMP = Field(name="temp", dtype=types.Float64)
+HOUR = Field(name="hour", dtype=types.Int64)
+AIRPORT = Entity(name="airport", join_keys=["origin"])
+WEATHER = FeatureView(name="weather", entities=[AIRPORT], schema=[TEMP])
+SERVICE = FeatureService(name="flight_delay", features=[WEATHER])
+FLIGHTS = FileSource(name="flights", path="flights.csv")
+
+
+def view(**parts: Any) -> FeatureView:
+    return FeatureView(**{"name": "weather", "entities": [AIRPORT], "schema": [TEMP], **parts})
+
+
+def on_demand(**parts: Any) -> OnDemandFeatureView:
+    return OnDemandFeatureView(
+        **{
+            "name": "chill",
+            "inputs": [WEATHER],
+            "request": [HOUR],
+            "schema": [Field(name="cold", dtype=types.Float64)],
+            "expressions": {"cold": "temp - hour"},
+            **parts,
+        }
+    )
+
+
+def policy(**parts: Any) -> MonitorPolicy:
+    return MonitorPolicy(**{"name": "watch", "service": SERVICE, **parts})
+
+
+@pytest.mark.parametrize(
+    ("build", "message", "hint"),
+    [
+        # Names
+        (lambda: Entity(name="air port"), "'air port' cannot name an entity", "starts with a letter"),
+        (lambda: Entity(name="1st"), "'1st' cannot name an entity", "starts with a letter"),
+        (lambda: Entity(name="a" * 101), "cannot name an entity", "at most 100"),
+        (lambda: view(name="weather__temp"), "cannot name a feature view", 'single "_"'),
+        (lambda: view(name="weather_"), "cannot name a feature view", 'single "_"'),
+        (lambda: view(name=None), "None cannot name a feature view", "starts with a letter"),
+        (lambda: Field(name="load_id", dtype=types.Int64), '"load_id" cannot name a field', "Rename it."),
+        # Entities
+        (lambda: Entity(name="airport", join_keys="origin"), "is a text", 'Write join_keys=["origin"].'),
+        (lambda: Entity(name="route", join_keys=["a", "a"]), 'names "a" twice', "Remove or rename"),
+        (
+            lambda: Entity(name="route", join_keys=["a", "b"], dtypes=[types.Int64]),
+            'Entity "route" has 2 join keys and 1 dtypes',
+            "Give one dtype a key.",
+        ),
+        (
+            lambda: Entity(name="point", dtypes=[types.Float64]),
+            'Join key "point" of entity "point" cannot be Float64',
+            "A key may be: Bool, Int32, Int64, String, Bytes, Date, Timestamp.",
+        ),
+        # Fields
+        (lambda: Field(name="temp", dtype=float), "which is not a feature type", "Float64"),
+        (lambda: Field(name="sky", dtype=types.String, ge=0), "ge=0 has no meaning", ""),
+        (lambda: Field(name="temp", dtype=types.Float64, le=math.nan), "le of field .* is nan", ""),
+        (lambda: Field(name="temp", dtype=types.Float64, le=True), "le of field .* is True", ""),
+        (lambda: Field(name="temp", dtype=types.Float64, ge=2, le=1), "ge=2 over le=1: no value passes", ""),
+        (lambda: Field(name="sky", dtype=types.String, in_set=()), "empty in_set", ""),
+        # Views
+        (lambda: view(entities=[]), 'Feature view "weather" needs entities', "Entity objects"),
+        (lambda: view(entities=["airport"]), 'Feature view "weather" needs entities', "Entity objects"),
+        (lambda: view(schema=[]), "has no fields", "Give schema"),
+        (lambda: view(schema=["temp"]), "'temp' in its schema, which is not a Field", ""),
+        (lambda: view(schema=[TEMP, TEMP]), 'names "temp" twice', "Remove or rename"),
+        (lambda: view(schema=[Field(name="origin", dtype=types.String)]), 'names "origin" twice', "Remove or rename"),
+        (lambda: view(ttl=timedelta(0)), "has ttl=", "ttl=None keeps values for ever"),
+        (lambda: view(ttl=timedelta(-1)), "has ttl=", "ttl=None keeps values for ever"),
+        (lambda: view(ttl=3600), "has ttl=3600", "ttl=None keeps values for ever"),
+        (lambda: view(source="a.csv"), "'a.csv' as its source", "FileSource"),
+        (lambda: view(on_bad_rows="ignore"), 'on_bad_rows="ignore"', '"quarantine" or "reject"'),
+        (lambda: WEATHER["temp"], "is one text", 'Write weather[["temp"]].'),
+        (lambda: WEATHER[["tmp"]], 'no feature "tmp"', 'Did you mean "temp"?'),
+        (lambda: WEATHER[[]], "takes no feature", ""),
+        (lambda: WEATHER[["temp", "temp"]], 'names "temp" twice', ""),
+        # On-demand views
+        (lambda: on_demand(inputs=["weather"]), "'weather' as an input", "FeatureView objects"),
+        (lambda: on_demand(inputs=[], request=[]), "neither inputs nor request fields", ""),
+        (lambda: on_demand(expressions={}), 'no expression for "cold"', 'Add expressions={"cold": "..."}.'),
+        (lambda: on_demand(expressions={"cold": "1", "hot": "2"}), 'an expression for "hot"', ""),
+        (lambda: on_demand(request=[TEMP]), 'names "temp" twice', ""),
+        # Services
+        (lambda: FeatureService(name="s", features=[]), "has no features", "Give features"),
+        (lambda: FeatureService(name="s", features=["weather"]), "'weather' among its features", ""),
+        (lambda: FeatureService(name="s", features=[WEATHER, WEATHER]), 'names "weather" twice', ""),
+        (
+            lambda: FeatureService(name="s", features=[WEATHER, view(name="other")]),
+            '"temp" from "weather" and from "other"',
+            "leave one out",
+        ),
+        (
+            lambda: FeatureService(name="s", features=[view(ttl=timedelta(1)), on_demand()]),
+            'two different definitions of view "weather"',
+            "Use one object for both.",
+        ),
+        (
+            lambda: FeatureService(
+                name="s",
+                features=[
+                    WEATHER,
+                    view(
+                        name="b",
+                        entities=[Entity(name="airport", join_keys=["origin"], dtypes=[types.Int64])],
+                        schema=[HOUR],
+                    ),
+                ],
+            ),
+            'join key "origin" as String and as Int64',
+            "Use one entity",
+        ),
+        (
+            lambda: FeatureService(name="s", features=[view(schema=[HOUR]), on_demand(inputs=[])]),
+            'both needs "hour" with each request and gives a feature of that name',
+            "Rename",
+        ),
+        # Policies
+        (lambda: policy(service="flight_delay"), "'flight_delay', which is not a FeatureService", ""),
+        (lambda: policy(window=timedelta(milliseconds=1)), "has window=", "at least a second"),
+        (lambda: policy(average_run_length=1), "average_run_length=1", "over 1"),
+        (lambda: policy(average_run_length=math.inf), "average_run_length=inf", "over 1"),
+        (lambda: policy(smallest_change=0), "smallest_change=0", "between 0 and 1"),
+        (lambda: policy(effect_threshold=1), "effect_threshold=1", "between 0 and 1"),
+        (lambda: policy(routes=["ops", "ops"]), 'names "ops" twice', ""),
+        # Sources
+        (lambda: FileSource(path=""), "path of a FileSource is ''", "Name a file or a glob."),
+        (lambda: FileSource(path="data"), "neither .parquet nor .csv", "folder/"),
+        (lambda: FileSource(path="a.csv", timestamp_field=""), "not the name of a column", ""),
+        (lambda: SqlSource(query=" ", sources=[FLIGHTS]), "query of a SqlSource is empty", "Write one SELECT."),
+        (lambda: SqlSource(query="SELECT 1", sources=[]), "names no sources", "List the FileSource"),
+        (lambda: SqlSource(query="SELECT 1", sources=[FileSource(path="a.csv")]), "which has no name", "Give it one"),
+        (lambda: SqlSource(query="SELECT 1", sources=[FLIGHTS, FLIGHTS]), 'names "flights" twice', ""),
+        (lambda: PushSource(name="a b"), "cannot name a source", "starts with a letter"),
+        (lambda: source_from_spec({"kind": "sqll"}), 'no kind of source "sqll"', 'Did you mean "sql"?'),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_hint(build: Callable[[], object], message: str, hint: str) -> None:
+    with pytest.raises(DefinitionError, match=message) as caught:
+        build()
+    assert hint in caught.value.hint
+
+
+def test_an_entity_without_keys_is_its_own_key() -> None:
+    assert Entity(name="carrier").keys == {"carrier": types.String}
+
+
+def test_a_service_knows_what_it_reads_needs_and_gives() -> None:
+    wind = Field(name="wind", dtype=types.Float64)
+    other = view(name="other", schema=[wind, Field(name="gust", dtype=types.Float64)])
+    service = FeatureService(name="s", features=[other[["wind"]], on_demand()])
+    assert [one.name for one in service.views] == ["other", "weather"]
+    assert service.keys == {"origin": types.String}
+    assert service.request == (HOUR,)
+    assert {owner: [one.name for one in given] for owner, given in service.outputs.items()} == {
+        "other": ["wind"],
+        "chill": ["cold"],
+    }
+
+
+@pytest.mark.parametrize(("tag", "pii"), [("true", True), ("yes", True), ("false", False), ("", False), ("No", False)])
+def test_a_tag_says_whether_a_field_identifies_people(tag: str, pii: bool) -> None:
+    assert Field(name="mail", dtype=types.String, tags={"pii": tag}).pii is pii
+    assert Field(name="mail", dtype=types.String).pii is False
+
+
+def test_definitions_do_not_follow_lists_that_change_after_them() -> None:
+    schema, tags = [TEMP], {"team": "ops"}
+    made = view(schema=schema, tags=tags)
+    schema.append(HOUR)
+    tags["team"] = "eve"
+    assert made.schema == (TEMP,)
+    assert made.tags == {"team": "ops"}

@@ -1,0 +1,129 @@
+"""Loads, materializations, datasets and models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from featurestore.definitions import MonitorPolicy
+from featurestore.errors import DefinitionError, ObjectNotFoundError, RegistryError
+from featurestore.registry import Load, Registry, current_user, values
+
+Build = Callable[..., MonitorPolicy]
+
+
+def record(registry: Registry, load_id: str, storage_id: str = "weather-1", **other: Any) -> Load:
+    counts: dict[str, Any] = {"table_version": 1, "rows_read": 3, "rows_written": 3, **other}
+    return registry.record_load(load_id=load_id, storage_id=storage_id, author="ada", **counts)
+
+
+def test_loads_of_a_table_are_numbered_in_the_order_of_recording(registry: Registry) -> None:
+    record(registry, "a")
+    record(registry, "x", "planes-1")
+    record(registry, "b", rows_read=5, rows_quarantined=2, reasons={"temp is null": 2})
+    assert [(load.load_id, load.order) for load in registry.loads("weather-1")] == [("a", 1), ("b", 2)]
+    assert [load.order for load in registry.loads("planes-1")] == [1]
+    assert registry.load("weather-1", "b").reasons == {"temp is null": 2}
+    assert registry.loads("nothing") == []
+
+
+def test_a_load_that_is_recorded_twice_is_one_load(registry: Registry) -> None:
+    first = record(registry, "a")
+    entries = len(registry.audit())
+    assert record(registry, "a", table_version=9) == first
+    assert registry.loads("weather-1") == [first]
+    assert len(registry.audit()) == entries
+
+
+def test_a_clock_that_is_set_back_does_not_reorder_publications(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = record(registry, "a")
+    monkeypatch.setattr(values, "now", lambda: 1)
+    second = record(registry, "b")
+    assert second.published_at > first.published_at
+
+
+def test_a_load_that_contradicts_itself_is_refused(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="read 3 rows, but wrote 1 and quarantined 1"):
+        record(registry, "a", rows_written=1, rows_quarantined=1)
+    with pytest.raises(ObjectNotFoundError, match='No load "a" of weather-1'):
+        registry.load("weather-1", "a")
+
+
+def test_one_load_id_for_two_tables_is_two_loads(registry: Registry) -> None:
+    """Workflow engines give one run id to all the loads of a run."""
+    first, second = record(registry, "a"), record(registry, "a", "planes-1")
+    assert (first.order, second.order) == (1, 1)
+    assert registry.load("weather-1", "a") == first
+    assert registry.load("planes-1", "a") == second
+
+
+def test_the_last_materialization_is_remembered(registry: Registry) -> None:
+    assert registry.last_materialization("weather-1") is None
+    until = datetime(2013, 3, 31, 23, tzinfo=UTC)
+    registry.record_materialization("weather-1", 3, until, {"read": 1}, who="ada")
+    done = registry.record_materialization("weather-1", 2, until, {"read": 5, "written": 5}, who="ada")
+    assert registry.last_materialization("weather-1") == done
+    assert (done.table_version, done.until, done.counts) == (2, until, {"read": 5, "written": 5})
+
+
+def test_datasets_are_versioned_and_keep_their_manifest(registry: Registry) -> None:
+    manifest = {"service": "flight_delay@1", "rows": 3, "share": 0.1, "views": [{"id": "weather@1"}]}
+    assert registry.record_dataset("delays", manifest, who="ada").id == "delays@1"
+    assert registry.record_dataset("delays", {}, who="ada").id == "delays@2"
+    assert registry.dataset("delays@1").manifest == manifest
+    assert registry.dataset("delays").version == 2
+    assert [one.id for one in registry.datasets()] == ["delays@1", "delays@2"]
+
+
+def test_what_is_no_dataset_is_refused(registry: Registry) -> None:
+    registry.record_dataset("delays", {}, who="ada")
+    with pytest.raises(ObjectNotFoundError, match='no dataset "delay"') as caught:
+        registry.dataset("delay")
+    assert caught.value.hint == 'Did you mean "delays"?'
+    with pytest.raises(ObjectNotFoundError, match='no dataset "delays@3"') as caught:
+        registry.dataset("delays@3")
+    assert caught.value.hint == "There is: delays@1."
+    with pytest.raises(DefinitionError, match="cannot name a dataset"):
+        registry.record_dataset("my delays", {}, who="ada")
+    with pytest.raises(RegistryError, match='manifest of dataset "delays" cannot be kept as JSON'):
+        registry.record_dataset("delays", {"at": datetime(2013, 1, 1, tzinfo=UTC)}, who="ada")
+
+
+def test_a_model_names_the_service_and_dataset_versions_it_was_made_with(registry: Registry, policy: Build) -> None:
+    registry.apply([policy()], who="ada")
+    registry.record_dataset("delays", {}, who="ada")
+    made = registry.record_model(
+        "ridge", service="flight_delay", dataset="delays", hyperparameters={"l2": 1.5}, metrics={"mae": 9.5}, who="ada"
+    )
+    registry.apply([policy(ttl=None)], who="ada")
+    registry.record_model("ridge", service="flight_delay@2", dataset="delays@1", git_commit="abc", who="ada")
+    assert (made.id, made.service, made.dataset) == ("ridge@1", "flight_delay@1", "delays@1")
+    assert registry.model("ridge@1") == made
+    assert registry.model("ridge").git_commit == "abc"
+    assert [one.id for one in registry.models("flight_delay@2")] == ["ridge@2"]
+    assert [one.id for one in registry.models("flight_delay")] == ["ridge@1", "ridge@2"]
+    assert [one.id for one in registry.models()] == ["ridge@1", "ridge@2"]
+
+
+def test_a_model_of_unknown_parts_or_without_a_number_is_refused(registry: Registry, policy: Build) -> None:
+    registry.apply([policy()], who="ada")
+    with pytest.raises(ObjectNotFoundError, match="no dataset"):
+        registry.record_model("ridge", service="flight_delay", dataset="delays", who="ada")
+    registry.record_dataset("delays", {}, who="ada")
+    with pytest.raises(ObjectNotFoundError, match="no feature service"):
+        registry.record_model("ridge", service="other", dataset="delays", who="ada")
+    with pytest.raises(RegistryError, match='metrics of model "ridge" cannot be kept as JSON'):
+        registry.record_model("ridge", service="flight_delay", dataset="delays", metrics={"mae": math.nan}, who="ada")
+    with pytest.raises(ObjectNotFoundError, match='no model "ridge"'):
+        registry.model("ridge")
+
+
+def test_the_user_of_the_machine_is_marked_as_unverified() -> None:
+    assert current_user().endswith(" (unverified)")
+    assert "@" in current_user()

@@ -1,0 +1,128 @@
+"""One reader of featurestore.toml: a wrong setting is named, a secret is never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featurestore import config
+from featurestore.errors import ConfigError
+
+
+def load(folder: Path, text: str) -> config.Config:
+    (folder / config.FILE_NAME).write_text(text, encoding="utf-8")
+    return config.load(folder)
+
+
+def test_an_empty_file_is_a_working_configuration(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "")
+    assert loaded.project == "default"
+    assert loaded.path(loaded.offline.path) == tmp_path / "data" / "offline"
+    assert loaded.database_url(loaded.registry) == f"sqlite:///{tmp_path}/data/registry.db"
+    assert loaded.database_url("postgresql+psycopg://host/db") == "postgresql+psycopg://host/db"
+    assert loaded.replay == ""
+
+
+def test_the_template_is_a_working_configuration_and_its_comments_are_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPS_WEBHOOK_SECRET", "whsec_x")
+    text = config.template("shop")
+    assert load(tmp_path, text).project == "shop"
+    head, _, tail = text.partition("# [sources.flights]")
+    uncommented = "\n".join(line.removeprefix("# ") for line in ("# [sources.flights]" + tail).splitlines())
+    loaded = load(tmp_path, head + uncommented)
+    assert loaded.sources["flights"].path == "/mnt/flights/*.parquet"
+    assert loaded.channel("ops").secret.get_secret_value() == "whsec_x"
+
+
+def test_paths_are_relative_to_the_file_unless_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    loaded = load(tmp_path, "")
+    assert loaded.path("a/b") == tmp_path / "a" / "b"
+    assert loaded.path("/a/b") == Path("/a/b")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("project = ", "is not valid TOML"),
+        ("[offline]\npth = 'x'", 'there is no setting "offline.pth"'),
+        ("colour = 'red'", 'there is no setting "colour"'),
+        ("replay = 'x'", 'there is no setting "replay"'),
+        ("root = '/'", 'there is no setting "root"'),
+        ("[serving]\nport = 'http'", 'setting "serving.port"'),
+        ("[serving]\nport = 70000", 'setting "serving.port"'),
+        ("[serving]\nlog_sample = 1.5", 'setting "serving.log_sample"'),
+        ("[channels.ops]\nkind = 'fax'", 'setting "channels.ops.kind"'),
+        ("[offline]\nengine = 'spark'", 'setting "offline.engine"'),
+        ("[sources.x]\npath = '${NO_SUCH}/x.csv'", '"sources.x.path" needs .* NO_SUCH'),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as raised:
+        load(tmp_path, text)
+    assert str(tmp_path / config.FILE_NAME) in raised.value.message
+
+
+def test_a_folder_without_the_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"There is no featurestore\.toml") as raised:
+        config.load(tmp_path)
+    assert raised.value.hint == f"Make one with: featurestore init {tmp_path}"
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / config.FILE_NAME).write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(tmp_path)
+
+
+def test_variables_are_resolved_wherever_texts_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGE", "blue")
+    loaded = load(
+        tmp_path, 'project = "shop_${STAGE}"\ndefinitions = ["${STAGE}.py"]\n[sources.x]\npath = "a/${STAGE}.csv"'
+    )
+    assert (loaded.project, loaded.definitions) == ("shop_blue", ("blue.py",))
+    assert loaded.sources["x"].path == "a/blue.csv"
+
+
+def test_a_secret_is_read_only_when_its_channel_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(tmp_path, "[channels.ops]\nkind = 'webhook'\nsecret = '${OPS_SECRET}'")
+    with pytest.raises(ConfigError, match=r'"channels\.ops\.secret" needs .* OPS_SECRET'):
+        loaded.channel("ops")
+    monkeypatch.setenv("OPS_SECRET", "hush")
+    assert loaded.channel("ops").secret.get_secret_value() == "hush"
+    with pytest.raises(ConfigError, match='no channel "opps"') as raised:
+        loaded.channel("opps")
+    assert raised.value.hint == 'Did you mean "ops"?'
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[channels.ops]\nkind = 'webhook'\nsecret = 'file:secret.txt'")
+    with pytest.raises(ConfigError, match=r"secret\.txt cannot be read"):
+        loaded.channel("ops")
+    (tmp_path / "secret.txt").write_text("hush\n")
+    assert loaded.channel("ops").secret.get_secret_value() == "hush"
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[channels.ops]\nkind = 'webhook'\nsecret = 'hush'")
+    assert "hush" not in repr(loaded)
+    assert "hush" not in loaded.model_dump_json()
+
+
+def test_a_replay_has_its_own_rooms_and_shares_the_rest(tmp_path: Path) -> None:
+    live = load(tmp_path, "")
+    replay = live.for_replay("launch-1")
+    assert replay.replay == "launch-1"
+    moved = {replay.online, replay.serving.log_path, replay.monitor.database}
+    assert all("data/replays/launch-1/" in place for place in moved)
+    assert (replay.registry, replay.offline, replay.root) == (live.registry, live.offline, live.root)
+    assert live.replay == ""
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "-x", "x" * 65])
+def test_a_replay_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a replay"):
+        load(tmp_path, "").for_replay(name)

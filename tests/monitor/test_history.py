@@ -1,0 +1,139 @@
+"""The monitor's database: what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import select, update
+
+from featurestore.errors import MonitorError
+from monitor import schema
+from monitor.alerts.states import Incident, State
+from monitor.history import Detector, History, JudgedWindow, Watch
+
+_START = datetime(2013, 7, 1, tzinfo=UTC)
+_WATCH = Watch(policy="drift", policy_version=1, service="f@1")
+
+
+def _window(number: int, *, baseline: str = "d@1", rows: int = 10) -> JudgedWindow:
+    start = _START + timedelta(hours=number)
+    return JudgedWindow(
+        start=start,
+        end=start + timedelta(hours=1),
+        baseline=baseline,
+        rows=rows,
+        profile=pa.table({"n": [number]}).replace_schema_metadata({"layout": "1"}),
+        verdict="ok",
+        decision={"evidence": None},
+    )
+
+
+def _fire(history: History) -> None:
+    with history.write() as connection:
+        history.save_incident(connection, _WATCH, Incident(key="k", state=State.FIRING, episode=1))
+        history.record(connection, _WATCH, _window(0), now=_START)
+
+
+def test_what_is_kept_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/deep/monitor.db"
+    detector = Detector(baseline="d@1", state={"x": [1.5, None]}, next_start=_START)
+    incident = Incident(key="k", state=State.FIRING, episode=2, onset=_START, span=3, quiet=1)
+    with History(url) as history, history.write() as connection:
+        assert history.detector(connection, _WATCH) is None
+        assert history.incident(connection, "k") == Incident(key="k")
+        history.save_detector(connection, _WATCH, Detector(baseline="", state={}, next_start=None))
+        history.save_detector(connection, _WATCH, detector)
+        history.save_incident(connection, _WATCH, incident)
+        history.record(connection, _WATCH, _window(0), now=_START)
+        instance = history.instance
+    with History(url) as history, history.read() as connection:
+        assert history.instance == instance
+        assert history.detector(connection, _WATCH) == detector
+        assert history.incident(connection, "k") == incident
+        (profile,) = history.profiles(connection, _WATCH, "d@1")
+        assert profile.equals(_window(0).profile, check_metadata=True)
+
+
+def test_profiles_come_newest_first_and_of_one_baseline_only(tmp_path: Path) -> None:
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history:
+        with history.write() as connection:
+            for number in range(5):
+                history.record(connection, _WATCH, _window(number, baseline=f"d@{1 + number // 3}"), now=_START)
+        with history.read() as connection:
+
+            def numbers(baseline: str, **which: object) -> list[int]:
+                found = history.profiles(connection, _WATCH, baseline, **which)  # type: ignore[arg-type]
+                return [table.column("n")[0].as_py() for table in found]
+
+            assert numbers("d@1") == [2, 1, 0]
+            assert numbers("d@1", since=_START + timedelta(hours=1)) == [2, 1]
+            assert numbers("d@1", last=1) == [2]
+            assert numbers("d@1", last=0) == []
+            assert numbers("d@2") == [4, 3]
+            assert history.rows_since(connection, _WATCH, _START + timedelta(hours=3)) == 20
+            assert history.first_start(connection, _WATCH) == _START
+
+
+def test_a_window_cannot_be_recorded_twice_and_takes_back_all_that_came_with_it(tmp_path: Path) -> None:
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history:
+        with history.write() as connection:
+            history.record(connection, _WATCH, _window(0), now=_START)
+        with pytest.raises(MonitorError, match=r"monitor\.db"):
+            _fire(history)
+        with history.read() as connection:
+            assert history.incident(connection, "k").state is State.OK
+
+
+def test_a_signal_is_recorded_once(tmp_path: Path) -> None:
+    signal = {"id": "s", "baseline": "d@1", "incident": "k"}
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
+        assert history.record_signal(connection, _WATCH, signal, now=_START) is True
+        assert history.record_signal(connection, _WATCH, signal, now=_START) is False
+
+
+def test_a_new_version_of_a_policy_resumes_where_the_old_one_stood(tmp_path: Path) -> None:
+    newer = Watch(policy="drift", policy_version=2, service="f@1")
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
+        assert history.resume_from(connection, newer) is None
+        history.save_detector(connection, _WATCH, Detector(baseline="d@1", state={}, next_start=_START))
+        assert history.resume_from(connection, newer) == _START
+        assert history.resume_from(connection, Watch(policy="drift", policy_version=2, service="f@2")) is None
+
+
+def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/monitor.db"
+    with History(url) as history, history.write() as connection:
+        connection.execute(update(schema.meta).where(schema.meta.c.key == "schema_version").values(value="99"))
+    with pytest.raises(MonitorError, match="newer release"):
+        History(url)
+
+
+@pytest.mark.parametrize("url", ["", "mysql://host/db", "sqlite://", "monitor.db"])
+def test_a_url_that_is_none_of_sqlite_is_refused_with_a_hint(url: str) -> None:
+    with pytest.raises(MonitorError) as raised:
+        History(url)
+    assert "sqlite:///data/monitor.db" in raised.value.hint
+
+
+def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.db"
+    file.write_text("not a database, but long enough to look at" * 20)
+    with pytest.raises(MonitorError, match=r"monitor\.db cannot be"):
+        History(f"sqlite:///{file}")
+
+
+def test_processes_that_open_a_new_database_at_once_agree_on_it(tmp_path: Path) -> None:
+    code = "import sys; from monitor.history import History; print(History(sys.argv[1]).instance)"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/monitor.db"]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    names = {process.communicate(timeout=60)[0].strip() for process in started}
+    assert len(names) == 1
+    assert all(process.returncode == 0 for process in started)
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.read() as connection:
+        assert len(connection.execute(select(schema.meta)).all()) == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

@@ -1,0 +1,315 @@
+"""A run of a policy, from the log to the outbox, on a real registry and a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from featurestore.errors import MonitorError
+from monitor.alerts.base import Kind
+from monitor.alerts.states import State
+from monitor.history import History
+from monitor.pipeline import NO_BASELINE, NO_WINDOW, ServiceReport, run_once
+from monitor.schema import outbox, signals, windows
+from monitor.status import status
+
+_NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def run(scene: Any, *, now: datetime = _NOW, stop: Callable[[], bool] = lambda: False) -> ServiceReport:
+    with scene.history() as history:
+        report = run_once(scene, history, scene.policy, now=now, stop=stop)
+    (service,) = report.services
+    return service
+
+
+def messages(scene: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    with scene.history() as history, history.read() as connection:
+        rows = connection.execute(select(outbox.c.channel, outbox.c.kind, outbox.c.payload).order_by(outbox.c.id))
+        return [(channel, kind, json.loads(payload)) for channel, kind, payload in rows]
+
+
+def ledger(scene: Any) -> list[Any]:
+    with scene.history() as history, history.read() as connection:
+        columns = (windows.c.window_start, windows.c.rows, windows.c.verdict, windows.c.decision, windows.c.profile)
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(windows.c.window_start))]
+
+
+def test_what_is_like_the_training_data_raises_nothing(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 20)
+    report = run(scene)
+    assert (report.windows, report.verdict, report.fired) == (20, "ok", 0)
+    assert messages(scene) == []
+
+
+def test_a_change_gives_one_alert_and_one_retraining_signal_however_long_it_lasts(scene: Any) -> None:
+    dataset = scene.train(model="ridge")
+    scene.serve_days(0, 5)
+    scene.serve_days(5, 20, shift=1.0)
+    report = run(scene)
+    assert (report.windows, report.fired, report.resolved, report.signals) == (25, 1, 0, 1)
+    assert (report.verdict, report.state) == ("drift", State.FIRING)
+    (_, alert_kind, alert), (_, signal_kind, signal_payload) = messages(scene)
+    assert (alert_kind, signal_kind) == (Kind.FIRING, Kind.RETRAINING)
+    assert alert["state"] == "ALERT_STATE_FIRING"
+    assert alert["service"] == "flight_delay@1"
+    assert alert["baseline"] == signal_payload["baseline"] == dataset
+    assert alert["incident"] == signal_payload["incident"]
+    assert signal_payload["model"] == "ridge@1"
+    assert {one["feature"] for one in alert["features"]} <= {"temp", "felt"}
+    assert alert["features"][0]["feature"] == "temp"
+    assert alert["features"][0]["effectLow"] > alert["features"][0]["threshold"]
+    assert alert["onset"] == "2013-07-06T00:00:00Z"
+    assert alert["summary"].startswith("flight_delay@1 drifted")
+    assert "since 2013-07-06" in alert["summary"]
+    assert alert["evidence"]["logValue"] >= alert["evidence"]["logLimit"]
+
+
+def test_it_resolves_when_the_effect_has_gone_and_fires_again_without_a_second_signal(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 10, shift=1.0)
+    scene.serve_days(10, 20)
+    scene.serve_days(30, 10, shift=1.0)
+    report = run(scene)
+    assert (report.fired, report.resolved, report.signals) == (2, 1, 1)
+    kinds = [kind for _, kind, _ in messages(scene)]
+    assert kinds == [Kind.FIRING, Kind.RETRAINING, Kind.RESOLVED, Kind.FIRING]
+    resolved = messages(scene)[2][2]
+    assert (resolved["state"], resolved["features"]) == ("ALERT_STATE_RESOLVED", [])
+    # The effect is judged over as many windows as it took to see it (two), and must be gone for three.
+    assert resolved["decidedAt"] <= "2013-07-15T00:00:00Z"
+
+
+def test_any_split_into_runs_gives_the_same_ledger_and_the_same_messages(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 6)
+    scene.serve_days(6, 6, shift=1.0)
+    whole = scene.replayed("whole")
+    for file in sorted((scene.log / "flight_delay").iterdir()):
+        (whole.log / "flight_delay").mkdir(parents=True, exist_ok=True)
+        os.link(file, whole.log / "flight_delay" / file.name)
+    whole.mark(datetime(2013, 7, 13, tzinfo=UTC), closed=True)
+    run(whole)
+    for day in range(1, 13):
+        scene.mark(datetime(2013, 7, 1, tzinfo=UTC) + timedelta(days=day, hours=day))
+        assert run(scene).windows == 1
+    assert ledger(scene) == ledger(whole)
+    assert [kind for _, kind, _ in messages(scene)] == [kind for _, kind, _ in messages(whole)]
+
+
+def test_a_window_is_judged_once(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 3)
+    assert run(scene).windows == 3
+    before = ledger(scene)
+    again = run(scene)
+    assert (again.windows, again.verdict) == (0, NO_WINDOW)
+    assert ledger(scene) == before
+
+
+def test_rows_that_come_after_their_window_was_passed_are_left_out(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 1)
+    scene.mark(datetime(2013, 7, 5, tzinfo=UTC))
+    run(scene)
+    scene.serve(scene.rows(datetime(2013, 7, 3, tzinfo=UTC)))
+    assert run(scene).windows == 0
+
+
+def test_stop_ends_a_run_after_the_window_at_hand(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 5)
+    asked = iter([False, False, True])
+    assert run(scene, stop=lambda: next(asked)).windows == 2
+    assert run(scene).windows == 3
+
+
+def test_without_a_baseline_nothing_is_judged_and_nothing_is_lost(scene: Any) -> None:
+    scene.serve_days(0, 4)
+    assert run(scene).verdict == NO_BASELINE
+    assert run(scene).verdict == NO_BASELINE
+    scene.train()
+    assert run(scene).windows == 4
+
+
+def test_no_baseline_is_said_once(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    scene.serve_days(0, 1)
+    run(scene)
+    run(scene)
+    assert (capsys.readouterr().out + capsys.readouterr().err).count(NO_BASELINE) == 1
+
+
+def test_the_newest_model_says_what_the_baseline_is(scene: Any) -> None:
+    scene.train("first", model="ridge")
+    newest = scene.train("second", model="ridge")
+    scene.train("unused")
+    scene.serve_days(0, 1)
+    run(scene)
+    with scene.history() as history:
+        found = status(history, [scene.policy], watermark=None, replay="")
+    assert found["policies"][0]["services"][0]["baseline"] == newest == "second@1"
+
+
+def test_a_new_baseline_starts_a_new_detector_and_the_ledger_goes_on(scene: Any) -> None:
+    scene.train("first", days=30)
+    scene.serve_days(0, 3)
+    run(scene)
+    scene.train("second", days=40)
+    scene.serve_days(3, 2)
+    assert run(scene).windows == 2
+    assert len(ledger(scene)) == 5
+    assert json.loads(ledger(scene)[-1][3])["evidence"]["windows"] == 2
+
+
+def test_a_new_version_of_the_policy_does_not_judge_the_past_anew(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 3)
+    run(scene)
+    scene.apply(average_run_length=5000)
+    scene.serve_days(3, 2)
+    assert scene.policy.version == 2
+    assert run(scene).windows == 2
+
+
+def test_each_version_of_the_service_has_its_own_detector(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 2)
+    with scene.history() as history:
+        first = run_once(scene, history, scene.policy, now=_NOW)
+    scene.serve(scene.rows(datetime(2013, 7, 2, tzinfo=UTC), service="flight_delay@2"))
+    assert [one.service for one in first.services] == ["flight_delay@1"]
+    with scene.history() as history:
+        second = run_once(scene, history, scene.policy, now=_NOW)
+    assert [(one.service, one.verdict) for one in second.services] == [
+        ("flight_delay@1", NO_WINDOW),
+        ("flight_delay@2", NO_BASELINE),
+    ]
+
+
+def test_a_route_that_is_not_configured_is_an_error_before_anything_is_judged(scene: Any) -> None:
+    scene.apply(routes=["opps"])
+    scene.train()
+    scene.serve_days(0, 1)
+    with pytest.raises(MonitorError, match='routes to "opps"') as raised:
+        run(scene)
+    assert raised.value.hint == 'Did you mean "ops"?'
+    assert ledger(scene) == []
+
+
+def test_a_rehearsal_tells_only_channels_that_want_it_and_says_so(make_scene: Callable[..., Any]) -> None:
+    scene = make_scene(routes=("ops", "here")).replayed()
+    scene.train()
+    scene.serve_days(0, 8, shift=1.0)
+    assert run(scene).fired == 1
+    sent = messages(scene)
+    assert {channel for channel, _, _ in sent} == {"ops"}
+    assert all(payload["replay"] for _, _, payload in sent)
+    assert sent[0][2]["summary"].startswith("REPLAY july: ")
+    assert sent[1][2]["reason"].startswith("REPLAY july: ")
+
+
+def test_a_policy_that_does_not_retrain_makes_no_signal(scene: Any) -> None:
+    scene.apply(retrain=False)
+    scene.train()
+    scene.serve_days(0, 8, shift=1.0)
+    report = run(scene)
+    assert (report.fired, report.signals) == (1, 0)
+    assert [kind for _, kind, _ in messages(scene)] == [Kind.FIRING]
+
+
+def test_a_view_without_rows_is_an_alert_that_names_the_view_to_fix(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 8, missing=0.9)
+    assert run(scene).fired == 1
+    alert = messages(scene)[0][2]
+    assert alert["suggestedAction"].startswith('Fix the pipeline: look at the source of view "')
+    assert alert["features"][0]["statistic"] == "null_rate"
+
+
+def test_no_key_and_no_value_of_a_pii_field_is_in_messages_or_ledger(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 8, shift=2.0, missing=0.9)
+    run(scene)
+    assert messages(scene)
+    text = json.dumps(messages(scene)) + "".join(row[3] for row in ledger(scene))
+    for secret in ("Ada", "Secret", "EWR", "JFK"):
+        assert secret not in text
+
+
+def test_status_tells_where_everything_stands_in_strict_json(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 8, shift=1.0)
+    run(scene)
+    with scene.history() as history:
+        found = status(history, [scene.policy], watermark=_NOW, replay="")
+    json.dumps(found, allow_nan=False)
+    (service,) = found["policies"][0]["services"]
+    assert (service["windows"], service["rows"]) == (8, 1600)
+    assert (service["verdict"], service["state"]) == ("drift", "firing")
+    assert service["evidence"]["log_limit"] > 7
+    assert [one["state"] for one in found["incidents"]] == ["firing"]
+    assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0}
+    assert len(found["signals"]) == 1
+    assert found["daemon"] is None
+
+
+_RUNNER = textwrap.dedent(
+    """
+    import sys, time
+    from dataclasses import dataclass
+    from datetime import UTC, datetime
+    from pathlib import Path
+    from featurestore.config import ChannelConfig, Config
+    from featurestore.registry import open_registry
+    from monitor.history import History
+    from monitor.pipeline import run_once
+
+    root = Path(sys.argv[1])
+    hook = ChannelConfig.model_validate({"kind": "console"})
+
+    @dataclass
+    class Store:
+        config: Config
+        registry: object
+
+    config = Config(root=root, channels={"ops": hook})
+    registry = open_registry(config.database_url(config.registry), config.project)
+    with History(config.database_url(config.monitor.database)) as history:
+        print("ready", flush=True)
+        run_once(Store(config, registry), history, registry.policy("flight_drift"), now=datetime.now(UTC))
+    """
+)
+
+
+def test_a_run_killed_at_any_moment_goes_on_where_it_was(scene: Any, wait_for: Callable[..., None]) -> None:
+    """Short form: killed three times between windows; ledger, signals and messages are those of an unbroken run."""
+    scene.train()
+    scene.serve_days(0, 15)
+    scene.serve_days(15, 15, shift=1.0)
+    database = scene.config.path("data/monitor.db")
+    command = [sys.executable, "-c", _RUNNER, str(scene.config.root)]
+    for kills in range(3):
+        runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        seen = len(ledger(scene))
+        wait_for(lambda seen=seen, kills=kills: len(ledger(scene)) > seen + kills)
+        os.kill(runner.pid, signal.SIGKILL)
+        runner.communicate()
+    run(scene)
+    broken = [row[1:] for row in ledger(scene)], [kind for _, kind, _ in messages(scene)]
+    with History(f"sqlite:///{database}") as history, history.read() as connection:
+        assert len(connection.execute(select(signals.c.id)).all()) == 1
+    for leftover in database.parent.glob("monitor.db*"):
+        leftover.unlink()
+    run(scene)
+    assert ([row[1:] for row in ledger(scene)], [kind for _, kind, _ in messages(scene)]) == broken

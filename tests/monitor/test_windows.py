@@ -1,0 +1,118 @@
+"""The log's watermark, and the windows and profiles that are read from it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from featurestore.config import MonitorConfig
+from featurestore.profiles import fit_bins, profile
+from monitor.windows import ServingLog
+
+_DAY = timedelta(days=1)
+_START = datetime(2013, 7, 1, tzinfo=UTC)
+_NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def _log(scene: Any) -> ServingLog:
+    return ServingLog(scene.config)
+
+
+def test_the_watermark_is_that_of_the_slowest_worker_at_work(scene: Any) -> None:
+    scene.mark(_START + 3 * _DAY, worker="a")
+    scene.mark(_START + 2 * _DAY, worker="b")
+    scene.mark(_START, worker="done", closed=True)
+    scene.mark(_START, worker="dead", age=61)
+    assert _log(scene).watermark(now=_NOW) == _START + 2 * _DAY
+
+
+def test_with_no_worker_at_work_a_live_log_is_complete_up_to_now(scene: Any) -> None:
+    assert _log(scene).watermark(now=_NOW) == _NOW
+    scene.mark(_START, closed=True)
+    assert _log(scene).watermark(now=_NOW) == _NOW
+
+
+def test_with_no_worker_at_work_a_replay_ends_where_its_last_worker_ended(scene: Any) -> None:
+    replayed = scene.replayed()
+    assert _log(replayed).watermark(now=_NOW) is None
+    replayed.mark(_START + _DAY, worker="a", closed=True)
+    replayed.mark(_START + 2 * _DAY, worker="b", closed=True)
+    assert _log(replayed).watermark(now=_NOW) == _START + 2 * _DAY
+
+
+def test_a_window_is_closed_when_the_watermark_has_passed_its_end_and_the_lateness(scene: Any) -> None:
+    scene.serve_days(0, 3)
+    config = scene.config.model_copy(update={"monitor": MonitorConfig(lateness_seconds=60)})
+    log = ServingLog(config)
+    mark = _START + 2 * _DAY + timedelta(seconds=59)
+    windows, end = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=mark)
+    assert [one.start for one in windows] == [_START]
+    assert end == _START + _DAY
+    mark += timedelta(seconds=1)
+    windows, end = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=mark)
+    assert [(one.start, one.end, one.rows) for one in windows] == [
+        (_START, _START + _DAY, 200),
+        (_START + _DAY, _START + 2 * _DAY, 200),
+    ]
+    assert end == _START + 2 * _DAY
+
+
+def test_windows_without_rows_are_left_out_and_passed_over(scene: Any) -> None:
+    scene.serve_days(0, 1)
+    scene.serve_days(5, 1)
+    log = _log(scene)
+    windows, end = log.closed_windows("flight_delay@1", _DAY, since=_START + _DAY, watermark=_START + 9 * _DAY)
+    assert [one.start for one in windows] == [_START + 5 * _DAY]
+    assert end == _START + 9 * _DAY
+
+
+def test_a_row_at_a_boundary_belongs_to_the_window_that_starts_there(scene: Any) -> None:
+    rows = scene.rows(_START, 2, span=2 * _DAY)
+    scene.serve(rows)
+    windows, _ = _log(scene).closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + 2 * _DAY)
+    assert [(one.start, one.rows) for one in windows] == [(_START, 1), (_START + _DAY, 1)]
+
+
+def test_rows_of_a_window_are_profiled_wherever_they_lie(scene: Any) -> None:
+    day = scene.rows(_START, 500)
+    other = scene.rows(_START, 50, service="flight_delay@2")
+    scene.serve(day.slice(0, 200))
+    scene.serve(pa.concat_tables([day.slice(200), scene.rows(_START + _DAY), other]))
+    scene.serve(scene.rows(_START), name=".half-written.parquet")
+    log = _log(scene)
+    (window,), _ = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + _DAY)
+    fields = [one for fields in scene.policy.definition.service.outputs.values() for one in fields]
+    bins = fit_bins(day, fields)
+    found = log.profile(window, bins)
+    assert window.rows == found.rows == 500
+    assert (found.counts == profile(day, bins).counts).all()
+
+
+def test_values_that_were_not_served_count_as_nulls_and_so_does_a_missing_column(scene: Any) -> None:
+    rows = scene.rows(_START, 300, missing=0.4)
+    scene.serve(rows.drop_columns(["wind"]))
+    log = _log(scene)
+    (window,), _ = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + _DAY)
+    fields = [one for fields in scene.policy.definition.service.outputs.values() for one in fields]
+    found = log.profile(window, fit_bins(rows, fields))
+    assert found.nulls("temp") == pc.sum(pc.not_equal(rows.column("weather__status"), 1)).as_py() > 0
+    assert found.nulls("wind") == 300
+
+
+def test_services_are_the_versions_that_have_rows(scene: Any) -> None:
+    assert _log(scene).services("flight_delay") == []
+    scene.serve(pa.concat_tables([scene.rows(_START, service="flight_delay@2"), scene.rows(_START)]))
+    assert _log(scene).services("flight_delay") == ["flight_delay@1", "flight_delay@2"]
+
+
+@pytest.mark.parametrize("rows", [1, 57, 10_000])
+def test_a_sample_is_the_same_each_time(scene: Any, rows: int) -> None:
+    scene.serve_days(0, 2)
+    log = _log(scene)
+    first = log.sample("flight_delay@1", rows)
+    assert first.num_rows == min(rows, 400)
+    assert first.equals(log.sample("flight_delay@1", rows))

@@ -1,0 +1,72 @@
+"""The layout's rules that import-linter cannot say: one home for each dependency, small modules, no drawer of odds."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(
+    path
+    for package in ("featurestore", "monitor")
+    for path in (ROOT / package).rglob("*.py")
+    if "featurestore/v1/" not in path.as_posix()
+)
+
+#: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
+HOMES = {
+    "apscheduler": ("monitor/daemon.py",),
+    "alembic": ("featurestore/registry/",),
+    "deltalake": ("featurestore/offline/tables.py",),
+    "duckdb": ("featurestore/offline/", "monitor/windows.py"),
+    "grpc": ("featurestore/serving/server.py", "featurestore/serving/workers.py", "featurestore/client.py"),
+    "httpx": ("monitor/alerts/",),
+    "lmdb": ("featurestore/online/lmdb.py",),
+    "pydantic": ("featurestore/config.py",),
+    "scipy": ("featurestore/statistics/", "monitor/detector.py"),
+    "typer": ("featurestore/cli/", "monitor/cli.py"),
+}
+
+#: Modules that read the environment or ask the operating system what the settings are.
+ENVIRONMENT_READERS = {"featurestore/config.py"}
+
+
+def _relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_library_is_imported_only_at_home(library: str) -> None:
+    strangers = [
+        _relative(path)
+        for path in MODULES
+        if any(name.split(".")[0] == library for name in _imports(path))
+        and not _relative(path).startswith(HOMES[library])
+    ]
+    assert strangers == []
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    readers = {_relative(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()}
+    assert readers <= ENVIRONMENT_READERS
+
+
+def test_modules_are_small_enough_to_hold_one_idea() -> None:
+    long = {_relative(path): count for path in MODULES if (count := len(path.read_text().splitlines())) > 420}
+    assert long == {}
+
+
+def test_no_module_is_a_drawer_of_odds() -> None:
+    drawers = {"utils", "util", "helpers", "misc", "common"}
+    assert [_relative(path) for path in MODULES if path.stem in drawers] == []
