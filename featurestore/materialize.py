@@ -64,6 +64,17 @@ class MaterializeReport:
     rejected: int
     seconds: float
 
+    def __str__(self) -> str:
+        parts = [f"{self.view}: {self.written:,} of {self.read:,} rows written"]
+        for count, what in (
+            (self.older, "no newer than what was online"),
+            (self.expired, "past the TTL"),
+            (self.rejected, "with a null in the key"),
+        ):
+            if count:
+                parts.append(f"{count:,} {what}")
+        return ", ".join(parts)
+
 
 class EncodedBatch(NamedTuple):
     """Rows ready to be stored: their event times, and each row, None where its key has a null part."""
@@ -126,7 +137,7 @@ def materialize(
         offline: where rows come from.
         online: where they go.
         now: the instant up to which rows are read, and against which the TTL is held.
-        progress: called with the rows read so far.
+        progress: called with the rows of each piece.
 
     Raises:
         OfflineStoreError: the rows cannot be read.
@@ -146,7 +157,7 @@ def materialize(
         rejected += nameless
         expired += len(rows) - nameless - len(kept)
         if progress is not None:
-            progress(read)
+            progress(len(rows))
     return MaterializeReport(
         view=view.name,
         read=read,

@@ -6,26 +6,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.config import Config
-from featurestore.definitions import MonitorPolicy
 from featurestore.errors import MonitorError
-from featurestore.registry import Registered, Registry
-from monitor.alerts.base import Channel
-from monitor.alerts.channels import open_channels
-from monitor.alerts.outbox import Courier
-from monitor.daemon import Daemon
-from monitor.history import History
-from monitor.lock import sole_monitor
-from monitor.parity import check_parity
-from monitor.pipeline import RunReport
-from monitor.pipeline import run_once as run_policy
-from monitor.status import status as read_status
-from monitor.windows import ServingLog
+
+if TYPE_CHECKING:
+    from featurestore.config import Config
+    from featurestore.definitions import MonitorPolicy
+    from featurestore.registry import Registered, Registry
+    from monitor.alerts.base import Channel
+    from monitor.history import History
+    from monitor.pipeline import RunReport
 
 app = typer.Typer(help="Watch what is served for drift from what was trained on.", no_args_is_help=True)
 
@@ -35,6 +29,10 @@ Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehears
 @app.command("run-once")
 def run_once(repo: Repo = HERE, replay: Replay = "") -> None:
     """Judge every window that has closed, deliver what is due, and exit: for cron and Airflow."""
+    from monitor.alerts.outbox import Courier
+    from monitor.lock import sole_monitor
+    from monitor.pipeline import run_once as run_policy
+
     with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
         policies = _policies(store.registry)
         with sole_monitor(history.path):
@@ -50,6 +48,8 @@ def run_once(repo: Repo = HERE, replay: Replay = "") -> None:
 @app.command()
 def start(repo: Repo = HERE, replay: Replay = "") -> None:
     """Work until SIGTERM or Ctrl-C: judge windows as they close, deliver messages, try again what failed."""
+    from monitor.daemon import Daemon
+
     with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
         _policies(store.registry)
         where = f"REPLAY {replay}: " if replay else ""
@@ -60,6 +60,9 @@ def start(repo: Repo = HERE, replay: Replay = "") -> None:
 @app.command()
 def status(repo: Repo = HERE, replay: Replay = "", output: OutputFormat = Format.text) -> None:
     """Show windows judged, verdicts, evidence against its limit, incidents, messages and signals."""
+    from monitor.status import status as read_status
+    from monitor.windows import ServingLog
+
     with open_store(repo, replay) as store, _history(store.config) as history:
         policies = [store.registry.policy(one.name) for one in store.registry.list("monitor_policy")]
         watermark = ServingLog(store.config).watermark(now=datetime.now(UTC))
@@ -83,6 +86,8 @@ def parity(
 
     Examples hold join keys: they are for this terminal, not for a ticket.
     """
+    from monitor.parity import check_parity
+
     with open_store(repo, replay) as store:
         report = check_parity(store, service, rows=rows)
     if output is Format.json:
@@ -101,12 +106,16 @@ def parity(
 
 @contextmanager
 def _history(config: Config) -> Iterator[History]:
+    from monitor.history import History
+
     with History(config.database_url(config.monitor.database)) as history:
         yield history
 
 
 @contextmanager
 def _channels(config: Config) -> Iterator[dict[str, Channel]]:
+    from monitor.alerts.channels import open_channels
+
     channels = open_channels(config)
     with ExitStack() as stack:
         for channel in channels.values():

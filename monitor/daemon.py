@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -33,6 +34,9 @@ _COURIER_SECONDS = 5.0
 _JOB = "policy "
 
 _log = structlog.get_logger("monitor.daemon")
+
+# It warns when a run takes longer than the pause between runs, which is no fault: the next one takes up the rest.
+logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 class Daemon:

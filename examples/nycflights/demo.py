@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,7 @@ def materialize(store: FeatureStore, screen: Screen) -> None:
     with screen.step("Online store: the newest row of each key, encoded as it is served") as said:
         for view in VIEWS:
             said(str(store.materialize(view)))
+        said("(a reading of 2013 is of no use today: the rehearsal that follows has a clock of its own)")
 
 
 def rehearse(repo: Path, flights: pl.DataFrame, control: list[date], screen: Screen, processes: Processes) -> int:
@@ -216,7 +218,7 @@ def rehearse(repo: Path, flights: pl.DataFrame, control: list[date], screen: Scr
             processes.start("monitor", repo, "monitor", "start", "--replay", REPLAY)
             began = time.monotonic()
             columns = (TextColumn("    {task.description}"), BarColumn(), TimeElapsedColumn())
-            with Progress(*columns, console=screen.console, transient=True) as bar:
+            with Progress(*columns, console=screen.console, transient=True, disable=not screen.is_terminal) as bar:
                 task = bar.add_task("2013-01-01", total=len(replayed))
                 for rows in hours:
                     now = rows["time_hour"][0]
@@ -254,33 +256,48 @@ def watch(repo: Path, receiver: Receiver, screen: Screen, processes: Processes) 
 
         processes.wait_until(done, "monitor", "judge the whole log")
         processes.stop("monitor")
-        judged = found()["policies"][0]["services"][0]
-    alerts = [event["data"] for event in receiver.events if event["type"] == str(Kind.FIRING)]
-    signals = [event["data"] for event in receiver.events if event["type"] == str(Kind.RETRAINING)]
-    july = datetime(2013, 7, 1, tzinfo=UTC)
-    in_control = [alert for alert in alerts if datetime.fromisoformat(alert["decidedAt"]) < july]
-    in_july = [alert for alert in alerts if alert not in in_control]
-    budget = policy.definition.average_run_length
-    said(f"{judged['windows']} days judged; budget: one false alarm in {budget:g} days, on average")
-    said(f"control: {len(in_control)} alerts")
-    for alert in in_july:
-        said(f"July: alert on {alert['decidedAt'][:10]}, for what began on {alert['onset'][:10]}")
-        for feature in alert["features"][:5]:
-            said(
-                f"   {feature['feature']:<18} effect {feature['effect']:.2f} "
-                f"[{feature['effectLow']:.2f}, {feature['effectHigh']:.2f}], "
-                f"mean {feature['baselineMean']:.1f} -> {feature['currentMean']:.1f}"
-            )
-    for signal in signals:
-        said(f"retraining signal {signal['id'][:12]} for {signal['service']}, trained on {signal['baseline']}")
-    said(f"{len(receiver.events)} webhooks received, every signature verified, {receiver.rejected} rejected")
+        windows = found()["policies"][0]["services"][0]["windows"]
+        alerts = received(receiver, Kind.FIRING)
+        signals = received(receiver, Kind.RETRAINING)
+        july = datetime(2013, 7, 1, tzinfo=UTC)
+        in_july = [alert for alert in alerts if datetime.fromisoformat(alert["decidedAt"]) >= july]
+        in_control = len(alerts) - len(in_july)
+        budget = policy.definition.average_run_length
+        said(f"{windows} days judged; budget: one false alarm in {budget:g} days, on average")
+        said(f"control days: {in_control} alerts")
+        for alert in in_july:
+            tell(alert, said)
+        for line in processes.output("monitor").splitlines():
+            if line.startswith("ALERT"):
+                said(f"on the console: {line[:100]} ...")
+        for signal in signals:
+            said(f"retraining signal {signal['id'][:12]} for {signal['service']}, trained on {signal['baseline']}")
+        said(f"{len(receiver.events)} webhooks received, every signature verified, {receiver.rejected} rejected")
     return {
-        "control_alerts": len(in_control),
+        "control_alerts": in_control,
         "drift_alerts": len(in_july),
         "drifted_features": [feature["feature"] for alert in in_july for feature in alert["features"]],
         "webhooks_delivered": len(receiver.events),
         "retraining_signals": len(signals),
     }
+
+
+def received(receiver: Receiver, kind: Kind) -> list[dict[str, Any]]:
+    """Return what the receiver was sent of one kind."""
+    return [event["data"] for event in receiver.events if event["type"] == str(kind)]
+
+
+def tell(alert: dict[str, Any], said: Callable[[str], None]) -> None:
+    """Print an alert's day, onset and foremost features."""
+    decided = datetime.fromisoformat(alert["decidedAt"])
+    days = (decided - datetime.fromisoformat(alert["onset"])).days
+    said(f"July: alert at the end of day {days} of what began on {alert['onset'][:10]}; it moved")
+    for feature in alert["features"][:5]:
+        said(
+            f"   {feature['feature']:<18} effect {feature['effect']:.2f} "
+            f"[{feature['effectLow']:.2f}, {feature['effectHigh']:.2f}], "
+            f"mean {feature['baselineMean']:.3g} -> {feature['currentMean']:.3g}"
+        )
 
 
 def parity(repo: Path, screen: Screen) -> dict[str, int]:

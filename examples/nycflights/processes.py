@@ -48,11 +48,15 @@ class Processes:
                 start_new_session=True,
             )
 
+    def output(self, name: str) -> str:
+        """Return what a process has printed."""
+        return self._logs[name].read_text(encoding="utf-8", errors="replace")
+
     def check(self, name: str) -> None:
         """Raise if a process has ended, with what it said last."""
         code = self._running[name].poll()
         if code is not None:
-            said = self._logs[name].read_text(errors="replace").strip().splitlines()
+            said = self.output(name).strip().splitlines()
             raise FeatureStoreError(
                 f"The {name} ended with exit code {code}: {said[-1] if said else 'it said nothing'}",
                 hint=f"All it said is in {self._logs[name]}.",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 
 class Screen:
@@ -18,6 +17,11 @@ class Screen:
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
         self._steps = 0
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks on, so that a moving bar makes sense."""
+        return self.console.is_terminal
 
     @contextmanager
     def step(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -37,14 +41,13 @@ class Screen:
 
     def closing(self, summary: dict[str, Any], folder: Path) -> None:
         """Print the summary and where to look next."""
-        table = Table(box=None, show_header=False, padding=(0, 2))
+        self.console.print("\n[bold]Summary[/]")
         for name, value in summary.items():
-            if isinstance(value, list):
-                value = ", ".join(value[:6]) + (" ..." if len(value) > 6 else "")
-            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-        self.console.print()
-        self.console.print(table)
-        shown = folder if not folder.is_relative_to(Path.cwd()) else folder.relative_to(Path.cwd())
-        self.console.print(f"\nThe store is in {shown}/repo. Look around:")
+            shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
+            self.console.print(f"    {name.replace('_', ' '):<20} {shown}", markup=False)
+        place = folder.absolute()
+        if place.is_relative_to(Path.cwd()):
+            place = place.relative_to(Path.cwd())
+        self.console.print(f"\nThe store is in {place}/repo. Look around:")
         for command in ("status", "quarantine weather", "monitor status --replay july"):
-            self.console.print(f"    .venv/bin/featurestore {command} --repo {shown}/repo", markup=False)
+            self.console.print(f"    .venv/bin/featurestore {command} --repo {place}/repo", markup=False)

@@ -11,8 +11,8 @@ import typer
 
 from featurestore import __version__
 from featurestore.cli import data, definitions, serving
-from featurestore.cli.logs import configure_logging
 from featurestore.errors import FeatureStoreError
+from featurestore.logs import configure_logging
 
 
 def _version(wanted: bool) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 from featurestore.errors import DataError
-from featurestore.offline.store import Progress as OnRows
-from featurestore.store import FeatureStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from featurestore.offline.store import Progress as OnRows
+    from featurestore.store import FeatureStore
 
 _dataset = typer.Typer(help="Training datasets.", no_args_is_help=True)
 
@@ -31,6 +30,9 @@ def add_to(app: typer.Typer) -> None:
 
 @contextmanager
 def _rows(text: str) -> Iterator[OnRows]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     # A bar on a terminal, nothing where output is kept: what matters is printed when the step is done.
     columns = (
         SpinnerColumn(),
@@ -123,9 +125,8 @@ def dataset_list(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
         print_json([{"id": one.id, **one.manifest} for one in found])
         return
     for one in found:
-        typer.echo(
-            f"{one.id:32} {one.manifest['service']:28} {one.manifest['rows']:>12,} rows  {one.created_at:%Y-%m-%d %H:%M}"
-        )
+        manifest, made = one.manifest, f"{one.created_at:%Y-%m-%d %H:%M}"
+        typer.echo(f"{one.id:32} {manifest['service']:28} {manifest['rows']:>12,} rows  {made}")
     if not found:
         typer.echo("There is no dataset. Next: featurestore dataset create NAME --service SERVICE --entities FILE")
 
@@ -163,13 +164,17 @@ def _has_source(view: Any) -> bool:
 
 
 def _read(file: Path) -> pa.Table:
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet
+
     try:
         if file.suffix.lower() == ".csv":
             return pyarrow.csv.read_csv(file)
         return pyarrow.parquet.read_table(file)
     except FileNotFoundError:
         raise DataError(f"There is no file {file}.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{file} cannot be read: {str(error).splitlines()[0]}", hint="It must be Parquet or CSV."
         ) from error

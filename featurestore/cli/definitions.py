@@ -9,8 +9,6 @@ import typer
 
 from featurestore.cli.loading import load_definitions
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.registry import current_user
-from featurestore.store import FeatureStore
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,6 +22,8 @@ def init(
     project: Annotated[str, typer.Option(help="The project's name; the folder's when not given.")] = "",
 ) -> None:
     """Make a feature store in a folder."""
+    from featurestore.store import FeatureStore
+
     store = FeatureStore.init(folder, project=project)
     typer.echo(f'Feature store "{store.config.project}" is in {store.config.root}.')
     typer.echo("Next: write definitions.py beside featurestore.toml, then: featurestore plan")
@@ -77,6 +77,8 @@ def promote(
     repo: Repo = HERE,
 ) -> None:
     """Point an alias to a version of a service."""
+    from featurestore.registry import current_user
+
     with open_store(repo) as store:
         promoted = store.registry.promote(service, alias=alias, who=current_user())
         typer.echo(f"{alias} of {promoted.name} is now {promoted.id}.")
@@ -88,6 +90,8 @@ def rollback(
     repo: Repo = HERE,
 ) -> None:
     """Point an alias back to the version before."""
+    from featurestore.registry import current_user
+
     with open_store(repo) as store:
         back = store.registry.rollback(service, alias=alias, who=current_user())
         typer.echo(f"{alias} of {back.name} is back at {back.id}.")

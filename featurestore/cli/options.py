@@ -1,15 +1,20 @@
-"""Options that several commands share."""
+"""Options that several commands share.
+
+The modules of the command line import the libraries that do the work inside the commands that need them: ``--help`` and
+completion in the shell are to answer at once.
+"""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featurestore.store import FeatureStore
+if TYPE_CHECKING:
+    from featurestore.store import FeatureStore
 
 Repo = Annotated[Path, typer.Option("--repo", "-C", help="The folder with featurestore.toml.")]
 HERE = Path()
@@ -31,6 +36,8 @@ def open_store(repo: Path, replay: str = "") -> FeatureStore:
     Raises:
         ConfigError: there is none, or its settings are wrong.
     """
+    from featurestore.store import FeatureStore
+
     return FeatureStore(repo, replay=replay)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from featurestore import types
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.client import FeatureClient
 from featurestore.errors import InvalidRequestError
-from featurestore.serving.workers import serve as serve_until_stopped
+
+if TYPE_CHECKING:
+    from featurestore.client import FeatureClient
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,6 +35,8 @@ def serve(
     repo: Repo = HERE,
 ) -> None:
     """Answer lookups over gRPC until Ctrl-C or SIGTERM."""
+    from featurestore.serving.workers import serve as serve_until_stopped
+
     with open_store(repo) as store:
         config = store.config
     start = types.utc(clock, "--clock") if clock else None
@@ -50,15 +51,18 @@ def get(
     server: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Ask a server; else the online store is read directly.")
     ] = "",
+    replay: Annotated[str, typer.Option(metavar="NAME", help="Read a rehearsal's store, by its clock.")] = "",
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
     """Look one entity row up."""
+    from featurestore.client import FeatureClient
+
     if server:
         with FeatureClient(server) as client:
             _print(_look_up(client, service, values or []), output)
     else:
-        with open_store(repo) as store:
+        with open_store(repo, replay) as store:
             _print(_look_up(store.client(), service, values or []), output)
 
 
@@ -119,6 +123,9 @@ def _print(found: dict[str, Any], output: Format) -> None:
     if output is Format.json:
         print_json(found)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     when = f"{found['served_at']:%Y-%m-%d %H:%M:%S} UTC" + (", REPLAY" if found["replay"] else "")
     table = Table("view", "feature", "value", "status", "true at", title=f"{found['service']} at {when}", box=None)
     for name, view in found["views"].items():

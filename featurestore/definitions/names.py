@@ -11,10 +11,11 @@ EVENT_TIMESTAMP = "event_timestamp"
 CREATED_TIMESTAMP = "created_timestamp"
 INGESTED_AT = "ingested_at"
 LOAD_ID = "load_id"
+LOAD_ORDER = "load_order"
 ROW_NUMBER = "row_number"
 
 #: Columns that every offline table has beside keys and features.
-RESERVED_COLUMNS = frozenset({EVENT_TIMESTAMP, CREATED_TIMESTAMP, INGESTED_AT, LOAD_ID, ROW_NUMBER})
+RESERVED_COLUMNS = frozenset({EVENT_TIMESTAMP, CREATED_TIMESTAMP, INGESTED_AT, LOAD_ID, LOAD_ORDER, ROW_NUMBER})
 
 #: Stands between a view's name and a feature's in the full name of a feature.
 SEPARATOR = "__"
@@ -43,7 +44,7 @@ def check_column(name: object, what: str) -> str:
         DefinitionError: it may not.
     """
     checked = check_name(name, what)
-    if checked in RESERVED_COLUMNS:
+    if checked.lower() in RESERVED_COLUMNS:  # SQL does not tell capitals from small letters
         raise DefinitionError(
             f'"{checked}" cannot name {what}: the store adds a column of that name.', hint="Rename it."
         )
@@ -51,9 +52,14 @@ def check_column(name: object, what: str) -> str:
 
 
 def check_unique(names: Iterable[str], what: str) -> None:
-    """Raise :class:`DefinitionError` if a name occurs twice."""
-    seen: set[str] = set()
+    """Raise :class:`DefinitionError` if a name occurs twice; SQL does not tell capitals from small letters."""
+    seen: dict[str, str] = {}
     for name in names:
-        if name in seen:
+        other = seen.get(name.lower())
+        if other == name:
             raise DefinitionError(f'{what} names "{name}" twice.', hint="Remove or rename one of them.")
-        seen.add(name)
+        if other is not None:
+            raise DefinitionError(
+                f'{what} names "{other}" and "{name}", which SQL takes for one.', hint="Rename one of them."
+            )
+        seen[name.lower()] = name

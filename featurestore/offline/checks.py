@@ -16,8 +16,8 @@ from featurestore.offline.conform import conform, find, instants
 REASON = "reason"
 
 #: What Python's datetime, and with it every reader of the rows, can hold.
-_FIRST_INSTANT = pa.scalar(datetime.min.replace(tzinfo=UTC), pa.timestamp("us", tz="UTC"))
-_LAST_INSTANT = pa.scalar(datetime.max.replace(tzinfo=UTC), pa.timestamp("us", tz="UTC"))
+_FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+_LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def _failures(rows: pa.RecordBatch, view: FeatureView, latest: datetime) -> list
         (view.timestamp_field, event),
         (view.created_timestamp_column, rows.column(CREATED_TIMESTAMP)),
     ):
-        outside = pc.or_(pc.less(instant, _FIRST_INSTANT), pc.greater(instant, _LAST_INSTANT))
+        outside = pc.or_(pc.less(instant, pa.scalar(_FIRST_INSTANT)), pc.greater(instant, pa.scalar(_LAST_INSTANT)))
         failures.append((f"{name} lies outside of the years 1 to 9999", _true(outside)))
     failures.append((f"{view.timestamp_field} lies in the future", _true(pc.greater(event, pa.scalar(latest)))))
     for one in view.schema:

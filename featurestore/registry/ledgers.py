@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from sqlalchemy import Connection
 
-from featurestore.errors import RegistryError
 from featurestore.registry import artifacts, audit, loads, values
 from featurestore.registry.audit import Event
 from featurestore.registry.database import Database

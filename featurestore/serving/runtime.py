@@ -48,16 +48,6 @@ def served_services(registry: Registry) -> dict[str, Registered[FeatureService]]
     return found
 
 
-def served_services(registry: Registry) -> dict[str, Registered[FeatureService]]:
-    """Return, by each name that a request may use, the version of a service that it stands for."""
-    found: dict[str, Registered[FeatureService]] = {}
-    for current in registry.list("feature_service"):
-        found[current.name] = registry.resolve_service(current.name)
-        for version in registry.versions(current.name):
-            found[version.id] = registry.service(version.id)
-    return found
-
-
 def compile_plans(services: Mapping[str, Registered[FeatureService]]) -> dict[str, ServicePlan]:
     """Return the plan behind each name."""
     plans = {service.id: compile_plan(service) for service in services.values()}

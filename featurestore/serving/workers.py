@@ -20,6 +20,7 @@ import structlog
 from featurestore import types
 from featurestore.config import Config
 from featurestore.errors import AddressInUseError, ConfigError, FeatureStoreError, ServingError
+from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
@@ -299,6 +300,7 @@ class _Supervisor:
 
 def _work(config: Config, address: str, parent: Connection) -> None:
     """Be one worker; ``parent`` is told None when it serves, or what went wrong."""
+    configure_logging()
     for number in _SIGNALS:
         # Until the loop handles them: a worker that is stopped while it starts just ends.
         signal.signal(number, lambda *_: sys.exit(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -30,7 +31,7 @@ def test_how_rows_are_chunked_changes_nothing(rows: list[tuple[Any, ...]], cuts:
     types = [pa.float64(), pa.string(), pa.bool_()]
     table = pa.table({str(n): pa.array(column, types[n]) for n, column in enumerate(columns)})
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    pieces = [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [table.slice(a, b - a) for a, b in itertools.pairwise(edges)]
     assert content_hash(pa.concat_tables(pieces)) == content_hash(table)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import polars as pl
@@ -139,9 +140,7 @@ def test_the_same_load_id_twice_is_one_load(store: OfflineStore, view: FeatureVi
     assert stored(store, view).height == 3
 
 
-def test_one_load_id_for_two_views_is_two_loads(
-    store: OfflineStore, registry: Registry, view: FeatureView, weather_rows: Rows
-) -> None:
+def test_one_load_id_for_two_views_is_two_loads(store: OfflineStore, view: FeatureView, weather_rows: Rows) -> None:
     other = replace(view, name="other_weather")
     for one in (view, other):
         assert store.ingest(one, weather_rows(), who="ada", load_id="monday").written == 3
@@ -286,7 +285,8 @@ def test_columns_that_the_schema_does_not_name_are_ignored_and_said(
         (pa.array([math.inf]), Float32, math.inf, "cast from double to float"),
         (pa.array([86_400_000], pa.date64()), Date, date(1970, 1, 2), "cast from date64"),
         (pa.array([date(2013, 1, 1)]), Timestamp, START, "dates taken as midnight UTC"),
-        (pa.array([1_999], pa.timestamp("ns", tz="UTC")), Timestamp, datetime(1970, 1, 1, 0, 0, 0, 1, UTC), "cut to micro"),
+        (pa.array([1_999], pa.timestamp("ns", tz="UTC")), Timestamp,
+         datetime(1970, 1, 1, 0, 0, 0, 1, UTC), "cut to micro"),
         (pa.array([-1], pa.timestamp("ns", tz="America/New_York")), Timestamp,
          datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), "cut to micro"),
         (pa.array([b"ab"], pa.binary(2)), Bytes, b"ab", ""),
@@ -330,7 +330,7 @@ def test_a_cast_that_would_change_a_value_is_refused_and_nothing_is_published(
 
 
 def test_naive_event_timestamps_are_refused(store: OfflineStore, view: FeatureView, weather_rows: Rows) -> None:
-    with pytest.raises(TimestampError, match='"event_timestamp" .* name no time zone'):
+    with pytest.raises(TimestampError, match=r'"event_timestamp" .* name no time zone'):
         store.ingest(view, weather_rows(event_timestamp=datetime(2013, 1, 1)), who="ada")  # noqa: DTZ001 - that is the point
 
 
@@ -353,8 +353,6 @@ def test_instants_of_several_zones_are_one_time_line(
     store: OfflineStore, view: FeatureView, weather_rows: Rows
 ) -> None:
     rows = weather_rows()
-    from zoneinfo import ZoneInfo
-
     rows[1]["event_timestamp"] = rows[1]["event_timestamp"].astimezone(ZoneInfo("America/New_York"))
     store.ingest(view, rows, who="ada")
     assert stored(store, view)["event_timestamp"].to_list() == [row["event_timestamp"] for row in weather_rows()]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from featurestore.definitions import FeatureView
 from featurestore.offline.store import OfflineStore
 
 ROWS = 2_000
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 #: Loads rows of the view until it is killed or has made its loads; prints a load's id once it was reported.
 WRITER = """
@@ -69,16 +71,10 @@ def start_writer(config: Config, name: str, loads: int, file_bytes: int = 0) -> 
 
 
 def rows_per_load(store: OfflineStore, view: FeatureView) -> dict[int, int]:
-    orders = store.newest_rows(view, until=_far()).read_all()
+    orders = store.newest_rows(view, until=FAR).read_all()
     assert orders.num_rows <= 1
     everything = store.rows_by_event_time(view, after=None).read_all()["load_order"].to_pylist()
     return {order: everything.count(order) for order in set(everything)}
-
-
-def _far() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def test_a_killed_writer_leaves_whole_loads_and_every_reported_one(
@@ -96,7 +92,7 @@ def test_a_killed_writer_leaves_whole_loads_and_every_reported_one(
         ]
         counts = rows_per_load(store, view) if store.table(view).exists() else {}
         assert all(count == ROWS - 1 for count in counts.values())
-    loads = store._loads(view)
+    loads = store.loads(view)
     assert set(reported) <= {load.load_id for load in loads}
     assert len(reported) > 5
     # The ledger knows each load of the table once, in commit order, whoever was killed before entering it.
@@ -114,11 +110,11 @@ def test_a_load_that_was_committed_but_not_entered_is_entered_by_the_next_reader
 ) -> None:
     store.ingest(view, weather_rows([0]), who="ada", load_id="first")
     with monkeypatch.context() as crash:
-        crash.setattr(OfflineStore, "_loads", lambda *_: os.abort if False else pytest.fail("killed here"))
+        crash.setattr(OfflineStore, "loads", lambda *_: pytest.fail("killed here"))
         with pytest.raises(pytest.fail.Exception):
             store.ingest(view, weather_rows([0], temp=99.0), who="bob", load_id="second")
-    assert store.newest_rows(view, until=_far()).read_all()["temp"].to_pylist() == [99.0]
-    assert [(load.load_id, load.order, load.author) for load in store._loads(view)] == [
+    assert store.newest_rows(view, until=FAR).read_all()["temp"].to_pylist() == [99.0]
+    assert [(load.load_id, load.order, load.author) for load in store.loads(view)] == [
         ("first", 1, "ada"),
         ("second", 2, "bob"),
     ]
@@ -130,7 +126,7 @@ def test_writers_side_by_side_all_land(config: Config, store: OfflineStore, view
     outputs = [writer.communicate(timeout=120)[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     written = sum(int(line.split()[2]) for out in outputs for line in out.splitlines())
-    loads = store._loads(view)
+    loads = store.loads(view)
     # Two writers used the same ids: each id is one load, reported as written by one of them.
     assert sorted(load.load_id for load in loads) == sorted(
         f"{name}-{n}" for name in ("left", "right") for n in range(6)

@@ -133,7 +133,7 @@ def test_a_dataset_whose_writing_stops_is_not_there(
         full.setattr(training.pq, "write_table", stop_at("", write_table))
         full.setattr(Path, "write_text", stop_at("", write_text))
         full.setattr(Path, "rename", stop_at("rename", rename))
-        with pytest.raises(OfflineStoreError, match='Dataset "delays" cannot be written .*No space left'):
+        with pytest.raises(OfflineStoreError, match=r'Dataset "delays" cannot be written .*No space left'):
             create(ingested, service, entities)
     assert list((config.path(config.offline.path) / "datasets").rglob("*")) == [
         config.path(config.offline.path) / "datasets" / "delays"

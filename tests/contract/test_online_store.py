@@ -1,0 +1,209 @@
+"""What every online store must do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from featurestore.errors import ConfigError, OnlineStoreError
+from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online_store
+from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix
+
+Order = tuple[int, int | None, int, int]
+
+
+def value(order: Order, content: bytes = b"") -> bytes:
+    event, created, load, row = order
+    prefix = order_prefix(
+        np.array([event]), np.array([created or 0]), np.array([created is None]), np.array([load]), np.array([row])
+    )
+    return prefix.tobytes() + content
+
+
+def at(event: int, content: bytes = b"") -> bytes:
+    return value((event, None, 1, 0), content)
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineStore]:
+    url = "memory://" if request.param == "memory" else "lmdb://online"
+    opened = open_online_store(url, tmp_path, durable=False)
+    yield opened
+    opened.close()
+
+
+def get(store: OnlineStore, table: str, *keys: bytes | None) -> list[bytes | None]:
+    return store.read([(table, keys)]).values[0]
+
+
+def test_an_empty_store_finds_nothing(store: OnlineStore) -> None:
+    found = store.read([("a-1", [b"k", None])])
+    assert found.values == [[None, None]]
+    assert found.generations == [0]
+    assert found.clock is None
+
+
+def test_a_row_comes_back_as_it_was_put(store: OnlineStore) -> None:
+    assert store.put_newest("a-1", [(b"k", at(5, b"row"))]) == (1, 0)
+    assert get(store, "a-1", b"k", b"other", None) == [at(5, b"row"), None, None]
+
+
+def test_tables_do_not_share_keys(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(1, b"a"))])
+    store.put_newest("a-2", [(b"k", at(1, b"b"))])
+    assert store.read([("a-2", [b"k"]), ("a-1", [b"k"])]).values == [[at(1, b"b")], [at(1, b"a")]]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    orders=st.lists(
+        st.tuples(
+            st.integers(-2, 2) | st.sampled_from([-(2**62), 2**62]),
+            st.none() | st.integers(-1, 1),
+            st.integers(0, 2),
+            st.integers(0, 2),
+        ),
+        min_size=1,
+        max_size=8,
+        unique=True,
+    )
+)
+def test_the_newest_row_wins_whatever_the_order_of_writes(store: OnlineStore, orders: list[Order]) -> None:
+    store.clear()
+    for order in orders:
+        store.put_newest("a-1", [(b"k", value(order, repr(order).encode()))])
+    newest = max(orders, key=lambda one: (one[0], one[1] is not None, one[1] or 0, one[2], one[3]))
+    (found,) = get(store, "a-1", b"k")
+    assert found is not None
+    assert found[ORDER_BYTES:] == repr(newest).encode()
+
+
+def test_counts_tell_written_from_older(store: OnlineStore) -> None:
+    assert store.put_newest("a-1", [(b"k", at(5)), (b"k", at(7)), (b"j", at(1))]) == (3, 0)
+    assert store.put_newest("a-1", [(b"k", at(6)), (b"k", at(7)), (b"j", at(2))]) == (1, 2)
+
+
+def test_replacing_leaves_only_the_new_rows_in_a_new_generation(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(9)), (b"gone", at(9))])
+    store.put_newest("b-1", [(b"k", at(3))])
+    before = store.read([("a-1", [b"k"])]).generations[0]
+    generation = store.replace("a-1", [(b"k", at(5, b"restored"))])
+    found = store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])])
+    assert found.values == [[at(5, b"restored"), None], [at(3)]]
+    assert found.generations[0] == generation == before + 1
+    assert store.status()["a-1"].rows == 1
+
+
+def test_a_replacement_that_fails_changes_nothing(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(9))])
+
+    def broken() -> Iterator[tuple[bytes, bytes]]:
+        yield b"k", at(10)
+        raise RuntimeError("the source broke")
+
+    for write in (store.replace, store.put_newest):
+        with pytest.raises(RuntimeError):
+            write("a-1", broken())
+    assert get(store, "a-1", b"k") == [at(9)]
+
+
+def test_rows_and_clock_move_together_and_only_from_where_the_clock_stands(store: OnlineStore) -> None:
+    assert store.advance(None, 10, {"a-1": [(b"k", at(9))]}) == (1, 0)
+    assert store.advance(None, 20, {"a-1": [(b"k", at(19))]}) is None
+    assert store.advance(9, 20, {"a-1": [(b"k", at(19))]}) is None
+    assert store.read([("a-1", [b"k"])]) == (10, [1], [[at(9)]])
+    assert store.advance(10, 20, {"a-1": [(b"k", at(19))], "b-1": [(b"j", at(20))]}) == (2, 0)
+    assert store.clock() == 20
+    assert store.read([("a-1", [b"k"]), ("b-1", [b"j"])]).values == [[at(19)], [at(20)]]
+
+
+def test_clearing_removes_rows_generations_and_clock(store: OnlineStore) -> None:
+    store.advance(None, 10, {"a-1": [(b"k", at(9))]})
+    store.clear()
+    assert store.read([("a-1", [b"k"])]) == (None, [0], [[None]])
+    assert store.status() == {}
+
+
+def test_status_counts_rows_and_bytes(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(1, b"12345")), (b"key", at(1))])
+    store.put_newest("b-1", [])
+    found = store.status()
+    assert (found["a-1"].rows, found["a-1"].bytes) == (2, 1 + 3 + 2 * ORDER_BYTES + 5)
+    assert found["b-1"].rows == 0
+
+
+def test_a_reader_sees_two_tables_at_one_instant(store: OnlineStore) -> None:
+    """A writer moves both tables and the clock together; no read may see one moved and the other not."""
+    store.advance(None, 0, {"a-1": [(b"k", at(0))], "b-1": [(b"k", at(0))]})
+    torn: list[object] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            clock, _, ((one,), (other,)) = store.read([("a-1", [b"k"]), ("b-1", [b"k"])])
+            if one != other or one is None or event_time(one) != clock:
+                torn.append((clock, one, other))
+
+    reader = threading.Thread(target=watch)
+    reader.start()
+    for now in range(1, 300):
+        store.advance(now - 1, now, {"a-1": [(b"k", at(now))], "b-1": [(b"k", at(now))]})
+    done.set()
+    reader.join()
+    assert torn == []
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62))
+def test_age_is_judged_on_bytes_as_on_numbers(event: int, oldest: int) -> None:
+    assert event_time(at(event)) == event
+    assert (at(event) >= oldest_order(oldest)) == (event >= oldest)
+    assert at(event) >= oldest_order(event)
+
+
+def test_processes_see_each_others_writes_and_generations(tmp_path: Path) -> None:
+    ours = LmdbStore(tmp_path)
+    ours.put_newest("a-1", [(b"k", at(1))])
+    theirs = f"""
+from pathlib import Path
+from featurestore.online import LmdbStore
+store = LmdbStore(Path({str(tmp_path)!r}))
+store.put_newest("a-1", [(b"k", {at(7, b"theirs")!r})])
+store.replace("a-1", [(b"k", {at(8, b"theirs")!r})])
+store.close()
+"""
+    subprocess.run([sys.executable, "-c", theirs], check=True, timeout=60)
+    assert ours.read([("a-1", [b"k"])]) == (None, [2], [[at(8, b"theirs")]])
+    ours.close()
+
+
+def test_a_process_may_open_one_folder_twice(tmp_path: Path) -> None:
+    one, other = LmdbStore(tmp_path), LmdbStore(tmp_path)
+    one.put_newest("a-1", [(b"k", at(1))])
+    one.close()
+    assert get(other, "a-1", b"k") == [at(1)]
+    other.close()
+    again = LmdbStore(tmp_path)
+    assert get(again, "a-1", b"k") == [at(1)]
+    again.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OnlineStoreError, match="cannot be opened") as caught:
+        LmdbStore(tmp_path / "file")
+    assert "featurestore.toml" in caught.value.hint
+
+
+def test_a_store_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    assert isinstance(open_online_store("memory://", tmp_path), MemoryStore)
+    for url in ("mysql://x", "lmdb://", "lmdb"):
+        with pytest.raises(ConfigError, match="no online store"):
+            open_online_store(url, tmp_path)

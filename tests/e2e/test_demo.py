@@ -1,0 +1,108 @@
+"""The demo: the whole sentence of docs/design.md on real data, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+DEMO = [sys.executable, str(ROOT / "examples" / "nycflights" / "demo.py")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a demo that has run twice: the second run must work too."""
+    folder = tmp_path_factory.mktemp("demo")
+    for _ in range(2):
+        ran = subprocess.run([*DEMO, "--dir", str(folder)], capture_output=True, text=True, timeout=400, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+    return folder
+
+
+def test_the_summary_tells_of_one_drift_and_no_false_alarm(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["control_alerts"] == 0
+    assert summary["drift_alerts"] == 1
+    assert {"temp", "dewp"} & set(summary["drifted_features"][:4])
+    assert summary["retraining_signals"] == 1
+    assert summary["webhooks_delivered"] == 2
+    assert summary["parity_checked"] == 2000
+    assert summary["parity_mismatches"] == 0
+    assert summary["training_rows"] > 50_000
+    assert summary["lookups"] > 40_000
+    # Four were planted; a wind of 1,048 mph and an hour without a temperature are in the data.
+    assert summary["quarantined_rows"] == 6
+    assert summary["peak_memory_mb"] < 2048
+
+
+def test_the_dataset_hash_is_that_of_the_manifest_and_the_same_in_every_run(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    manifests = list((finished / "repo").glob("data/offline/datasets/*/*/manifest.json"))
+    assert len(manifests) == 1
+    assert json.loads(manifests[0].read_text())["content_hash"] == summary["dataset_hash"]
+
+
+def test_the_rehearsal_is_on_record(finished: Path) -> None:
+    said = (finished / "server.log").read_text()
+    assert "REPLAY july: clock at 2013-01-01T00:00:00+00:00" in said
+    assert "ALERT  REPLAY july: flight_delay@1 drifted" in (finished / "monitor.log").read_text()
+
+
+def test_a_second_demo_beside_the_first_is_refused_in_one_line(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [*DEMO, "--dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        _wait_for(tmp_path / ".lock")
+        second = subprocess.run([*DEMO, "--dir", str(tmp_path)], capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert f"Another demo (process {first.pid}) works in" in second.stderr
+        assert "--dir" in second.stderr
+    finally:
+        os.killpg(first.pid, signal.SIGINT)
+        first.communicate(timeout=60)
+
+
+def test_ctrl_c_leaves_no_process_and_the_demo_can_be_run_again(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [*DEMO, "--dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        # In the middle of the rehearsal: server and monitor are at work.
+        _wait_for(tmp_path / "monitor.log")
+        time.sleep(2)
+        children = psutil.Process(demo.pid).children(recursive=True)
+        assert len(children) >= 2
+        os.killpg(demo.pid, signal.SIGINT)
+        output, _ = demo.communicate(timeout=60)
+    finally:
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGKILL)
+    assert demo.returncode == 130
+    assert b"Interrupted" in output
+    assert b"Traceback" not in output
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    store = subprocess.run(
+        [sys.executable, "-m", "featurestore", "status", "--repo", str(tmp_path / "repo")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert store.returncode == 0, store.stderr
+    assert "flight_delay@1" in store.stdout
+
+
+def _wait_for(file: Path, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not (file.exists() and file.stat().st_size):
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.05)

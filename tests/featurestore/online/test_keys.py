@@ -1,0 +1,86 @@
+"""Two keys are equal exactly when their bytes are."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurestore import types
+from featurestore.online.keys import MAX_BYTES, KeyLayout
+from featurestore.types import Bool, Bytes, Date, DType, Int32, Int64, String, Timestamp
+
+VALUES: dict[DType, st.SearchStrategy[Any]] = {
+    Bool: st.booleans(),
+    Int32: st.integers(-(2**31), 2**31 - 1),
+    Int64: st.integers(-(2**63), 2**63 - 1),
+    String: st.text(max_size=3) | st.text(min_size=300, max_size=320),
+    Bytes: st.binary(max_size=3) | st.binary(min_size=470, max_size=490),
+    Date: st.integers(-1000, 1000),
+    Timestamp: st.integers(-(2**60), 2**60),
+}
+
+
+@st.composite
+def two_keys(draw: st.DrawFn) -> tuple[KeyLayout, tuple[Any, ...], tuple[Any, ...]]:
+    dtypes = draw(st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=4))
+    key = st.tuples(*[VALUES[dtype] for dtype in dtypes])
+    return KeyLayout({f"k{index}": dtype for index, dtype in enumerate(dtypes)}), draw(key), draw(key)
+
+
+@given(two_keys())
+def test_key_bytes_are_equal_exactly_when_the_keys_are(
+    case: tuple[KeyLayout, tuple[Any, ...], tuple[Any, ...]],
+) -> None:
+    layout, one, other = case
+    first, second = layout.encode([list(pair) for pair in zip(one, other, strict=True)])
+    assert (first == second) == (one == other)
+
+
+@given(two_keys())
+def test_keys_fit_into_lmdb_with_a_prefix(case: tuple[KeyLayout, tuple[Any, ...], tuple[Any, ...]]) -> None:
+    layout, one, _ = case
+    (key,) = layout.encode([[part] for part in one])
+    assert key is not None
+    assert len(key) <= MAX_BYTES <= 511 - 8
+
+
+def test_parts_do_not_run_into_each_other() -> None:
+    numbers = KeyLayout({"a": Int64, "b": Int64})
+    assert len(set(numbers.encode([[1, 12], [23, 3]]))) == 2
+    texts = KeyLayout({"a": String, "b": String})
+    assert len(set(texts.encode([["a", "ab", ""], ["bc", "c", "abc"]]))) == 3
+
+
+def test_a_short_key_cannot_pose_as_the_hash_of_a_long_one() -> None:
+    layout = KeyLayout({"a": Bytes})
+    (hashed,) = layout.encode([[b"x" * 1000]])
+    assert hashed is not None
+    (posing,) = layout.encode([[hashed]])
+    assert posing != hashed
+    assert len(hashed) == 33
+
+
+def test_a_null_part_makes_no_key() -> None:
+    assert KeyLayout({"a": String}).encode([[None, "x"]])[0] is None
+    assert KeyLayout({"a": String, "b": Int64}).encode([["x", "x"], [None, 1]])[0] is None
+
+
+def test_batches_and_requests_make_the_same_keys() -> None:
+    layout = KeyLayout({"s": String, "d": Date, "t": Timestamp, "b": Bool, "i": Int32})
+    instant = datetime(2013, 1, 1, 7, tzinfo=UTC)
+    batch = pa.record_batch(
+        {
+            "s": pa.array(["JFK", None]),
+            "d": pa.array([date(2013, 1, 1)] * 2),
+            "t": pa.array([instant] * 2, pa.timestamp("us", tz="UTC")),
+            "b": pa.array([True] * 2),
+            "i": pa.array([-1] * 2, pa.int32()),
+        }
+    )
+    days = (date(2013, 1, 1) - date(1970, 1, 1)).days
+    expected = layout.encode([["JFK"], [days], [types.microseconds(instant)], [True], [-1]])
+    assert layout.encode_batch(batch) == [*expected, None]

@@ -1,0 +1,103 @@
+"""A small service over rows that are put straight into an online store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView, storage_id
+from featurestore.materialize import RowEncoder
+from featurestore.online import MemoryStore, OnlineStore
+from featurestore.registry.records import Registered
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.plan import compile_plan
+from featurestore.types import Float64, Int64, String
+
+NOW = datetime(2013, 1, 1, 12, tzinfo=UTC)
+
+WEATHER = FeatureView(
+    name="weather",
+    entities=[Entity(name="airport", join_keys=["origin"])],
+    ttl=timedelta(hours=3),
+    schema=[
+        Field(name="temp", dtype=Float64),
+        Field(name="wind", dtype=Float64),
+        Field(name="sky", dtype=String),
+    ],
+)
+PLANE = FeatureView(
+    name="plane",
+    entities=[Entity(name="plane", join_keys=["tailnum"])],
+    schema=[Field(name="seats", dtype=Int64)],
+)
+CHILL = OnDemandFeatureView(
+    name="chill",
+    inputs=[WEATHER],
+    request=[Field(name="hour", dtype=Int64)],
+    schema=[Field(name="felt", dtype=Float64), Field(name="label", dtype=String)],
+    expressions={"felt": "temp - wind * 0.5 + hour", "label": "sky || '!'"},
+)
+SERVICES = {
+    "whole": FeatureService(name="whole", features=[WEATHER, PLANE]),
+    "some": FeatureService(name="some", features=[WEATHER[["sky", "temp"]]]),
+    "computed": FeatureService(name="computed", features=[PLANE, CHILL]),
+}
+
+
+def registered(service: FeatureService, version: int = 1) -> Registered[FeatureService]:
+    return Registered(
+        project="test",
+        kind="feature_service",
+        name=service.name,
+        version=version,
+        content_hash="abc",
+        definition=service,
+        pins={"weather": 4, "plane": 2, "chill": 1},
+        applied_at=NOW,
+        applied_by="tester",
+    )
+
+
+def put(store: OnlineStore, view: FeatureView, *rows: Mapping[str, Any]) -> None:
+    """Put rows, as the offline store would give them, into an online store."""
+    instant = pa.timestamp("us", tz="UTC")
+    columns = {name: dtype.to_arrow() for name, dtype in view.keys.items()}
+    columns |= {one.name: one.dtype.to_arrow() for one in view.schema}
+    columns |= {"event_timestamp": instant, "created_timestamp": instant}
+    columns |= {"row_number": pa.int64(), "load_order": pa.int64()}
+    fixed = {"row_number": 0, "load_order": 1}
+    batch = pa.RecordBatch.from_pylist([fixed | dict(row) for row in rows], schema=pa.schema(columns))
+    store.put_newest(storage_id(view), [row for row in RowEncoder(view)(batch).rows if row is not None])
+
+
+@pytest.fixture
+def fill() -> Callable[..., None]:
+    return put
+
+
+@pytest.fixture
+def views() -> dict[str, FeatureView]:
+    return {"weather": WEATHER, "plane": PLANE}
+
+
+@pytest.fixture
+def lookups() -> Lookups:
+    """Lookups of a rehearsal whose clock stands at 2013-01-01T12:00Z, over three services."""
+    store = MemoryStore()
+    store.advance(None, (NOW - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), {})
+    hour = timedelta(hours=1)
+    put(
+        store,
+        WEATHER,
+        {"origin": "JFK", "temp": 10.0, "wind": 4.0, "sky": "clear", "event_timestamp": NOW - 3 * hour},
+        {"origin": "LGA", "temp": 11.0, "wind": 2.0, "sky": "grey", "event_timestamp": NOW - 3 * hour - hour / 3600},
+        {"origin": "EWR", "temp": None, "wind": 1.0, "sky": None, "event_timestamp": NOW - hour},
+    )
+    put(store, PLANE, {"tailnum": "N1", "seats": 180, "event_timestamp": NOW - 10_000 * hour})
+    plans = {name: compile_plan(registered(service)) for name, service in SERVICES.items()}
+    plans |= {plan.id: plan for plan in list(plans.values())}
+    return Lookups(store, plans, max_rows=5, replay=True)

@@ -1,0 +1,176 @@
+"""The serving log: what is in it, and up to when it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from featurestore.serving.log import ServingLog, remove_finished_watermarks
+from featurestore.serving.lookup import LogEntry, Lookups
+from featurestore.v1 import serving_pb2 as pb
+
+NOW = datetime(2013, 1, 1, 12, tzinfo=UTC)
+NOW_US = (NOW - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def entry(
+    lookups: Lookups, request_id: str = "r", service: str = "whole", origins: tuple[str, ...] = ("JFK",)
+) -> LogEntry:
+    request = pb.GetOnlineFeaturesRequest(service=service, request_id=request_id)
+    request.columns.add(name="origin").strings.values.extend(origins)
+    if service != "some":
+        request.columns.add(name="tailnum").strings.values.extend(["N1"] * len(origins))
+    if service == "computed":
+        request.columns.add(name="hour").int64s.values.extend([7] * len(origins))
+    return lookups.get_online_features(request.SerializeToString()).entry
+
+
+def rows(folder: Path, service: str) -> list[dict[str, Any]]:
+    files = sorted((folder / service).glob("*.parquet"))
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def watermarks(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in (folder / "watermarks").glob("*.json")]
+
+
+def test_a_row_of_the_log_has_request_keys_features_statuses_and_event_times(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US, replay=True)
+    log.offer(entry(lookups, "r-1", origins=("JFK", "LGA", "EWR", "XXX")))
+    log.close(NOW_US + 1)
+    found = rows(tmp_path, "whole")
+    plane = {"seats": 180, "plane__status": 1, "plane__event_timestamp": NOW - timedelta(hours=10_000)}
+    common = {"request_id": "r-1", "served_at": NOW, "service": "whole@1", "tailnum": "N1", "replay": True, **plane}
+    weather = [
+        ("JFK", 10.0, 4.0, "clear", 1, NOW - timedelta(hours=3)),
+        ("LGA", None, None, None, 3, NOW - timedelta(hours=3, seconds=1)),
+        ("EWR", None, 1.0, None, 1, NOW - timedelta(hours=1)),
+        ("XXX", None, None, None, 2, None),
+    ]
+    names = ("origin", "temp", "wind", "sky", "weather__status", "weather__event_timestamp")
+    assert found == [
+        common | {"row": place} | dict(zip(names, values, strict=True)) for place, values in enumerate(weather)
+    ]
+
+
+def test_the_columns_have_their_types(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US)
+    log.offer(entry(lookups, service="computed"))
+    log.close(NOW_US)
+    (file,) = (tmp_path / "computed").glob("*.parquet")
+    instant = pa.timestamp("us", tz="UTC")
+    assert {one.name: one.type for one in pq.read_schema(file)} == {
+        "request_id": pa.string(),
+        "row": pa.int32(),
+        "served_at": instant,
+        "service": pa.string(),
+        "tailnum": pa.string(),
+        "origin": pa.string(),
+        "hour": pa.int64(),
+        "seats": pa.int64(),
+        "plane__status": pa.int8(),
+        "plane__event_timestamp": instant,
+        "weather__status": pa.int8(),
+        "weather__event_timestamp": instant,
+        "felt": pa.float64(),
+        "label": pa.string(),
+        "replay": pa.bool_(),
+    }
+    (row,) = rows(tmp_path, "computed")
+    assert (row["felt"], row["label"], row["hour"], row["replay"]) == (15.0, "clear!", 7, False)
+
+
+def test_many_requests_and_services_are_all_written_once_and_in_order(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US)
+    for index in range(100):
+        log.offer(entry(lookups, f"a{index:03}", "whole", ("JFK", "EWR")))
+        log.offer(entry(lookups, f"b{index:03}", "some"))
+        if index % 10 == 0:
+            log.tick(NOW_US + index)
+    log.close(NOW_US + 1000)
+    whole = [(row["request_id"], row["row"]) for row in rows(tmp_path, "whole")]
+    assert whole == [(f"a{index:03}", row) for index in range(100) for row in range(2)]
+    assert [row["request_id"] for row in rows(tmp_path, "some")] == [f"b{index:03}" for index in range(100)]
+    assert log.dropped == 0
+    assert watermarks(tmp_path) == [{"watermark": NOW_US + 1000, "closed": True}]
+
+
+def test_a_watermark_is_written_at_the_start_and_after_the_rows_before_it(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US)
+    assert watermarks(tmp_path) == [{"watermark": NOW_US, "closed": False}]
+    log.offer(entry(lookups))
+    log.tick(NOW_US + 5)
+    deadline = time.monotonic() + 20
+    while watermarks(tmp_path) != [{"watermark": NOW_US + 5, "closed": False}]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(rows(tmp_path, "whole")) == 1
+    log.close(NOW_US + 5)
+
+
+def test_requests_beyond_the_queue_are_dropped_and_counted(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US, queue=0)
+    for _ in range(3):
+        log.offer(entry(lookups))
+    log.close(NOW_US)
+    assert log.dropped == 3
+    assert rows(tmp_path, "whole") == []
+
+
+def test_the_sample_is_a_share_of_the_requests_and_the_same_for_every_worker(lookups: Lookups, tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "other"):
+        log = ServingLog(tmp_path / name, now=NOW_US, sample=0.25)
+        for index in range(400):
+            log.offer(entry(lookups, f"request-{index}"))
+        log.close(NOW_US)
+        found.append([row["request_id"] for row in rows(tmp_path / name, "whole")])
+    assert found[0] == found[1]
+    assert 60 < len(found[0]) < 140
+
+
+def test_nothing_is_sampled_at_zero(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US, sample=0.0)
+    log.offer(entry(lookups))
+    log.close(NOW_US)
+    assert rows(tmp_path, "whole") == []
+
+
+def test_a_disk_that_refuses_stops_the_log_and_not_the_server(
+    lookups: Lookups, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = ServingLog(tmp_path, now=NOW_US)
+    (tmp_path / "whole").write_text("in the way of the folder")
+    log.offer(entry(lookups))
+    log.offer(entry(lookups, service="some"))
+    log.close(NOW_US)
+    assert log.dropped == 1
+    assert len(rows(tmp_path, "some")) == 1
+    assert "serving log cannot be written" in capsys.readouterr().out
+
+
+def test_no_part_of_a_file_is_ever_visible(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US)
+    log.offer(entry(lookups))
+    log.close(NOW_US)
+    assert [file.name for file in tmp_path.rglob(".*")] == []
+
+
+def test_watermarks_of_workers_that_ended_are_removed_and_others_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "watermarks"
+    folder.mkdir()
+    for name, closed, age in (("ended", True, 0), ("dead", False, 120), ("alive", False, 0)):
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps({"watermark": 1, "closed": closed}))
+        os.utime(file, (time.time() - age,) * 2)
+    remove_finished_watermarks(tmp_path)
+    assert [file.stem for file in folder.iterdir()] == ["alive"]
+    remove_finished_watermarks(tmp_path / "absent")
