@@ -184,6 +184,14 @@ store.close()
     ours.close()
 
 
+def test_rows_of_old_generations_leave_the_file(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path, durable=False)
+    for _ in range(30):
+        store.replace("a-1", [(b"%04d" % key, at(1, bytes(200))) for key in range(500)])
+    store.close()
+    assert (tmp_path / "data.mdb").stat().st_size < 10 * 500 * 250
+
+
 def test_a_process_may_open_one_folder_twice(tmp_path: Path) -> None:
     one, other = LmdbStore(tmp_path), LmdbStore(tmp_path)
     one.put_newest("a-1", [(b"k", at(1))])

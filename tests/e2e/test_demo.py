@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,13 +20,32 @@ DEMO = [sys.executable, str(ROOT / "examples" / "nycflights" / "demo.py")]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a demo that has run twice: the second run must work too."""
+    """The folder of a demo that has run twice: the second run must work too. What it printed is in ``screen.txt``."""
     folder = tmp_path_factory.mktemp("demo")
     for _ in range(2):
         ran = subprocess.run([*DEMO, "--dir", str(folder)], capture_output=True, text=True, timeout=400, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        assert "Traceback" not in ran.stderr
+        assert ran.stderr == ""
+        (folder / "screen.txt").write_text(ran.stdout)
     return folder
+
+
+def test_the_readme_shows_what_the_demo_prints(finished: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = re.search(r"It prints:\n\n```\n(.*?)\n```", readme, re.DOTALL)
+    assert shown is not None
+    assert _lasting(shown.group(1)) == _lasting((finished / "screen.txt").read_text())
+
+
+def _lasting(screen: str) -> list[str]:
+    """Lines without what differs from run to run: times, rates, memory, folders."""
+    lines = []
+    for line in screen.strip().splitlines():
+        line = re.sub(r"[\d.,]+ (s|a second)$", r"N \1", line)
+        line = re.sub(r"(peak memory mb|seconds) +[\d.,]+$", r"\1 N", line)
+        line = re.sub(r"(--repo|store is in) \S+/repo", r"\1 FOLDER", line)
+        lines.append(line.rstrip())
+    return lines
 
 
 def test_the_summary_tells_of_one_drift_and_no_false_alarm(finished: Path) -> None:
