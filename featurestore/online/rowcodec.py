@@ -236,9 +236,7 @@ class RowCodec:
                 continue
             at = self.offsets[index]
             numbers = np.ascontiguousarray(fixed[:, at : at + one.dtype.width]).view(one.dtype.numpy)[:, 0]
-            # from_pandas=False: a NaN is a value, not a null.
-            array = pa.array(numbers, mask=~valid[:, index], from_pandas=False)
-            found[one.name] = array.cast(one.dtype.to_arrow())
+            found[one.name] = pa.array(numbers, mask=~valid[:, index]).cast(one.dtype.to_arrow())
         return found
 
     def _null_bits(self, places: list[tuple[int, bytes, int]], starts: list[int]) -> NDArray[np.bool_]:
