@@ -24,5 +24,6 @@ def configure_logging(level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Asked for anew each time, so that a program that redirects standard error keeps what is logged.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

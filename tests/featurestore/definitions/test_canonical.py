@@ -171,9 +171,10 @@ def test_kinds_do_not_share_hashes() -> None:
     assert len({kind_of(one) for one in (AIRPORT, WEATHER, CHILL, SERVICE, POLICY)}) == 5
 
 
-def test_composed_and_decomposed_letters_are_one_text() -> None:
+def test_the_canonical_form_keeps_every_letter_as_it_is() -> None:
+    """A path or an allowed value in decomposed letters is another one for the file system and for the check."""
     composed = "caf\u00e9"
-    assert canonical_json([composed]) == canonical_json([unicodedata.normalize("NFD", composed)])
+    assert canonical_json([composed]) != canonical_json([unicodedata.normalize("NFD", composed)])
     assert canonical_json({"b": 1.0, "a": [1.5, True, None]}) == '{"a":[1.5,true,null],"b":1}'
 
 
@@ -191,7 +192,7 @@ NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infini
 def fields(draw: st.DrawFn, name: str) -> Field:
     dtype = draw(st.sampled_from(list(types.BY_NAME.values())))
     limits = sorted(draw(st.lists(NUMBERS, min_size=2, max_size=2))) if dtype.numeric else [None, None]
-    values = {types.String: TEXTS, types.Int64: st.integers(), types.Float64: NUMBERS, types.Bool: st.booleans()}
+    values = {types.String: TEXTS, types.Int64: st.integers(), types.Bool: st.booleans()}
     return Field(
         name=name,
         dtype=dtype,

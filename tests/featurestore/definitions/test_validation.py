@@ -84,6 +84,13 @@ def policy(**parts: Any) -> MonitorPolicy:
         (lambda: Field(name="temp", dtype=types.Float64, le=True), "le of field .* is True", ""),
         (lambda: Field(name="temp", dtype=types.Float64, ge=2, le=1), "ge=2 over le=1: no value passes", ""),
         (lambda: Field(name="sky", dtype=types.String, in_set=()), "empty in_set", ""),
+        (lambda: Field(name="sky", dtype=types.String, in_set=("a", 1)), "has 1, which is not String", "str"),
+        (lambda: Field(name="n", dtype=types.Int64, in_set=("a",)), "which is not Int64", "int"),
+        (lambda: Field(name="n", dtype=types.Int64, in_set=(True,)), "has True, which is not Int64", "int"),
+        (lambda: Field(name="x", dtype=types.Float64, in_set=(1.5,)), "in_set has no meaning", ""),
+        (lambda: Field(name="x", dtype=types.Float64, le=float("inf")), "not a finite number", ""),
+        (lambda: Field(name="load_order", dtype=types.Int64), "the store adds a column", "Rename"),
+        (lambda: Field(name="Event_Timestamp", dtype=types.Int64), "the store adds a column", "Rename"),
         # Views
         (lambda: view(entities=[]), 'Feature view "weather" needs entities', "Entity objects"),
         (lambda: view(entities=["airport"]), 'Feature view "weather" needs entities', "Entity objects"),
