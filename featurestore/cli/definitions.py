@@ -43,7 +43,10 @@ def apply(
 ) -> None:
     """Register the definitions: all of them, or none."""
     with open_store(repo) as store:
-        _colored(store.apply(load_definitions(store.config), allow_breaking=allow_breaking).render())
+        plan = store.apply(load_definitions(store.config), allow_breaking=allow_breaking)
+        _colored(plan.render())
+        if not plan.is_empty:
+            typer.echo("Applied.")
 
 
 def list_(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:

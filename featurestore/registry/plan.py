@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from featurestore.definitions import OnDemandFeatureView
 from featurestore.errors import DefinitionError
 from featurestore.registry.differences import Difference, breaking, describe, differences
 from featurestore.registry.graph import Wanted, words
+from featurestore.registry.rendering import render_difference
 from featurestore.registry.versions import Stored, Versions
 from featurestore.transforms import Transform
 
@@ -63,13 +63,13 @@ class Plan:
         return tuple(f"{change.kind} {change.name}: {reason}" for change in self.changes for reason in change.breaking)
 
     def render(self) -> str:
-        """Return the plan as text, after Terraform's: ``+`` comes, ``~`` changes, ``-`` goes, ``!`` breaks users."""
+        """Return the plan as text; see :mod:`featurestore.registry.rendering`."""
         lines: list[str] = []
         for change in self.changes:
             if change.action == "unchanged":
                 continue
             lines.append(_headline(change))
-            lines += [_line(difference) for difference in change.differences]
+            lines += [line for difference in change.differences for line in render_difference(difference)]
             lines += [f"      ! breaking: {reason}" for reason in change.breaking]
         return "\n".join([*lines, "", self._summary()] if lines else [self._summary()])
 
@@ -97,20 +97,6 @@ def _headline(change: Change) -> str:
         return f"  ~ {change.kind} {change.name}@{change.to_version} (notes only, no new version)"
     moved = f"{change.name}@{change.from_version} -> {change.name}@{change.to_version}"
     return f"  ~ {change.kind} {moved}" + (" (known definition)" if change.action == "make current" else "")
-
-
-def _line(difference: Difference) -> str:
-    if difference.old is None:
-        return f"      + {difference.path} = {_shown(difference.new)}"
-    if difference.new is None:
-        return f"      - {difference.path} = {_shown(difference.old)}"
-    return f"      ~ {difference.path}: {_shown(difference.old)} -> {_shown(difference.new)}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict) and all(isinstance(inner, dict) and "dtype" in inner for inner in value.values()):
-        return ", ".join(f"{name} {inner['dtype']}" for name, inner in value.items()) or "none"
-    return json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)

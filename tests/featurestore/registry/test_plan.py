@@ -14,8 +14,10 @@ from featurestore.definitions import (
     FeatureService,
     FeatureView,
     Field,
+    FileSource,
     MonitorPolicy,
     OnDemandFeatureView,
+    SqlSource,
 )
 from featurestore.errors import BreakingChangeError, DefinitionError
 from featurestore.registry import Difference, Plan, Registry
@@ -232,9 +234,9 @@ def test_a_plan_reads_like_terraforms(registry: Registry) -> None:
     view = FeatureView(name="weather", entities=[airport], schema=[TEMP], owner="ada")
     assert registry.apply([view], who="ada").render() == (
         "  + entity airport@1\n"
-        '      + join_keys = {"origin": "String"}\n'
+        "      + join_keys = origin String\n"
         "  + feature_view weather@1\n"
-        '      + entities = {"airport": "airport@1"}\n'
+        "      + entities = airport@1\n"
         "      + schema = temp Float64\n"
         '      + on_bad_rows = "quarantine"\n'
         '      + owner = "ada"\n'
@@ -244,8 +246,8 @@ def test_a_plan_reads_like_terraforms(registry: Registry) -> None:
     other = replace(view, schema=[WIND], ttl=timedelta(hours=1))
     assert registry.plan([other]).render() == (
         "  ~ feature_view weather@1 -> weather@2\n"
-        '      - schema.temp = {"dtype": "Float64"}\n'
-        '      + schema.wind_speed = {"dtype": "Float64"}\n'
+        "      - schema.temp = Float64\n"
+        "      + schema.wind_speed = Float64\n"
         '      + ttl = "1:00:00"\n'
         '      ! breaking: feature "temp" is removed\n'
         "\n"
@@ -257,3 +259,32 @@ def test_a_plan_reads_like_terraforms(registry: Registry) -> None:
         "\n"
         "Plan: 1 with new notes, 1 unchanged."
     )
+
+
+def test_a_query_is_shown_as_text_and_its_change_as_a_diff(registry: Registry) -> None:
+    airport = Entity(name="airport", join_keys=["origin"])
+    files = FileSource(name="readings", path="readings.csv")
+    query = """
+        SELECT origin, event_timestamp,
+            temp
+        FROM readings
+    """
+    view = FeatureView(
+        name="weather", entities=[airport], schema=[TEMP], source=SqlSource(query=query, sources=[files])
+    )
+    assert (
+        '      + source.kind = "sql"\n'
+        "      + source.query =\n"
+        "          SELECT origin, event_timestamp,\n"
+        "              temp\n"
+        "          FROM readings\n"
+        '      + source.sources.readings.kind = "file"\n'
+    ) in registry.apply([view], who="ada").render()
+    other = replace(view, source=SqlSource(query=query.replace("temp", "temp + 1"), sources=[files]))
+    assert (
+        "      ~ source.query:\n"
+        "            SELECT origin, event_timestamp,\n"
+        "          -     temp\n"
+        "          +     temp + 1\n"
+        "            FROM readings\n"
+    ) in registry.plan([other]).render()
