@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -172,19 +172,34 @@ def load(folder: str | os.PathLike[str]) -> Config:
     try:
         return Config(root=root, **values)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {_first_fault(error)}", hint="docs/configuration.md lists every setting.") from None
+        message, hint = _first_fault(error)
+        raise ConfigError(f"{file}: {message}", hint=hint) from None
 
 
 def _shown(folder: str | os.PathLike[str]) -> str:
     return os.fspath(folder) or "."
 
 
-def _first_fault(error: ValidationError) -> str:
+def _first_fault(error: ValidationError) -> tuple[str, str]:
+    """Return what is wrong with the first wrong setting, and a hint."""
     fault = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f'there is no setting "{key}".'
-    return f'setting "{key}": {fault["msg"][0].lower()}{fault["msg"][1:]}.'
+        return f'there is no setting "{key}".', closest(str(fault["loc"][-1]), _settings(fault["loc"][:-1]))
+    said = fault["msg"][0].lower() + fault["msg"][1:]
+    return f'setting "{key}": {said}.', "The file docs/configuration.md of the repository explains every setting."
+
+
+def _settings(section: tuple[int | str, ...]) -> list[str]:
+    """Return the names of the settings of a section: ``("channels", "ops")`` has those of ChannelConfig."""
+    here: type[BaseModel] = Config
+    for part in section:
+        field = here.model_fields.get(str(part))
+        if field is None:
+            continue  # the name of a channel or a source: the part before has led to its section
+        # A section, or a mapping of names to sections.
+        here = cast("type[BaseModel]", (get_args(field.annotation) or (field.annotation,))[-1])
+    return [name for name in here.model_fields if name not in ("root", "replay")]
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -143,7 +143,7 @@ def utc(value: Any, what: str) -> datetime:
     if value.tzinfo is None:
         raise TimestampError(
             f"{what} is {value.isoformat()}, which names no time zone.",
-            hint="Add the zone: datetime(..., tzinfo=UTC), or 2013-01-01T07:00:00Z as text.",
+            hint=f"For UTC: {value.isoformat()}Z as text, or datetime(..., tzinfo=UTC) in Python.",
         )
     return value.astimezone(UTC)
 

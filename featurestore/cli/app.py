@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib.metadata import entry_points
+from typing import Any
 
-import click
 import typer
 
 from featurestore import __version__
 from featurestore.cli import data, definitions, serving
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
+
+#: What typer raises for a wrong command line. Its base is click's, whichever copy of click this typer brings.
+_CommandLineError: type[Any] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 def _version(wanted: bool) -> None:
@@ -50,13 +53,10 @@ def run(arguments: list[str], *, debug: bool) -> int:
     configure_logging()
     try:
         result = typer.main.get_command(build()).main(arguments, prog_name="featurestore", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message(), err=True)
-        return 1
-    except click.ClickException as error:
+    except _CommandLineError as error:
         error.show()
         return 1
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("Interrupted.", err=True)
         return 130
     except BrokenPipeError:

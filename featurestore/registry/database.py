@@ -138,6 +138,11 @@ def _parse(url: str) -> URL:
         raise RegistryError(
             f'The registry cannot be kept in "{parsed.get_backend_name()}".', hint="Use sqlite or postgresql+psycopg."
         )
+    if parsed.get_backend_name() == "sqlite" and parsed.host:
+        raise RegistryError(
+            f'The registry\'s URL "{url}" names a host, which a file has not.',
+            hint=f'A path takes three slashes: "sqlite:///{parsed.host}/{parsed.database or "registry.db"}".',
+        )
     return parsed
 
 

@@ -175,7 +175,78 @@ def test_a_server_answers_until_it_is_interrupted_and_leaves_nothing(repo: Path,
     assert len(log) == 1
 
 
+def test_an_interrupt_while_the_command_still_loads_shows_no_traceback() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from featurestore.cli import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
 def _wait_for_group_to_end(group: int) -> None:
     for _ in range(100):
         os.killpg(group, 0)
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--portt", "3"], "--portt"),
+        (["replay"], "replay"),
+        (["ingest", "spending", "rows.csv", "too", "many"], "too"),
+        (["get"], "service"),
+    ],
+)
+def test_a_wrong_command_line_is_the_users_to_mend(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(repo)
+    assert command_line(arguments, debug=False) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Usage" in error
+    assert "fault of featurestore" not in error
+
+
+def test_a_rehearsal_that_was_never_held_is_not_made_up(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo)
+    assert command_line(["monitor", "status", "--replay", "jully"], debug=False) == 1
+    assert 'There is no replay "jully"' in capsys.readouterr().err
+    assert not (repo / "data" / "replays").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said", "hint"),
+    [
+        ("port = 6566", "prot = 6566", 'no setting "serving.prot"', '"port"'),
+        ('project = "shop"', 'projekt = "shop"', 'no setting "projekt"', '"project"'),
+        ("sqlite:///data/registry.db", "sqlite://data/registry.db", "names a host", "sqlite:///data/registry.db"),
+        ("sqlite:///data/registry.db", "mysql://x/y", '"mysql"', "sqlite"),
+    ],
+)
+def test_a_slip_in_the_settings_is_named_with_what_was_meant(
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+    said: str,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(repo)
+    settings = repo / "featurestore.toml"
+    settings.write_text(settings.read_text().replace(before, after))
+    assert command_line(["status"], debug=False) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert hint in error

@@ -1,0 +1,337 @@
+"""What the documents say is so: settings and their defaults, links, code, commands, and the contract's fields."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import re
+import select
+import shlex
+import subprocess
+import sys
+import textwrap
+import time
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from google.protobuf import json_format
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from featurestore import MonitorPolicy, config
+from featurestore.cli.app import build
+from featurestore.v1 import serving_pb2, signals_pb2
+from monitor.alerts.webhook import sign
+
+ROOT = Path(__file__).parent.parent
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Documents whose every code block is run, or says why it is not.
+CONFIGURATION, MONITORING, SERVING = RUN = tuple(
+    ROOT / "docs" / name for name in ("configuration.md", "monitoring.md", "serving.md")
+)
+#: The server's address in documents; tests put their own in its place.
+ADDRESS = "127.0.0.1:6566"
+
+_BLOCK = re.compile(
+    r"(?:^ *<!-- not run: (?P<reason>[^>]+) -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code of a document; ``reason`` says why it is not run."""
+
+    language: str
+    text: str
+    reason: str
+
+
+def blocks(document: Path) -> list[Block]:
+    found = _BLOCK.finditer(document.read_text(encoding="utf-8"))
+    return [Block(one["language"], textwrap.dedent(one["text"]), one["reason"] or "") for one in found]
+
+
+def table(document: Path, heading: str) -> dict[str, str]:
+    """Return the third column of the table under a heading by its first: defaults by key."""
+    text = document.read_text(encoding="utf-8")
+    section = text.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip().strip("`") for cell in line.split(" | ")] for line in section.splitlines() if "|" in line]
+    return {row[0].strip("| `"): row[2] for row in rows[2:]}
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "## Top of the file": config.Config,
+    "## `[offline]`": config.OfflineConfig,
+    "## `[serving]`": config.ServingConfig,
+    "## `[monitor]`": config.MonitorConfig,
+    "## `[sources.NAME]`": config.SourceConfig,
+    "## `[channels.NAME]`": config.ChannelConfig,
+}
+#: Fields of Config that are no keys: sections, and what a program sets.
+NO_KEYS = {"root", "replay", "offline", "serving", "monitor", "sources", "channels"}
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_every_setting_stands_in_its_table_with_its_default_and_no_other_does(heading: str) -> None:
+    fields = {name: one for name, one in SECTIONS[heading].model_fields.items() if name not in NO_KEYS}
+    assert table(CONFIGURATION, heading) == {name: _toml(one.default) for name, one in fields.items()}
+
+
+def test_no_section_of_the_settings_is_left_out() -> None:
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    documented = set(re.findall(r"^## `\[(\w+)(?:\.NAME)?\]`$", text, re.MULTILINE))
+    assert documented == NO_KEYS - {"root", "replay"} == set(config.Config.model_fields) & documented
+
+
+def test_every_number_of_a_policy_stands_in_its_table_with_its_default_and_no_other_does() -> None:
+    fields = {one.name: one for one in dataclasses.fields(MonitorPolicy)}
+    documented = table(MONITORING, "## The policy")
+    assert set(documented) == set(fields) - {"name", "description", "owner", "tags"}
+    for name, default in documented.items():
+        expected = fields[name].default
+        assert default == ("required" if expected is dataclasses.MISSING else _python(expected)), name
+
+
+def _toml(default: Any) -> str:
+    if default is PydanticUndefined:
+        return "required"
+    if hasattr(default, "get_secret_value"):
+        default = default.get_secret_value()
+    return json.dumps(list(default) if isinstance(default, tuple) else default)
+
+
+def _python(default: Any) -> str:
+    return f"timedelta(hours={default // timedelta(hours=1)})" if isinstance(default, timedelta) else repr(default)
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_every_relative_link_leads_to_a_file_and_its_heading(document: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if re.match(r"[a-z]+:", link):
+            continue
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def _anchors(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_document_that_the_code_names_exists() -> None:
+    named = {
+        name
+        for package in ("featurestore", "monitor")
+        for file in (ROOT / package).rglob("*.py")
+        for name in re.findall(r"\bdocs/[\w.-]+\w", file.read_text(encoding="utf-8"))
+    }
+    assert "docs/configuration.md" in named
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_every_command_in_a_block_exists_with_its_options(document: Path) -> None:
+    lines = [line.partition("#")[0] for block in blocks(document) for line in block.text.splitlines()]
+    commands = [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?featurestore [a-z]", line)]
+    for command in commands:
+        _check_command(command)
+
+
+def _check_command(command: str) -> None:
+    words = shlex.split(command)[1:]
+    node: Any = typer.main.get_command(build())
+    while hasattr(node, "commands"):
+        assert words[0] in node.commands, command
+        node, words = node.commands[words[0]], words[1:]
+    known = {option for parameter in node.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if word.startswith("-"):
+            assert word.partition("=")[0] in known | {"--debug", "--help"}, command
+
+
+@pytest.mark.parametrize("document", RUN, ids=lambda path: path.name)
+def test_every_block_of_code_can_be_run_or_says_why_not(document: Path) -> None:
+    for block in blocks(document):
+        assert block.reason or block.language in {"toml", "python", "console", "json"}, block.text
+
+
+def test_every_example_of_settings_is_a_working_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "7000")
+    monkeypatch.setenv("OPS_WEBHOOK_SECRET", "whsec_c2VjcmV0")
+    examples = [block.text for document in RUN for block in blocks(document) if block.language == "toml"]
+    assert examples
+    for text in examples:
+        (tmp_path / config.FILE_NAME).write_text(text, encoding="utf-8")
+        loaded = config.load(tmp_path)
+        assert all(loaded.channel(one) for one in loaded.channels)
+
+
+def test_the_python_of_the_configuration_makes_a_secret_that_a_webhook_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _run_python(CONFIGURATION)
+    secret = capsys.readouterr().out.strip()
+    assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 24
+
+
+def test_the_check_of_a_signature_takes_ours_and_no_other() -> None:
+    verified = _run_python(MONITORING)["verified"]
+    key, body, now = b"0123456789abcdef", b'{"id": "msg_1"}', int(time.time())
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign(key, "msg_1", str(now), body),
+    }
+    secret = "whsec_" + base64.b64encode(key).decode()
+    assert verified(secret, headers, body)
+    assert not verified(secret, headers, body + b" ")
+    assert not verified("whsec_" + base64.b64encode(b"another").decode(), headers, body)
+    assert not verified(secret, headers | {"webhook-id": "msg_2"}, body)
+    old = str(now - 3600)
+    late = headers | {"webhook-timestamp": old, "webhook-signature": sign(key, "msg_1", old, body)}
+    assert not verified(secret, late, body)
+
+
+def test_the_events_shown_have_the_fields_of_the_contract() -> None:
+    events = [json.loads(block.text) for block in blocks(MONITORING) if block.language == "json"]
+    messages = {
+        "featurestore.v1.alert.firing": signals_pb2.Alert,
+        "featurestore.v1.alert.resolved": signals_pb2.Alert,
+        "featurestore.v1.retraining": signals_pb2.RetrainingSignal,
+    }
+    assert events
+    for event in events:
+        message = messages[event["type"]]
+        json_format.ParseDict(event["data"], message())
+        assert set(event["data"]) == {one.json_name for one in message.DESCRIPTOR.fields}
+
+
+def test_every_field_of_the_alert_and_of_the_signal_is_explained() -> None:
+    text = MONITORING.read_text(encoding="utf-8")
+    for message in (signals_pb2.Alert, signals_pb2.RetrainingSignal, signals_pb2.FeatureFinding, signals_pb2.Evidence):
+        for one in message.DESCRIPTOR.fields:
+            assert f"`{one.json_name}`" in text, f"{message.DESCRIPTOR.name}.{one.json_name}"
+
+
+def test_every_field_type_and_status_of_the_contract_is_explained() -> None:
+    text = SERVING.read_text(encoding="utf-8")
+    for name in (
+        "GetOnlineFeaturesRequest",
+        "GetOnlineFeaturesResponse",
+        "FeatureRow",
+        "Column",
+        "GetServiceSchemaResponse",
+        "ViewSchema",
+        "FieldSchema",
+    ):
+        for one in getattr(serving_pb2, name).DESCRIPTOR.fields:
+            assert re.search(rf"`(\w+\.)?{one.name}`", text), f"{name}.{one.name}"
+    for status in serving_pb2.RowStatus.keys()[1:]:
+        assert f"`{status.removeprefix('ROW_STATUS_')}`" in text
+
+
+def _run_python(document: Path, address: str = ADDRESS) -> dict[str, Any]:
+    """Run a document's Python blocks one after another, in one module, and return its names."""
+    module = types.ModuleType("document")
+    for block in blocks(document):
+        if block.language == "python" and not block.reason:
+            exec(compile(block.text.replace(ADDRESS, address), document.name, "exec"), module.__dict__)
+    return vars(module)
+
+
+class Shop:
+    """The store of docs/serving.md, and its server.
+
+    Attributes:
+        folder: the store's.
+        address: the server's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = ""
+
+    def run(self, *arguments: str) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-m", "featurestore", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    definitions = next(block.text for block in blocks(SERVING) if "FeatureService(" in block.text)
+    (tmp_path / "featurestore.toml").write_text('project = "shop"\n')
+    (tmp_path / "definitions.py").write_text(definitions)
+    now = datetime.now(UTC)
+    (tmp_path / "rows.csv").write_text(
+        "user_id,total,orders,plan,event_timestamp\n"
+        f"1,10.5,2,gold,{now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}\n"
+        f"2,4,,basic,{now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}\n"
+    )
+    shop = Shop(tmp_path)
+    for arguments in (["apply"], ["ingest", "spending", "rows.csv"], ["materialize"]):
+        shop.run(*arguments)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "featurestore", "serve", "--port", "0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        assert select.select([server.stdout], [], [], 60)[0], "the server does not start"
+        said = re.search(r"at (\S+:\d+),", server.stdout.readline())
+        assert said is not None
+        shop.address = said[1]
+        yield shop
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def test_the_clients_of_the_serving_document_give_what_it_says(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.folder)
+    names = _run_python(SERVING, shop.address)
+    said = capsys.readouterr().out
+    shown = re.findall(r"^# prints: (.*)$", SERVING.read_text(encoding="utf-8"), re.MULTILINE)
+    assert said.splitlines() == shown
+    assert names["found"] == names["answer"].to_dict()
+
+
+def test_the_commands_of_the_serving_document_print_what_it_says(shop: Shop) -> None:
+    ran = 0
+    for block in blocks(SERVING):
+        if block.language != "console" or block.reason:
+            continue
+        for command, shown in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+            said = shop.run(*shlex.split(command.replace(ADDRESS, shop.address)))
+            assert _undated(said) == _undated(shown)
+            ran += 1
+    assert ran
+
+
+def _undated(text: str) -> list[str]:
+    """Return the words of each line, without days and times, and with no regard to the width of columns."""
+    without = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?( UTC)?", "TIME", text)
+    return [" ".join(line.split()) for line in without.splitlines() if line.strip()]
