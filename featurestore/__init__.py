@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from featurestore.client import FeatureClient as FeatureClient
     from featurestore.definitions import Entity as Entity
     from featurestore.definitions import FeatureService as FeatureService
     from featurestore.definitions import FeatureView as FeatureView
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Entity": "definitions",
+    "FeatureClient": "client",
     "FeatureService": "definitions",
     "FeatureStore": "store",
     "FeatureStoreError": "errors",
@@ -40,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "Entity",
+    "FeatureClient",
     "FeatureService",
     "FeatureStore",
     "FeatureStoreError",

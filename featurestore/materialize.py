@@ -54,6 +54,7 @@ class MaterializeReport:
         expired: rows past the view's TTL.
         rejected: rows whose key has a null part, which no request can ask for.
         seconds: how long it took.
+        also: what became of the rows of other live versions of the view, which have rows of their own.
     """
 
     view: str
@@ -63,6 +64,7 @@ class MaterializeReport:
     expired: int
     rejected: int
     seconds: float
+    also: tuple[MaterializeReport, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.view}: {self.written:,} of {self.read:,} rows written"]
@@ -73,7 +75,7 @@ class MaterializeReport:
         ):
             if count:
                 parts.append(f"{count:,} {what}")
-        return ", ".join(parts)
+        return "; ".join([", ".join(parts), *(f"also {other}" for other in self.also)])
 
 
 class EncodedBatch(NamedTuple):

@@ -4,69 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from featurestore import config as configuration
 from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.config import Config
-from featurestore.definitions import Definition, storage_id
+from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy
 from featurestore.definitions.names import EVENT_TIMESTAMP
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, DataError, DefinitionError, closest
 from featurestore.materialize import MaterializeReport, materialize
 from featurestore.offline.environment import git_commit
+from featurestore.offline.frames import to_table
 from featurestore.offline.historical import HistoricalFeatures
 from featurestore.offline.ingest import IngestReport
 from featurestore.offline.store import OfflineStore, Progress
+from featurestore.offline.training import TrainingDataset
 from featurestore.online import OnlineStore, open_online_store
-from featurestore.registry import Plan, Registry, current_user, open_registry
-from featurestore.registry.records import DatasetRecord, ModelRecord, Registered
+from featurestore.registry import Plan, Registry, current_user, live_views, open_registry, stored_once
+from featurestore.registry.records import ModelRecord, Registered
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.runtime import compile_plans, served_services
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class TrainingDataset:
-    """A training dataset: its record, and its rows.
-
-    Attributes:
-        record: name, version and manifest.
-        features: the rows; ``.to_arrow()``, ``.to_polars()``, ``.to_pandas()``.
-    """
-
-    def __init__(self, record: DatasetRecord, features: HistoricalFeatures) -> None:
-        self.record = record
-        self.features = features
-
-    @property
-    def id(self) -> str:
-        """``delays_2013q1@1``."""
-        return self.record.id
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """How it was made: definition and table versions, row count, content hash, commit, packages."""
-        return self.record.manifest
-
-    def to_arrow(self) -> pa.Table:
-        """Return an Arrow table."""
-        return self.features.to_arrow()
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return a Polars frame."""
-        return self.features.to_polars()
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a pandas frame; pandas must be installed."""
-        return self.features.to_pandas()
+from featurestore.status import status
 
 
 class FeatureStore:
@@ -77,12 +42,20 @@ class FeatureStore:
         replay: the name of a rehearsal whose online store, log and monitor are meant instead of the live ones.
 
     Raises:
-        ConfigError: the folder has no ``featurestore.toml``, or it is wrong.
+        ConfigError: the folder has no ``featurestore.toml``, it is wrong, or there is no such rehearsal.
     """
 
     def __init__(self, path: str | os.PathLike[str] = ".", *, replay: str = "") -> None:
         config = configuration.load(path)
         self.config: Config = config.for_replay(replay) if replay else config
+        folder = self.config.path(self.config.serving.log_path).parent
+        if replay and not folder.is_dir():
+            # Stores make their folders: a slip of the pen would look like a rehearsal in which nothing happened.
+            others = [one.name for one in folder.parent.glob("*")]
+            raise ConfigError(
+                f'There is no replay "{replay}": {folder} does not exist.',
+                hint=closest(replay, others) or f"Hold one: featurestore serve --replay {replay}",
+            )
 
     @classmethod
     def init(cls, path: str | os.PathLike[str], *, project: str = "") -> FeatureStore:
@@ -136,22 +109,36 @@ class FeatureStore:
 
     # Definitions
 
-    def plan(self, definitions: Sequence[Definition]) -> Plan:
+    def plan(self, definitions: Sequence[Definition] | Definition) -> Plan:
         """Return what :meth:`apply` would change; nothing is written.
 
         Raises:
             DefinitionError: a definition is wrong, or two of one name differ.
+            ConfigError: a monitor policy routes to a channel that is not configured.
         """
-        return self.registry.plan(definitions)
+        return self.registry.plan(self._checked(definitions))
 
-    def apply(self, definitions: Sequence[Definition], *, allow_breaking: bool = False) -> Plan:
+    def apply(self, definitions: Sequence[Definition] | Definition, *, allow_breaking: bool = False) -> Plan:
         """Register definitions, all or none, and return what changed. Adds and changes, never removes.
 
         Raises:
             DefinitionError: a definition is wrong, or two of one name differ.
             BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
+            ConfigError: a monitor policy routes to a channel that is not configured.
         """
-        return self.registry.apply(definitions, who=current_user(), allow_breaking=allow_breaking)
+        return self.registry.apply(self._checked(definitions), who=current_user(), allow_breaking=allow_breaking)
+
+    def _checked(self, definitions: Sequence[Definition] | Definition) -> Sequence[Definition]:
+        """Return the definitions as a list, if what they say of this store's configuration is right."""
+        listed: list[Definition] = list(definitions) if isinstance(definitions, Sequence) else [definitions]
+        for one in listed:
+            for route in one.routes if isinstance(one, MonitorPolicy) else ():
+                if route not in self.config.channels:
+                    raise ConfigError(
+                        f'Monitor policy "{one.name}" routes to "{route}", which featurestore.toml does not configure.',
+                        hint=closest(route, self.config.channels) or f"Add a section [channels.{route}].",
+                    )
+        return listed
 
     def get(self, reference: str) -> Registered[Definition]:
         """Return a registered version: ``weather`` is the current one, ``weather@1`` that one.
@@ -175,7 +162,8 @@ class FeatureStore:
         """Load rows into a view's table; bad rows are quarantined with the reason.
 
         Args:
-            view: the view.
+            view: the view: ``weather`` is its current version and every other that is live, so that what an alias
+                or a model still serves stays fresh; ``weather@1`` is just that version.
             frame: an Arrow table, a Polars or pandas frame, or a list of dicts; None reads what is new in the
                 view's source.
             load_id: the same id twice is one load; made up when not given.
@@ -186,11 +174,33 @@ class FeatureStore:
             ObjectNotFoundError: there is no such view.
             DataError: the rows cannot be taken; nothing of this load is published.
         """
-        definition = self.registry.feature_view(view).definition
+        current, *others = self._live(view)
+        if others and frame is not None and not isinstance(frame, (str, os.PathLike)):
+            frame = to_table(frame, f'The rows for feature view "{view}"')  # a stream can be read only once
         who = current_user()
-        if frame is None:
-            return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
-        return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
+
+        def load(definition: FeatureView) -> IngestReport:
+            if frame is None:
+                return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
+            return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
+
+        report = load(current.definition)
+        also: list[IngestReport] = []
+        for other in others:
+            try:
+                also.append(replace(load(other.definition), view=other.id))
+            except DataError as error:
+                # The rows are those of the current version; an older one may want a column that they have no more.
+                note = f"{other.id} is live too, and could not take these rows: {error.message}"
+                report = replace(report, notes=(*report.notes, note))
+        return replace(report, also=tuple(also))
+
+    def _live(self, view: str) -> list[Registered[FeatureView]]:
+        """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""
+        named = self.registry.feature_view(view)
+        if "@" in view:
+            return [named]
+        return stored_once([one for one in live_views(self.registry) if one.name == named.name])
 
     def quarantine(self, view: str) -> pa.Table | None:
         """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none."""
@@ -199,7 +209,7 @@ class FeatureStore:
     def get_historical_features(
         self,
         entity_df: Any,
-        features: str,
+        features: str | FeatureService,
         *,
         timestamp_field: str = EVENT_TIMESTAMP,
         with_status: bool = False,
@@ -208,7 +218,8 @@ class FeatureStore:
 
         Args:
             entity_df: join keys, request fields and instants, one row each; other columns come back untouched.
-            features: the service: ``flight_delay`` (alias production, else the newest) or ``flight_delay@1``.
+            features: the service: ``flight_delay`` (alias production, else the newest) or ``flight_delay@1``; a
+                FeatureService stands for its name.
             timestamp_field: the column of the instants.
             with_status: also give ``<view>__status`` and ``<view>__event_timestamp``.
 
@@ -216,7 +227,7 @@ class FeatureStore:
             ObjectNotFoundError: there is no such service.
             DataError: a column is missing or of another type, or instants have no time zone.
         """
-        service = self.registry.resolve_service(features)
+        service = self.registry.resolve_service(_reference(features))
         return self.offline.historical_features(
             service, entity_df, timestamp_field=timestamp_field, with_status=with_status
         )
@@ -226,7 +237,7 @@ class FeatureStore:
         name: str,
         *,
         entity_df: Any,
-        features: str,
+        features: str | FeatureService,
         label: str | None = None,
         timestamp_field: str = EVENT_TIMESTAMP,
     ) -> TrainingDataset:
@@ -243,7 +254,7 @@ class FeatureStore:
             ObjectNotFoundError: there is no such service.
             DataError: a column is missing or of another type, or instants have no time zone.
         """
-        service = self.registry.resolve_service(features)
+        service = self.registry.resolve_service(_reference(features))
         record, rows = self.offline.create_dataset(
             name, service, entity_df, label=label, timestamp_field=timestamp_field, who=current_user()
         )
@@ -278,24 +289,29 @@ class FeatureStore:
     def materialize(self, view: str, *, progress: Progress | None = None) -> MaterializeReport:
         """Copy the newest rows of a view, up to now, into the online store.
 
+        Args:
+            view: the view: ``weather`` is every live version, as in :meth:`ingest`; ``weather@1`` just that one.
+            progress: called with the rows of each piece.
+
         Raises:
             ObjectNotFoundError: there is no such view.
             OnlineStoreError: the online store refuses.
         """
-        definition = self.registry.feature_view(view).definition
         now = datetime.now(UTC)
-        return materialize(definition, self.offline, self.online, now=now, progress=progress)
+        current, *others = [
+            (one.id, materialize(one.definition, self.offline, self.online, now=now, progress=progress))
+            for one in self._live(view)
+        ]
+        return replace(current[1], also=tuple(replace(report, view=name) for name, report in others))
 
-    def get_online_features(
-        self, features: str, entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
-    ) -> OnlineFeatures:
+    def get_online_features(self, features: str | FeatureService, entity_rows: Any) -> OnlineFeatures:
         """Return a service's newest values, in process; the same answer as the server's.
 
         Raises:
             ObjectNotFoundError: there is no such service.
             InvalidRequestError: a key or request field is missing or of another type.
         """
-        return self.client().get_online_features(features=features, entity_rows=entity_rows)
+        return self.client().get_online_features(features=_reference(features), entity_rows=entity_rows)
 
     def client(self) -> FeatureClient:
         """Return a client that reads the online store in this process: the interface of the remote one, no network.
@@ -313,38 +329,20 @@ class FeatureStore:
 
     def status(self) -> dict[str, Any]:
         """Return what is registered, stored and served, as JSON values."""
-        online = self.online.status()
-        views = []
-        for view in self.registry.list("feature_view"):
-            definition = self.registry.feature_view(view.id).definition
-            loads = self.offline.loads(definition)
-            here = online.get(storage_id(definition))
-            views.append(
-                {
-                    "id": view.id,
-                    "storage_id": storage_id(definition),
-                    "loads": len(loads),
-                    "rows": sum(load.rows_written for load in loads),
-                    "quarantined": sum(load.rows_quarantined for load in loads),
-                    "online_rows": 0 if here is None else here.rows,
-                }
-            )
-        services = [self.registry.service(one.id) for one in self.registry.list("feature_service")]
-        return {
-            "project": self.config.project,
-            "root": str(self.config.root),
-            "views": views,
-            "services": [
-                {
-                    "id": one.id,
-                    "features": sum(len(fields) for fields in one.definition.outputs.values()),
-                    "aliases": self.registry.aliases(one.name),
-                }
-                for one in services
-            ],
-            "datasets": [{"id": one.id, "rows": one.manifest["rows"]} for one in self.registry.datasets()],
-            "models": [
-                {"id": one.id, "service": one.service, "dataset": one.dataset, "metrics": dict(one.metrics)}
-                for one in self.registry.models()
-            ],
-        }
+        return status(self.config, self.registry, self.offline, self.online)
+
+
+def _reference(features: object) -> str:
+    """Return the name under which a service is registered.
+
+    Raises:
+        DefinitionError: it is neither a name nor a service.
+    """
+    if isinstance(features, FeatureService):
+        return features.name
+    if isinstance(features, str):
+        return features
+    raise DefinitionError(
+        f"features={features!r} names no feature service.",
+        hint="Pass the name of one: to use some features of a view, apply FeatureService(features=[view[[...]]]).",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.config import Config
@@ -50,7 +51,7 @@ def _read(config: Config, dataset: DatasetRecord, model: str) -> Reference:
     file = config.path(dataset.manifest["baseline"])
     try:
         table = pq.read_table(file)
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         raise MonitorError(
             f"The baseline of dataset {dataset.id} cannot be read: {error}.",
             hint="It is written with the dataset; make the dataset again.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.errors import MonitorError
+from featurestore.errors import FeatureStoreError, MonitorError
 
 if TYPE_CHECKING:
     from featurestore.config import Config
@@ -35,14 +35,22 @@ def run_once(repo: Repo = HERE, replay: Replay = "") -> None:
 
     with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
         policies = _policies(store.registry)
+        fault: FeatureStoreError | None = None
         with sole_monitor(history.path):
             try:
                 for policy in policies:
-                    _show(run_policy(store, history, policy, now=datetime.now(UTC)))
+                    try:
+                        _show(run_policy(store, history, policy, now=datetime.now(UTC)))
+                    except FeatureStoreError as error:
+                        # The other policies are judged all the same.
+                        typer.echo(f"{policy.id}: {error.message}")
+                        fault = fault or error
             finally:
                 # What earlier runs decided goes out, whatever this one meets.
                 sent = Courier(history, channels).deliver_due()
                 typer.echo(f"Messages: {sent.delivered} delivered, {sent.delayed} put off, {sent.dead} given up.")
+        if fault is not None:
+            raise fault
 
 
 @app.command()
@@ -97,6 +105,8 @@ def parity(
         f"{report.service}: {report.checked:,} rows ({report.values:,} values) compared, "
         f"{report.mismatches:,} mismatches, {report.lagged:,} lagged."
     )
+    if not report.checked:
+        typer.echo("The serving log has no row of this version; name another one, or ask a server first.")
     for feature, count in sorted(report.by_feature.items(), key=lambda item: (-item[1], item[0])):
         typer.echo(f"  {feature}: {count:,} rows differ")
     for one in report.examples:
@@ -144,8 +154,8 @@ def _policies(registry: Registry) -> list[Registered[MonitorPolicy]]:
 
 
 def _status_lines(found: dict[str, Any]) -> Iterator[str]:
-    mark = found["watermark"] or "nothing logged yet"
-    yield (f"REPLAY {found['replay']}, log" if found["replay"] else "Log") + f" complete up to {mark}"
+    log = f"REPLAY {found['replay']}, log" if found["replay"] else "Log"
+    yield f"{log} complete up to {found['watermark']}" if found["watermark"] else f"{log}: nothing logged yet"
     for policy in found["policies"]:
         yield f"{policy['policy']} watches {policy['service']}"
         for one in policy["services"]:

@@ -111,6 +111,8 @@ class Daemon:
         except FeatureStoreError as error:
             # Other jobs go on, and this one is tried again.
             _log.error("job failed", job=name, error=error.message, hint=error.hint)
+        except Exception:  # noqa: BLE001 - what is unforeseen is told in our log, and ends no other job
+            _log.exception("job failed", job=name)
 
     def _follow_registry(self) -> None:
         """Have one job for each current policy, as applies change them."""

@@ -16,7 +16,7 @@ import structlog
 
 from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
-from featurestore.errors import MonitorError, closest
+from featurestore.errors import FeatureStoreError, MonitorError, closest
 from featurestore.profiles import Profile, merge
 from featurestore.registry import Registered, Registry
 from monitor import retraining
@@ -134,20 +134,29 @@ def run_once(
     Raises:
         MonitorError: a route names no channel, or the database or a baseline cannot be read.
         ObjectNotFoundError: the log names a service version that the registry does not know.
+
+    A fault of one service version is raised when the others have been judged.
     """
     channels = _channels(store.config, policy)
     log = ServingLog(store.config)
     watermark = log.watermark(now=now)
+    if watermark is None:
+        return RunReport(policy=policy.id, watermark=None, services=())
     reports: list[ServiceReport] = []
-    if watermark is not None:
-        for service in log.services(policy.definition.service.name):
-            watch = Watch(policy=policy.name, policy_version=policy.version, service=service)
+    fault: FeatureStoreError | None = None
+    for service in log.services(policy.definition.service.name):
+        watch = Watch(policy=policy.name, policy_version=policy.version, service=service)
+        try:
             reference = find_reference(store.config, store.registry, service)
             if reference is None:
                 reports.append(_without_baseline(history, watch))
                 continue
             subject = _subject(store, policy.definition, watch, reference, channels)
             reports.append(_judge_closed(log, history, subject, watermark, now=now, stop=stop))
+        except FeatureStoreError as error:
+            fault = fault or error
+    if fault is not None:
+        raise fault
     return RunReport(policy=policy.id, watermark=watermark, services=tuple(reports))
 
 

@@ -6,22 +6,23 @@ rows are on disk. A window is closed, and counts, when every watermark has passe
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from featurestore.config import Config
+from featurestore.errors import MonitorError, OfflineStoreError
 from featurestore.offline.engine import BATCH_ROWS, connect, identifier, literal
 from featurestore.profiles import Bins, Profile, merge, profile
-from featurestore.serving.log import DEAD_AFTER_SECONDS, WATERMARKS
+from featurestore.serving.log import read_watermarks
 from featurestore.types import microseconds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,6 +51,8 @@ class Window:
 class ServingLog:
     """What a store's servers have logged, read.
 
+    Every method raises :class:`~featurestore.errors.MonitorError` when a file of the log is damaged, and names it.
+
     Args:
         config: says where the log lies, and whether it is a rehearsal's.
     """
@@ -62,25 +65,23 @@ class ServingLog:
         """Return the instant before which every served row is on disk; None where nothing can be said yet.
 
         While no worker is at work, that is ``now`` for a live log, and the end of the rehearsal for a replay's.
+
+        Raises:
+            MonitorError: the watermark of a worker at work cannot be understood.
         """
-        closed: list[int] = []
-        open_: list[int] = []
-        for file in (self._folder / WATERMARKS).glob("*.json"):
-            if file.name.startswith("."):
-                continue
-            try:
-                age = time.time() - file.stat().st_mtime
-                said = json.loads(file.read_text(encoding="utf-8"))
-            except FileNotFoundError:  # cleared away between the listing and the reading
-                continue
-            if said["closed"]:
-                closed.append(said["watermark"])
-            elif age <= DEAD_AFTER_SECONDS:
-                open_.append(said["watermark"])
-        if open_:
-            return _EPOCH + timedelta(microseconds=min(open_))
+        marks = read_watermarks(self._folder)
+        at_work = [one for one in marks if not one.closed and not one.dead]
+        for one in at_work:
+            if one.instant is None:
+                raise MonitorError(
+                    f"{one.file} is not a watermark of the serving log.",
+                    hint="A server that lives writes its own anew every second; remove the file if it stays like this.",
+                )
+        if at_work:
+            return _EPOCH + timedelta(microseconds=min(one.instant for one in at_work if one.instant is not None))
         if not self._config.replay:
             return now
+        closed = [one.instant for one in marks if one.closed and one.instant is not None]
         return _EPOCH + timedelta(microseconds=max(closed)) if closed else None
 
     def services(self, name: str) -> list[str]:
@@ -160,9 +161,13 @@ class ServingLog:
         files = self._files(service.partition("@")[0])
         if not files:
             return pa.table({})
+        mine = f"WHERE service = {literal(service)}"
         with self._connect() as connection:
+            # Only the files of this version: a column of one name may have another type in another version.
+            found = connection.sql(f"SELECT DISTINCT filename FROM {_scan(files)} {mine} ORDER BY filename")  # noqa: S608 - quoted
+            scan = _scan([file for (file,) in found.fetchall()] or files)
             return connection.sql(
-                f"SELECT * EXCLUDE (filename) FROM {_scan(files)} WHERE service = {literal(service)} "  # noqa: S608 - quoted
+                f"SELECT * EXCLUDE (filename) FROM {scan} {mine} "  # noqa: S608 - quoted
                 f"ORDER BY md5(request_id || '/' || \"row\") LIMIT {int(rows)}"
             ).to_arrow_table()
 
@@ -173,8 +178,25 @@ class ServingLog:
     @contextmanager
     def _connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         spill = self._config.path(self._config.offline.path) / ".spill"
-        with connect(self._config.offline, spill, "Reading the serving log") as connection:
-            yield connection
+        try:
+            with connect(self._config.offline, spill, "Reading the serving log") as connection:
+                yield connection
+        except OfflineStoreError as error:
+            for file in sorted(self._folder.glob("*/*.parquet")):
+                if not _is_parquet(file):
+                    raise MonitorError(
+                        f"{file} in the serving log is damaged: it is not a Parquet file.",
+                        hint="Move it out of the log; its rows are lost, all others count.",
+                    ) from error
+            raise
+
+
+def _is_parquet(file: Path) -> bool:
+    try:
+        pq.read_metadata(file)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _scan(files: list[str]) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +25,7 @@ HOMES = {
     "alembic": ("featurestore/registry/",),
     "deltalake": ("featurestore/offline/tables.py",),
     "duckdb": ("featurestore/offline/", "monitor/windows.py"),
-    "grpc": ("featurestore/serving/server.py", "featurestore/serving/workers.py", "featurestore/client.py"),
+    "grpc": ("featurestore/serving/server.py", "featurestore/serving/workers.py", "featurestore/client/"),
     "httpx": ("monitor/alerts/",),
     "lmdb": ("featurestore/online/lmdb.py",),
     "pydantic": ("featurestore/config.py",),
@@ -55,6 +58,25 @@ def test_a_library_is_imported_only_at_home(library: str) -> None:
         and not _relative(path).startswith(HOMES[library])
     ]
     assert strangers == []
+
+
+#: Distributions whose import name is another one.
+IMPORTED_AS = {
+    "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
+    "grpcio-reflection": "grpc_reflection",
+    "protobuf": "google",
+}
+
+
+def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_way_round() -> None:
+    """What a developer's environment brings along by chance is missing on a user's machine."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
+    declared = {IMPORTED_AS.get(one, one) for one in declared}
+    imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
+    ours = {"featurestore", "monitor", "pandas"}  # pandas is taken and given only where the user has it
+    assert imported - set(sys.stdlib_module_names) - ours == declared
 
 
 def test_only_the_configuration_reads_the_environment() -> None:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 NAMES = {
     "Entity",
+    "FeatureClient",
     "FeatureService",
     "FeatureStore",
     "FeatureStoreError",

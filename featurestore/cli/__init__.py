@@ -11,8 +11,11 @@ def main() -> None:
 
     A user's mistake is one sentence and a hint; ``--debug``, anywhere on the line, shows the traceback.
     """
-    from featurestore.cli.app import run
-
+    try:
+        from featurestore.cli.app import run
+    except KeyboardInterrupt:
+        # Loading takes a moment, in which somebody may think better of it.
+        sys.exit(130)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     code = run([one for one in arguments if one != "--debug"], debug=debug)

@@ -24,7 +24,9 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; serving.host when not given.")] = None,
-    port: Annotated[int | None, typer.Option(help="0 takes a free one; serving.port when not given.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; serving.port when not given.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; serving.workers when not given.")] = None,
     replay: Annotated[
         str, typer.Option(metavar="NAME", help="Rehearse: a store of its own, and a clock that the client moves.")

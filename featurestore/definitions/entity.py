@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featurestore import types
+from featurestore.definitions.arguments import check_list, check_mapping, check_text
 from featurestore.definitions.names import check_column, check_name, check_unique
 from featurestore.errors import DefinitionError
 
@@ -34,18 +35,16 @@ class Entity:
 
     def __post_init__(self) -> None:
         check_name(self.name, "an entity")
-        if isinstance(self.join_keys, str):
-            raise DefinitionError(
-                f'join_keys of entity "{self.name}" is a text.', hint=f'Write join_keys=["{self.join_keys}"].'
-            )
-        keys = tuple(self.join_keys) or (self.name,)
-        dtypes = tuple(self.dtypes) or (types.String,) * len(keys)
+        what = f'Entity "{self.name}"'
+        keys = check_list(self.join_keys, what, "join_keys") or (self.name,)
+        dtypes = check_list(self.dtypes, what, "dtypes") or (types.String,) * len(keys)
         for key in keys:
             check_column(key, f'a join key of entity "{self.name}"')
-        check_unique(keys, f'Entity "{self.name}"')
+        check_unique(keys, what)
+        check_text(self.description, what, "description")
         if len(keys) != len(dtypes):
             raise DefinitionError(
-                f'Entity "{self.name}" has {len(keys)} join keys and {len(dtypes)} dtypes.',
+                f"{what} has {len(keys)} join keys and {len(dtypes)} dtypes.",
                 hint="Give one dtype a key.",
             )
         for key, dtype in zip(keys, dtypes, strict=True):
@@ -56,7 +55,7 @@ class Entity:
                 )
         object.__setattr__(self, "join_keys", keys)
         object.__setattr__(self, "dtypes", dtypes)
-        object.__setattr__(self, "tags", dict(self.tags))
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
     @property
     def keys(self) -> dict[str, types.DType]:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from featurestore import types
+from featurestore.definitions.arguments import check_flag, check_list, check_mapping, check_text, is_number
 from featurestore.definitions.names import check_column
 from featurestore.errors import DefinitionError
 
 #: The types whose values may be listed, and what Python type the values have. Equal is not exact for floats.
 _IN_SET: Mapping[str, tuple[type, ...]] = {"Int32": (int,), "Int64": (int,), "String": (str,), "Bool": (bool,)}
+
+#: The least and the greatest value of each numeric type.
+_RANGE: Mapping[str, tuple[float, float]] = {
+    "Int32": (-(2**31), 2**31 - 1),
+    "Int64": (-(2**63), 2**63 - 1),
+    "Float32": (-3.4028234663852886e38, 3.4028234663852886e38),
+    "Float64": (-sys.float_info.max, sys.float_info.max),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,7 @@ class Field:
         tags: for people and policies; ``{"pii": "true"}`` keeps its values out of alerts, logs and pages.
 
     Raises:
-        DefinitionError: a check does not suit the type, or the limits exclude every value.
+        DefinitionError: a check does not suit the type, lies beyond what the type holds, or excludes every value.
     """
 
     name: str
@@ -49,18 +59,23 @@ class Field:
                 f'The dtype of field "{self.name}" is {self.dtype!r}, which is not a feature type.',
                 hint="Take one from featurestore.types: " + ", ".join(types.BY_NAME) + ".",
             )
+        what = f'Field "{self.name}"'
+        check_flag(self.not_null, what, "not_null")
+        check_text(self.description, what, "description")
         limits = {"ge": self.ge, "le": self.le}
         for check, limit in limits.items():
             if limit is None:
                 continue
             if not self.dtype.numeric:
                 raise DefinitionError(f'Field "{self.name}" is {self.dtype}: {check}={limit!r} has no meaning for it.')
-            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not math.isfinite(limit):
-                raise DefinitionError(f'{check} of field "{self.name}" is {limit!r}, which is not a finite number.')
+            if not is_number(limit) or limit in (math.inf, -math.inf) or limit != limit:
+                raise DefinitionError(f'Field "{self.name}" has {check}={limit!r}, which is not a finite number.')
+            self._check_range(limit, check)
         if self.ge is not None and self.le is not None and self.ge > self.le:
             raise DefinitionError(f'Field "{self.name}" has ge={self.ge} over le={self.le}: no value passes.')
         if self.in_set is not None:
-            allowed = tuple(self.in_set)
+            given = self.in_set
+            allowed = tuple(given) if isinstance(given, (set, frozenset)) else check_list(given, what, "in_set")
             if not allowed:
                 raise DefinitionError(f'Field "{self.name}" has an empty in_set: no value passes.')
             takes = _IN_SET.get(self.dtype.name)
@@ -72,8 +87,21 @@ class Field:
                         f'in_set of field "{self.name}" has {value!r}, which is not {self.dtype}.',
                         hint=f"Its values are of type {' or '.join(one.__name__ for one in takes)}.",
                     )
+                if type(value) is int:
+                    self._check_range(value, "in_set")
             object.__setattr__(self, "in_set", allowed)
-        object.__setattr__(self, "tags", dict(self.tags))
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
+
+    def _check_range(self, value: float, check: str) -> None:
+        least, greatest = _RANGE[self.dtype.name]
+        if not least <= value <= greatest:
+            raise DefinitionError(
+                f'Field "{self.name}" has {value:g} as its {check}, which no {self.dtype} can be.'
+                if abs(value) <= sys.float_info.max
+                else f'Field "{self.name}" has as its {check} a number of {len(str(abs(value)))} digits, '
+                f"which no {self.dtype} can be.",
+                hint=f"{self.dtype} holds {least} to {greatest}.",
+            )
 
     @property
     def pii(self) -> bool:

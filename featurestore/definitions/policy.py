@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from featurestore.definitions.arguments import (
+    check_duration,
+    check_flag,
+    check_list,
+    check_mapping,
+    check_text,
+    is_number,
+)
 from featurestore.definitions.names import check_name, check_unique
 from featurestore.definitions.service import FeatureService
 from featurestore.errors import DefinitionError
@@ -52,19 +60,26 @@ class MonitorPolicy:
         what = f'Monitor policy "{self.name}"'
         if not isinstance(self.service, FeatureService):
             raise DefinitionError(f"{what} watches {self.service!r}, which is not a FeatureService.")
-        if not isinstance(self.window, timedelta) or self.window < timedelta(seconds=1):
-            raise DefinitionError(f"{what} has window={self.window!r}.", hint="A window lasts at least a second.")
-        if not (1 < self.average_run_length < math.inf):
+        check_duration(
+            self.window, what, "window", least=timedelta(seconds=1), hint="A window lasts a second to 100 years."
+        )
+        if not is_number(self.average_run_length) or not 1 < self.average_run_length < math.inf:
             raise DefinitionError(
                 f"{what} has average_run_length={self.average_run_length!r}.", hint="It is a number of windows, over 1."
             )
         for name in ("smallest_change", "effect_threshold"):
-            if not 0 < getattr(self, name) < 1:
-                raise DefinitionError(f"{what} has {name}={getattr(self, name)!r}.", hint="It lies between 0 and 1.")
-        routes = tuple(self.routes)
+            value = getattr(self, name)
+            if not is_number(value) or not 0 < value < 1:
+                raise DefinitionError(f"{what} has {name}={value!r}.", hint="It is a number between 0 and 1.")
+        routes = check_list(self.routes, what, "routes")
+        for route in routes:
+            check_text(route, what, "a route")
         check_unique(routes, what)
+        check_flag(self.retrain, what, "retrain")
+        for name in ("description", "owner"):
+            check_text(getattr(self, name), what, name)
         object.__setattr__(self, "routes", routes)
-        object.__setattr__(self, "tags", dict(self.tags))
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a decision, as JSON values; the service, which has versions itself, counts by name."""

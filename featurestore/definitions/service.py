@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featurestore import types
+from featurestore.definitions.arguments import check_list, check_mapping, check_text
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import SEPARATOR, check_name, check_unique
 from featurestore.definitions.views import FeatureView, OnDemandFeatureView, ViewProjection
@@ -37,14 +38,16 @@ class FeatureService:
     def __post_init__(self) -> None:
         check_name(self.name, "a feature service")
         what = f'Feature service "{self.name}"'
-        features = tuple(self.features)
+        features = check_list(self.features, what, "features")
         if not features:
             raise DefinitionError(f"{what} has no features.", hint="Give features=[view, ...].")
         for one in features:
             if not isinstance(one, (FeatureView, ViewProjection, OnDemandFeatureView)):
                 raise DefinitionError(f"{what} has {one!r} among its features, which is not a feature view.")
         object.__setattr__(self, "features", features)
-        object.__setattr__(self, "tags", dict(self.tags))
+        for name in ("description", "owner"):
+            check_text(getattr(self, name), what, name)
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
         check_unique([one.view.name if isinstance(one, ViewProjection) else one.name for one in features], what)
         for name, definitions in self._definitions_by_name().items():
             if any(other != definitions[0] for other in definitions[1:]):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from featurestore.definitions.arguments import check_list, check_text
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, check_name, check_unique
 from featurestore.errors import DefinitionError, closest
 
@@ -13,6 +14,17 @@ from featurestore.errors import DefinitionError, closest
 def _check_column_text(value: object, what: str) -> None:
     if not isinstance(value, str) or not value:
         raise DefinitionError(f"{what} is {value!r}, which is not the name of a column.")
+
+
+def _check_common(source: FileSource | SqlSource | PushSource, what: str) -> None:
+    check_text(source.name, what, "name")
+    if source.name:
+        check_name(source.name, "a source")
+    _check_column_text(source.timestamp_field, f"The timestamp_field of {what[:1].lower()}{what[1:]}")
+    if source.created_timestamp_column is not None:
+        _check_column_text(
+            source.created_timestamp_column, f"The created_timestamp_column of {what[:1].lower()}{what[1:]}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +45,6 @@ class FileSource:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.name:
-            check_name(self.name, "a source")
         if not isinstance(self.path, str) or not self.path:
             raise DefinitionError(f"The path of a FileSource is {self.path!r}.", hint="Name a file or a glob.")
         if not self.path.lower().endswith((".parquet", ".csv")):
@@ -42,9 +52,7 @@ class FileSource:
                 f'The FileSource "{self.path}" ends in neither .parquet nor .csv.',
                 hint='For a folder: "folder/*.parquet".',
             )
-        _check_column_text(self.timestamp_field, f'timestamp_field of the FileSource "{self.path}"')
-        if self.created_timestamp_column is not None:
-            _check_column_text(self.created_timestamp_column, f'created_timestamp_column of "{self.path}"')
+        _check_common(self, f'The FileSource "{self.path}"')
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values."""
@@ -77,11 +85,9 @@ class SqlSource:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.name:
-            check_name(self.name, "a source")
         if not isinstance(self.query, str) or not self.query.strip():
             raise DefinitionError("The query of a SqlSource is empty.", hint="Write one SELECT.")
-        sources = tuple(self.sources)
+        sources = check_list(self.sources, "A SqlSource", "sources")
         if not sources:
             raise DefinitionError(
                 "A SqlSource names no sources.", hint="List the FileSource objects that its query reads."
@@ -93,7 +99,7 @@ class SqlSource:
                     hint='Give it one: FileSource(name="flights", ...).',
                 )
         check_unique((source.name for source in sources), "A SqlSource")
-        _check_column_text(self.timestamp_field, "timestamp_field of a SqlSource")
+        _check_common(self, "A SqlSource")
         object.__setattr__(self, "sources", sources)
 
     def spec(self) -> dict[str, Any]:
@@ -124,7 +130,7 @@ class PushSource:
 
     def __post_init__(self) -> None:
         check_name(self.name, "a source")
-        _check_column_text(self.timestamp_field, f'timestamp_field of "{self.name}"')
+        _check_common(self, f'The PushSource "{self.name}"')
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values."""

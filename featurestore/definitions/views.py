@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from featurestore import types
+from featurestore.definitions.arguments import check_duration, check_list, check_mapping, check_text
 from featurestore.definitions.entity import Entity
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import check_name, check_unique
@@ -18,7 +19,7 @@ OnBadRows = Literal["quarantine", "reject"]
 
 
 def _check_schema(schema: Sequence[Field], what: str) -> tuple[Field, ...]:
-    fields = tuple(schema)
+    fields = check_list(schema, what, "schema")
     if not fields:
         raise DefinitionError(f"{what} has no fields.", hint='Give schema=[Field(name="...", dtype=...)].')
     for one in fields:
@@ -63,15 +64,15 @@ class FeatureView:
     def __post_init__(self) -> None:
         check_name(self.name, "a feature view")
         what = f'Feature view "{self.name}"'
-        entities = tuple(self.entities)
+        entities = check_list(self.entities, what, "entities")
         if not entities or not all(isinstance(entity, Entity) for entity in entities):
             raise DefinitionError(f"{what} needs entities.", hint="Give entities=[...] with Entity objects.")
         fields = _check_schema(self.schema, what)
         check_unique([key for entity in entities for key in entity.join_keys] + [one.name for one in fields], what)
-        if self.ttl is not None and (not isinstance(self.ttl, timedelta) or self.ttl <= timedelta(0)):
-            raise DefinitionError(
-                f"{what} has ttl={self.ttl!r}.", hint="ttl=None keeps values for ever; else it is positive."
-            )
+        if self.ttl is not None:
+            least = timedelta(microseconds=1)
+            hint = "ttl=None keeps values for ever; else it is positive, and 100 years at most."
+            check_duration(self.ttl, what, "ttl", least=least, hint=hint)
         if self.source is not None and not isinstance(self.source, (FileSource, SqlSource, PushSource)):
             raise DefinitionError(
                 f"{what} has {self.source!r} as its source.", hint="Use a FileSource, SqlSource or PushSource."
@@ -80,13 +81,20 @@ class FeatureView:
             raise DefinitionError(
                 f'{what} has on_bad_rows="{self.on_bad_rows}".', hint='It is "quarantine" or "reject".'
             )
+        for name in ("description", "owner"):
+            check_text(getattr(self, name), what, name)
         object.__setattr__(self, "entities", entities)
         object.__setattr__(self, "schema", fields)
-        object.__setattr__(self, "tags", dict(self.tags))
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
     def __getitem__(self, features: Sequence[str]) -> ViewProjection:
         if isinstance(features, str):
             raise DefinitionError(f'{self.name}["{features}"] is one text.', hint=f'Write {self.name}[["{features}"]].')
+        if not isinstance(features, (list, tuple)):
+            raise DefinitionError(
+                f'{self.name}[{features!r}] takes no features of view "{self.name}".',
+                hint=f'List their names: {self.name}[["{self.schema[0].name}"]].',
+            )
         return ViewProjection(view=self, features=tuple(features))
 
     @property
@@ -163,7 +171,7 @@ class ViewProjection:
         for name in self.features:
             if name not in known:
                 raise DefinitionError(
-                    f'Feature view "{self.view.name}" has no feature "{name}".', hint=closest(name, known)
+                    f'Feature view "{self.view.name}" has no feature "{name}".', hint=closest(str(name), known)
                 )
         if not self.features:
             raise DefinitionError(f'{self.view.name}[[]] takes no feature of view "{self.view.name}".')
@@ -173,6 +181,11 @@ class ViewProjection:
 @dataclass(frozen=True, kw_only=True)
 class OnDemandFeatureView:
     """Features computed from others, and from the request, by SQL expressions; the same engine offline and online.
+
+    So training and serving agree, in these corners too: an expression over integers that overflows wraps round, as in
+    Polars; division by zero gives an infinity, or NaN for 0 / 0; a null input gives null, unless the expression says
+    otherwise. The result is then cast to the declared type: a fraction is cut to an integer, and what the type cannot
+    hold (an infinity as an Int64) is null.
 
     Attributes:
         name: its name in the project.
@@ -202,10 +215,15 @@ class OnDemandFeatureView:
         check_name(self.name, "an on-demand feature view")
         what = f'On-demand feature view "{self.name}"'
         fields = _check_schema(self.schema, what)
-        inputs, request, expressions = tuple(self.inputs), tuple(self.request), dict(self.expressions)
+        inputs = check_list(self.inputs, what, "inputs")
+        request = check_list(self.request, what, "request")
+        expressions = check_mapping(self.expressions, what, "expressions")
         for view in inputs:
             if not isinstance(view, FeatureView):
                 raise DefinitionError(f"{what} has {view!r} as an input.", hint="Inputs are FeatureView objects.")
+        for one in request:
+            if not isinstance(one, Field):
+                raise DefinitionError(f"{what} has {one!r} in its request, which is not a Field.")
         if not inputs and not request:
             raise DefinitionError(f"{what} has neither inputs nor request fields.")
         names = [one.name for one in fields]
@@ -216,11 +234,13 @@ class OnDemandFeatureView:
         for surplus in sorted(set(expressions) - set(names)):
             raise DefinitionError(f'{what} has an expression for "{surplus}", which is not in its schema.')
         check_unique([one.name for view in inputs for one in view.schema] + [one.name for one in request] + names, what)
+        for text in ("description", "owner"):
+            check_text(getattr(self, text), what, text)
         object.__setattr__(self, "schema", fields)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "request", request)
         object.__setattr__(self, "expressions", {name: expressions[name] for name in names})
-        object.__setattr__(self, "tags", dict(self.tags))
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values; inputs count in full."""

@@ -31,6 +31,7 @@ class IngestReport:
         skipped: loads that were published before: unchanged parts of the source, or a load id seen again.
         notes: casts made, columns ignored.
         seconds: how long it took.
+        also: what became of the same rows in other live versions of the view, which have tables of their own.
     """
 
     view: str
@@ -38,6 +39,7 @@ class IngestReport:
     skipped: int
     notes: tuple[str, ...]
     seconds: float
+    also: tuple[IngestReport, ...] = ()
 
     @property
     def read(self) -> int:
@@ -68,7 +70,7 @@ class IngestReport:
             text += f", {self.quarantined:,} quarantined ({', '.join(f'{n} {why}' for why, n in self.reasons.items())})"
         if self.skipped:
             text += f", {self.skipped} load(s) published before"
-        return text
+        return "; ".join([text, *(f"also {other}" for other in self.also)])
 
 
 def load(

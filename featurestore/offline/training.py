@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,7 +24,10 @@ from featurestore.offline.content import content_hash
 from featurestore.offline.environment import environment, git_commit
 from featurestore.offline.historical import EntityRows, HistoricalFeatures
 from featurestore.profiles import fit_baseline
-from featurestore.registry.records import Registered
+from featurestore.registry.records import DatasetRecord, Registered
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST_FORMAT = 1
 
@@ -145,3 +149,38 @@ def _shown(path: Path, config: Config) -> str:
 def _iso(instants: pa.ChunkedArray, which: str) -> str:
     found: datetime = pc.min_max(instants)[which].as_py()
     return found.isoformat()
+
+
+class TrainingDataset:
+    """A training dataset: its record, and its rows.
+
+    Attributes:
+        record: name, version and manifest.
+        features: the rows; ``.to_arrow()``, ``.to_polars()``, ``.to_pandas()``.
+    """
+
+    def __init__(self, record: DatasetRecord, features: HistoricalFeatures) -> None:
+        self.record = record
+        self.features = features
+
+    @property
+    def id(self) -> str:
+        """``delays_2013q1@1``."""
+        return self.record.id
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """How it was made: definition and table versions, row count, content hash, commit, packages."""
+        return self.record.manifest
+
+    def to_arrow(self) -> pa.Table:
+        """Return an Arrow table."""
+        return self.features.to_arrow()
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a Polars frame."""
+        return self.features.to_polars()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a pandas frame; pandas must be installed."""
+        return self.features.to_pandas()

@@ -72,8 +72,8 @@ class LmdbStore:
         self._env: Any = self._shared.env
         self._rows: Any = self._shared.rows
         self._state_db: Any = self._shared.state
-        self._record: bytes | None = None
-        self._state = _State(None)
+        #: The record last read and what it says: one value, since threads that see different snapshots share it.
+        self._known: tuple[bytes | None, _State] = (None, _State(None))
 
     def read(self, requests: Sequence[tuple[str, Sequence[bytes | None]]]) -> Read:
         """See :meth:`OnlineStore.read <featurestore.online.base.OnlineStore.read>`."""
@@ -96,10 +96,11 @@ class LmdbStore:
             raise self._failed("read", error) from error
 
     def _cached(self, record: bytes | None) -> _State:
-        if record != self._record:
-            self._state = _State(record)
-            self._record = record
-        return self._state
+        known, state = self._known
+        if record != known:
+            state = _State(record)
+            self._known = (record, state)
+        return state
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Any, _State]]:

@@ -2,6 +2,7 @@
 
 from featurestore.registry.differences import Difference
 from featurestore.registry.identity import current_user
+from featurestore.registry.liveness import live_views, stored_once
 from featurestore.registry.plan import Change, Plan
 from featurestore.registry.records import (
     AuditEntry,
@@ -25,5 +26,7 @@ __all__ = [
     "Registered",
     "Registry",
     "current_user",
+    "live_views",
     "open_registry",
+    "stored_once",
 ]

@@ -15,12 +15,14 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
 
+from featurestore.errors import ServingError
 from featurestore.online.base import ORDER_BYTES, event_time
 from featurestore.serving.lookup import LogEntry, to_arrow
 from featurestore.serving.plan import ServicePlan
@@ -43,6 +45,9 @@ class ServingLog:
         sample: the share of requests that is logged, chosen by a hash of the request's id.
         queue: requests that may wait to be written; more are dropped and counted.
         replay: whether instants are those of a rehearsal.
+
+    Raises:
+        ServingError: the folder cannot be written.
     """
 
     def __init__(
@@ -60,8 +65,14 @@ class ServingLog:
         self._waiting: deque[LogEntry | int] = deque()
         self._wake = threading.Event()
         self._closing = False
-        # Written before the first request, so that no reader takes an absent worker for a finished one.
-        self._write_watermark(now, closed=False)
+        try:
+            # Written before the first request, so that no reader takes an absent worker for a finished one.
+            self._write_watermark(now, closed=False)
+        except OSError as error:
+            raise ServingError(
+                f"The serving log {folder} cannot be written: {error.strerror}.",
+                hint='Check "log_path" under [serving] in featurestore.toml, and who may write there.',
+            ) from error
         self._watermark = now
         self._thread = threading.Thread(target=self._run, name="serving-log", daemon=True)
         self._thread.start()
@@ -129,6 +140,9 @@ class ServingLog:
         except OSError as error:  # a full disk stops the log, never the lookups
             _logger.error("serving log cannot be written", folder=str(self._folder), error=str(error))
             return False
+        except Exception:  # a thread that ends would hold the watermark still, and lose all that follows
+            _logger.exception("serving log cannot be written", folder=str(self._folder))
+            return False
         return True
 
     def _write(self, entries: list[LogEntry]) -> None:
@@ -152,12 +166,51 @@ class ServingLog:
         part.replace(folder / f"{self._worker}.json")
 
 
+class Watermark(NamedTuple):
+    """What the file of one worker says.
+
+    Attributes:
+        file: the file.
+        instant: every row served before it is on disk, microseconds since 1970; None if the file cannot be understood.
+        closed: whether the worker has ended its log.
+        dead: whether the worker ended without closing it.
+    """
+
+    file: Path
+    instant: int | None
+    closed: bool
+    dead: bool
+
+
+def read_watermarks(folder: Path) -> list[Watermark]:
+    """Return the watermark of each worker of a log."""
+    found = []
+    for file in sorted((folder / WATERMARKS).glob("*.json")):
+        if file.name.startswith("."):
+            continue
+        try:
+            age = time.time() - file.stat().st_mtime
+            content = file.read_bytes()
+        except FileNotFoundError:  # cleared away between the listing and the reading
+            continue
+        instant, closed = _said(content)
+        found.append(Watermark(file, instant, closed, not closed and age > DEAD_AFTER_SECONDS))
+    return found
+
+
+def _said(content: bytes) -> tuple[int | None, bool]:
+    try:
+        values = json.loads(content)
+        return int(values["watermark"]), bool(values["closed"])
+    except (ValueError, TypeError, KeyError):
+        return None, False
+
+
 def remove_finished_watermarks(folder: Path) -> None:
     """Remove the watermarks of workers that closed their log or died, as a server does at its start."""
-    for file in (folder / WATERMARKS).glob("*.json"):
-        dead = time.time() - file.stat().st_mtime > DEAD_AFTER_SECONDS
-        if dead or json.loads(file.read_text(encoding="utf-8"))["closed"]:
-            file.unlink(missing_ok=True)
+    for mark in read_watermarks(folder):
+        if mark.closed or mark.dead:
+            mark.file.unlink(missing_ok=True)
 
 
 def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa.Table:

@@ -6,15 +6,18 @@ transaction, so a lookup, which reads both in one snapshot, can hold no row that
 
 from __future__ import annotations
 
+import fcntl
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 
 from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.errors import InvalidRequestError, OnlineStoreError
+from featurestore.errors import ConfigError, InvalidRequestError, OnlineStoreError
 from featurestore.materialize import EncodedBatch, OfflineReader, encoded_batches
 from featurestore.online import OnlineStore
 from featurestore.online.base import Row
@@ -26,6 +29,33 @@ _LATEST = types.microseconds(datetime.max.replace(tzinfo=UTC))
 def instant(microseconds: int) -> datetime:
     """Return the instant that a number of microseconds since 1970 stands for."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+@contextmanager
+def sole_holder(name: str, folder: Path) -> Iterator[None]:
+    """Hold a rehearsal while the block runs: a second server of its name would empty the store under the first.
+
+    Args:
+        name: the rehearsal's.
+        folder: has its store and its log; made when it is not there.
+
+    Raises:
+        ConfigError: another process holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "serve.lock").open("a")
+    except OSError as error:
+        raise ConfigError(f"The folder {folder} of the replay cannot be written: {error.strerror}.") from error
+    # The system frees the lock when the process ends, however it ends.
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f'Another server holds replay "{name}" now.', hint="Stop it, or take another name: --replay NAME."
+            ) from None
+        yield
 
 
 class _Cursor:

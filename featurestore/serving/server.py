@@ -21,7 +21,7 @@ from featurestore.errors import (
 )
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
-from featurestore.serving.replay import ReplayFeed, instant
+from featurestore.serving.replay import instant
 from featurestore.v1 import serving_pb2 as pb
 
 SERVING = "featurestore.v1.ServingService"
@@ -50,13 +50,13 @@ class FeatureServer:
     Args:
         lookups: what answers.
         log: where lookups are logged.
-        feed: moves a rehearsal's clock; None on a live server, which then has no ReplayService.
+        advance: moves a rehearsal's clock, to microseconds since 1970, and returns how many rows entered its store;
+            None on a live server, which then has no ReplayService.
     """
 
-    def __init__(self, lookups: Lookups, log: ServingLog, feed: ReplayFeed | None = None) -> None:
+    def __init__(self, lookups: Lookups, log: ServingLog, advance: Callable[[int], int] | None = None) -> None:
         self._lookups = lookups
         self._log = log
-        self._feed = feed
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             options=[("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES)]
@@ -64,8 +64,8 @@ class FeatureServer:
         methods: dict[str, dict[str, Method]] = {
             SERVING: {"GetOnlineFeatures": self._get_online_features, "GetServiceSchema": self._get_schema}
         }
-        if feed is not None:
-            methods[REPLAY] = {"AdvanceClock": partial(self._advance_clock, feed)}
+        if advance is not None:
+            methods[REPLAY] = {"AdvanceClock": partial(self._advance_clock, advance)}
         self._services = ["", *methods]
         for service, handlers in methods.items():
             self._server.add_generic_rpc_handlers(
@@ -103,20 +103,20 @@ class FeatureServer:
         # No await between the lookup and the log: a tick of the log then covers every lookup before it.
         response, entry = self._lookups.get_online_features(request)
         self._log.offer(entry)
-        if self._feed is not None:
+        if self._lookups.replay:
             await self._say_replay(context, entry.served_at)
         return response
 
     async def _get_schema(self, request: bytes, context: Any) -> bytes:
         response = self._lookups.get_service_schema(request)
-        if self._feed is not None:
+        if self._lookups.replay:
             await self._say_replay(context, self._lookups.now())
         return response
 
-    async def _advance_clock(self, feed: ReplayFeed, request: bytes, context: Any) -> bytes:
+    async def _advance_clock(self, advance: Callable[[int], int], request: bytes, context: Any) -> bytes:
         now = _parse_advance(request)
         # In a thread, so that lookups go on meanwhile.
-        rows = await asyncio.to_thread(feed.advance, now)
+        rows = await asyncio.to_thread(advance, now)
         await self._say_replay(context, now)
         return pb.AdvanceClockResponse(now=now, rows_materialized=rows).SerializeToString()
 
@@ -143,6 +143,9 @@ def _guarded(name: str, method: Method) -> Method:
             message = str(error)
             if code is not grpc.StatusCode.INVALID_ARGUMENT and code is not grpc.StatusCode.NOT_FOUND:
                 _logger.error("request failed", method=name, error=message)
+                if not error.hint:
+                    # A client tells our UNAVAILABLE from that of a server that is not there by its hint.
+                    message += "\nHint: The log of the server says when it began."
         except Exception:  # whatever is unforeseen must reach our log, and not the client
             _logger.exception("request failed", method=name)
             code, message = grpc.StatusCode.INTERNAL, "The server failed; its log says why."

@@ -9,9 +9,11 @@ import multiprocessing
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -24,7 +26,7 @@ from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
-from featurestore.serving.replay import ReplayFeed, instant
+from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.server import FeatureServer
 
@@ -34,6 +36,7 @@ _RESTART_SECONDS = 1.0
 #: Beyond the grace that calls get: a worker writes its log.
 _EXIT_SECONDS = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LAST_PORT = 65535
 
 _logger = structlog.get_logger(__name__)
 
@@ -66,7 +69,7 @@ def serve(
 
     Raises:
         AddressInUseError: another process listens on the port.
-        ConfigError: the address cannot be bound, the rehearsal was held before, or a clock is given without one.
+        ConfigError: the address cannot be bound, the rehearsal is or was held, or a clock is given without one.
         FeatureStoreError: the registry or a store cannot be opened.
     """
     if clock is not None and not replay:
@@ -75,7 +78,10 @@ def serve(
         config = config.for_replay(replay)
     host = config.serving.host if host is None else host
     count = config.serving.workers if workers is None else workers
-    with _reserved(host, config.serving.port if port is None else port) as taken:
+    with contextlib.ExitStack() as held:
+        taken = held.enter_context(_reserved(host, config.serving.port if port is None else port))
+        if replay:
+            held.enter_context(sole_holder(replay, config.path(config.serving.log_path).parent))
         address = f"[{host}]:{taken}" if ":" in host else f"{host}:{taken}"
         line = _prepare(config, clock, address, count)
         if count == 1:
@@ -87,6 +93,9 @@ def serve(
 @contextlib.contextmanager
 def _reserved(host: str, port: int) -> Iterator[int]:
     """Hold a port for the workers to share, without listening, and give its number."""
+    if not 0 <= port <= _LAST_PORT:
+        # The resolver would take its lowest 16 bits.
+        raise ConfigError(f"{port} is not a port.", hint=f"Take one from 1 to {_LAST_PORT}, or 0 for a free one.")
     try:
         family, kind, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # Without SO_REUSEPORT a bind fails beside any server, even one that would share the port with us.
@@ -162,6 +171,7 @@ class _Worker:
         self._config = runtime.config
         self._feed = ReplayFeed(runtime.offline, lookups.store) if lookups.replay else None
         self._revision = -1
+        self._reloading = threading.Lock()
 
     async def run(self, address: str, parent: Connection | None, ready: Callable[[], None]) -> None:
         """Serve until a signal comes or the parent is gone."""
@@ -181,7 +191,7 @@ class _Worker:
             queue=serving.log_queue,
             replay=self._lookups.replay,
         )
-        server = FeatureServer(self._lookups, log, self._feed)
+        server = FeatureServer(self._lookups, log, None if self._feed is None else partial(self._advance, self._feed))
         await server.start(address)
         ready()
 
@@ -192,8 +202,8 @@ class _Worker:
             await asyncio.to_thread(self._reload)
 
         beside = [
-            asyncio.create_task(_every(_TICK_SECONDS, tick)),
-            asyncio.create_task(_every(_RELOAD_SECONDS, reload)),
+            asyncio.create_task(_every(_TICK_SECONDS, "serving log", tick)),
+            asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the services", reload)),
         ]
         await stop.wait()
         if parent is not None:
@@ -208,24 +218,37 @@ class _Worker:
 
     def _reload(self) -> None:
         """Compile the services anew if the registry has changed; requests under way keep the plan they have."""
-        revision = self._runtime.revision()
-        if revision == self._revision:
-            return
-        services = self._runtime.services()
-        plans = compile_plans(services)
-        if self._feed is not None:
-            self._feed.follow(view for service in services.values() for view in service.definition.views)
-        self._lookups.plans = plans
-        self._revision = revision
+        with self._reloading:
+            revision = self._runtime.revision()
+            if revision == self._revision:
+                return
+            services = self._runtime.services()
+            plans = compile_plans(services)
+            if self._feed is not None:
+                self._feed.follow(view for service in services.values() for view in service.definition.views)
+            self._lookups.plans = plans
+            self._revision = revision
+
+    def _advance(self, feed: ReplayFeed, now: int) -> int:
+        # Another worker may serve a new service already; its views must not miss the rows of this advance.
+        self._reload()
+        return feed.advance(now)
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+async def _every(seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    said = ""
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
-        except Exception:  # a registry that is away for a moment must not end the task, nor the serving
-            _logger.exception("background task failed", task=work.__qualname__)
+            said = ""
+        except FeatureStoreError as error:
+            # A registry that is away must not end the serving; it is told of once, not every second.
+            if error.message != said:
+                _logger.error("background task failed", task=name, error=error.message, hint=error.hint)
+            said = error.message
+        except Exception:  # what is unforeseen must not end the task either
+            _logger.exception("background task failed", task=name)
 
 
 class _Supervisor:
@@ -280,9 +303,11 @@ class _Supervisor:
 
     def _restart_dead(self, sentinels: Sequence[object]) -> None:
         for worker in [one for one in self._workers if one.sentinel in sentinels]:
-            self._workers.pop(worker).close()
+            line = self._workers.pop(worker)
+            reason = _reason(line)
+            line.close()
             if not self._stopping:
-                _logger.error("server process died", pid=worker.pid, exit_code=worker.exitcode)
+                _logger.error("server process died", pid=worker.pid, exit_code=worker.exitcode, reason=reason)
                 time.sleep(_RESTART_SECONDS)  # one that dies at once must not keep a core busy
                 self._start()
 
@@ -296,6 +321,16 @@ class _Supervisor:
                 worker.kill()
                 worker.join()
             line.close()
+
+
+def _reason(line: Connection) -> str:
+    """Return what a worker that ended said of it, if anything."""
+    reason = ""
+    with contextlib.suppress(EOFError, OSError):
+        while line.poll():
+            fault = line.recv()
+            reason = reason if fault is None else fault[0]
+    return reason
 
 
 def _work(config: Config, address: str, parent: Connection) -> None:

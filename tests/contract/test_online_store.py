@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online_store
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix
+from featurestore.online.lmdb import _State
 
 Order = tuple[int, int | None, int, int]
 
@@ -215,3 +216,24 @@ def test_a_store_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     for url in ("mysql://x", "lmdb://", "lmdb"):
         with pytest.raises(ConfigError, match="no online store"):
             open_online_store(url, tmp_path)
+
+
+def test_threads_that_see_different_snapshots_do_not_mix_their_states(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    older = _State(None)
+    older.clock = 1
+    newer = _State(None)
+    newer.clock = 2
+
+    class Interrupted(bytes):
+        """A record during whose comparison another thread reads a newer one."""
+
+        def __ne__(self, other: object) -> bool:
+            store._cached(newer.to_json())
+            return super().__ne__(other)
+
+        __hash__ = bytes.__hash__
+
+    store._cached(older.to_json())
+    assert store._cached(Interrupted(older.to_json())).clock == 1
+    store.close()

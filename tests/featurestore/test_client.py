@@ -171,6 +171,29 @@ def test_the_schema_is_asked_for_once_and_again_when_another_version_answers() -
     assert client.get_online_features("svc", {"k": []}).service == "svc@2"
 
 
+def test_a_client_that_knows_an_old_version_asks_again_before_it_refuses_a_column() -> None:
+    server = Server(schema({"k": "Int64"}, {"x": "Float64"}), response())
+    client = FeatureClient(transport=server)
+    client.get_online_features("svc", {"k": []})
+    server.schema = schema({"n": "Int64"}, {"x": "Float64"}, "svc@2")
+    server.response = response(service="svc@2")
+    assert client.get_online_features("svc", {"n": []}).service == "svc@2"
+    with pytest.raises(InvalidRequestError, match='"svc@2" takes no "k"'):
+        client.get_online_features("svc", {"k": []})
+
+
+def test_no_rows_are_asked_for_with_every_column(ask: Callable[..., Server]) -> None:
+    request = ask({"a": "String", "n": "Int64"}, []).request
+    assert [(one.name, one.WhichOneof("values")) for one in request.columns] == [("a", "strings"), ("n", "int64s")]
+
+
+@pytest.mark.parametrize("rows", [{"origin": "JFK"}, {"origin": 7}, ["JFK"], [{"origin": "JFK"}, 7]])
+def test_what_is_neither_dicts_nor_columns_is_refused_with_the_form(ask: Callable[..., Server], rows: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"is not a (column|dict)") as caught:
+        ask({"origin": "String"}, rows)
+    assert "dict" in caught.value.hint
+
+
 def test_no_server_is_said_with_the_address() -> None:
     with FeatureClient("127.0.0.1:1") as client:
         assert client.is_serving() is False

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from featurestore.errors import FeatureStoreError, MonitorError
+from featurestore.definitions import MonitorPolicy
+from featurestore.errors import ConfigError, FeatureStoreError, MonitorError
 from monitor.cli import app
 from monitor.lock import sole_monitor
 from monitor.pipeline import run_once as run_policy
@@ -95,6 +96,28 @@ def test_what_was_decided_before_goes_out_even_if_this_run_fails(written: Any, r
     assert len(receiver.requests) == 2
 
 
+def test_a_policy_that_fails_holds_up_no_other(written: Any, receiver: Any) -> None:
+    written.train()
+    written.serve_days(0, 10, shift=1.0)
+    written.registry.apply(
+        [MonitorPolicy(name="a_broken_one", service=written.policy.definition.service, routes=["opps"])], who="test"
+    )
+    result = CliRunner().invoke(app, ["run-once", "--repo", str(written.config.root)])
+    assert isinstance(result.exception, MonitorError)
+    assert 'a_broken_one@1: Monitor policy "a_broken_one" routes to "opps"' in result.output
+    assert "10 new windows, drift" in result.output
+    assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize("command", [["run-once"], ["start"], ["status"], ["parity", "flight_delay"]])
+def test_a_rehearsal_that_never_was_is_named_and_not_made(written: Any, command: list[str]) -> None:
+    written.replayed("july").serve_days(0, 1)
+    with pytest.raises(ConfigError, match='no replay "juli"') as raised:
+        call(written, *command, "--replay", "juli")
+    assert "july" in raised.value.hint
+    assert not written.replayed("juli").log.parent.exists()
+
+
 def test_run_once_beside_another_monitor_is_refused(written: Any) -> None:
     with written.history() as history, sole_monitor(history.path), pytest.raises(MonitorError, match="Another monitor"):
         call(written, "run-once")
@@ -111,6 +134,7 @@ def test_without_a_policy_there_is_nothing_to_watch(written: Any) -> None:
 
 def test_parity_of_an_empty_log(written: Any) -> None:
     assert "0 rows (0 values) compared, 0 mismatches" in call(written, "parity", "flight_delay").output
+    assert "has no row of this version" in call(written, "parity", "flight_delay").output
     found = json.loads(call(written, "parity", "flight_delay@1", "--format", "json").output)
     assert (found["service"], found["checked"], found["examples"]) == ("flight_delay@1", 0, [])
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Verifier
+from structlog.testing import capture_logs
 
 from featurestore.errors import MonitorError
+from monitor.daemon import Daemon
 from monitor.lock import sole_monitor
 from monitor.status import status
 
@@ -144,6 +146,15 @@ def test_a_policy_that_fails_is_told_of_and_tried_again(
     output, _ = daemon.communicate(timeout=30)
     assert "opps" in output
     assert "Traceback" not in output
+
+
+def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with scene.history() as history, capture_logs() as said:
+        Daemon(scene, history, {})._guarded("odd", fail)
+    assert [(line["event"], line["job"], line["exc_info"]) for line in said] == [("job failed", "odd", True)]
 
 
 def test_a_second_one_on_the_same_database_is_refused_and_told_the_first_ones_pid(

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
-from featurestore.errors import MonitorError
+from featurestore.errors import FeatureStoreError, MonitorError
 from monitor.alerts.base import Kind
 from monitor.alerts.states import State
 from monitor.history import History
@@ -143,11 +145,12 @@ def test_without_a_baseline_nothing_is_judged_and_nothing_is_lost(scene: Any) ->
     assert run(scene).windows == 4
 
 
-def test_no_baseline_is_said_once(scene: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_baseline_is_said_once(scene: Any) -> None:
     scene.serve_days(0, 1)
-    run(scene)
-    run(scene)
-    assert (capsys.readouterr().out + capsys.readouterr().err).count(NO_BASELINE) == 1
+    with capture_logs() as said:
+        run(scene)
+        run(scene)
+    assert [line["event"] for line in said] == [NO_BASELINE]
 
 
 def test_the_newest_model_says_what_the_baseline_is(scene: Any) -> None:
@@ -195,6 +198,27 @@ def test_each_version_of_the_service_has_its_own_detector(scene: Any) -> None:
         ("flight_delay@1", NO_WINDOW),
         ("flight_delay@2", NO_BASELINE),
     ]
+
+
+@pytest.mark.parametrize("damage", ["unknown", "missing", "torn"])
+def test_a_fault_of_one_version_is_told_after_the_others_were_judged(scene: Any, damage: str) -> None:
+    service = scene.policy.definition.service
+    scene.registry.apply([replace(service, features=service.features[:1])], who="test", allow_breaking=True)
+    for version in (1, 2):
+        scene.train(f"delays_v{version}", version=f"flight_delay@{version}")
+    file = scene.config.path("data/offline/datasets/delays_v1.parquet")
+    if damage == "missing":
+        file.unlink()
+    elif damage == "torn":
+        file.write_bytes(b"PAR1")
+    odd = "flight_delay@1" if damage != "unknown" else "flight_delay@0"
+    day = datetime(2013, 7, 1, tzinfo=UTC)
+    scene.serve(scene.rows(day, service=odd))
+    scene.serve(scene.rows(day, service="flight_delay@2"))
+    scene.mark(day + timedelta(days=1))
+    with pytest.raises(FeatureStoreError, match=r"flight_delay|delays_v1@1"), scene.history() as history:
+        run_once(scene, history, scene.policy, now=_NOW)
+    assert len(ledger(scene)) == 1
 
 
 def test_a_route_that_is_not_configured_is_an_error_before_anything_is_judged(scene: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from featurestore.config import MonitorConfig
+from featurestore.errors import MonitorError
 from featurestore.profiles import fit_bins, profile
 from monitor.windows import ServingLog
 
@@ -116,3 +118,34 @@ def test_a_sample_is_the_same_each_time(scene: Any, rows: int) -> None:
     first = log.sample("flight_delay@1", rows)
     assert first.num_rows == min(rows, 400)
     assert first.equals(log.sample("flight_delay@1", rows))
+
+
+def test_a_sample_of_one_version_is_read_in_its_types_whatever_other_versions_hold(scene: Any) -> None:
+    scene.serve(scene.rows(_START))
+    later = scene.rows(_START, service="flight_delay@2")
+    place = later.schema.get_field_index("hour")
+    scene.serve(later.set_column(place, "hour", pa.array([b"noon"] * later.num_rows)))
+    assert _log(scene).sample("flight_delay@1", 10_000).schema.field("hour").type == pa.int64()
+    assert _log(scene).sample("flight_delay@2", 10_000).schema.field("hour").type == pa.binary()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing"])
+def test_a_damaged_file_of_the_log_is_named_with_the_mend(scene: Any, content: bytes) -> None:
+    scene.serve_days(0, 1)
+    (scene.log / "flight_delay" / "torn.parquet").write_bytes(content)
+    with pytest.raises(MonitorError, match=r"torn\.parquet in the serving log is damaged") as caught:
+        _log(scene).services("flight_delay")
+    assert "Move it" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"watermark": 1}', '{"watermark": null, "closed": false}'])
+def test_a_watermark_that_cannot_be_understood_is_named_and_one_of_a_dead_worker_is_not_missed(
+    scene: Any, content: str
+) -> None:
+    scene.mark(_START)
+    file = scene.log / "watermarks" / "torn.json"
+    file.write_text(content)
+    with pytest.raises(MonitorError, match=r"torn\.json is not a watermark"):
+        _log(scene).watermark(now=_START)
+    os.utime(file, (0, 0))
+    assert _log(scene).watermark(now=_START + _DAY) == _START

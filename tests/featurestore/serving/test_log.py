@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from structlog.testing import capture_logs
 
+from featurestore.errors import ServingError
 from featurestore.serving.log import ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.v1 import serving_pb2 as pb
@@ -144,17 +146,16 @@ def test_nothing_is_sampled_at_zero(lookups: Lookups, tmp_path: Path) -> None:
     assert rows(tmp_path, "whole") == []
 
 
-def test_a_disk_that_refuses_stops_the_log_and_not_the_server(
-    lookups: Lookups, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disk_that_refuses_stops_the_log_and_not_the_server(lookups: Lookups, tmp_path: Path) -> None:
     log = ServingLog(tmp_path, now=NOW_US)
     (tmp_path / "whole").write_text("in the way of the folder")
-    log.offer(entry(lookups))
-    log.offer(entry(lookups, service="some"))
-    log.close(NOW_US)
+    with capture_logs() as said:
+        log.offer(entry(lookups))
+        log.offer(entry(lookups, service="some"))
+        log.close(NOW_US)
     assert log.dropped == 1
     assert len(rows(tmp_path, "some")) == 1
-    assert "serving log cannot be written" in capsys.readouterr().out
+    assert "serving log cannot be written" in [line["event"] for line in said]
 
 
 def test_no_part_of_a_file_is_ever_visible(lookups: Lookups, tmp_path: Path) -> None:
@@ -174,3 +175,36 @@ def test_watermarks_of_workers_that_ended_are_removed_and_others_kept(tmp_path: 
     remove_finished_watermarks(tmp_path)
     assert [file.stem for file in folder.iterdir()] == ["alive"]
     remove_finished_watermarks(tmp_path / "absent")
+
+
+def test_a_watermark_that_cannot_be_understood_stops_no_server(tmp_path: Path) -> None:
+    folder = tmp_path / "watermarks"
+    folder.mkdir()
+    for name, age in (("torn", 0), ("old", 120), (".part", 120)):
+        (folder / f"{name}.json").write_text("{")
+        os.utime(folder / f"{name}.json", (time.time() - age,) * 2)
+    remove_finished_watermarks(tmp_path)
+    assert sorted(file.name for file in folder.iterdir()) == [".part.json", "torn.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("not a folder")
+    with pytest.raises(ServingError, match="log cannot be written: Not a directory") as caught:
+        ServingLog(tmp_path / "log", now=NOW_US)
+    assert "log_path" in caught.value.hint
+
+
+def test_a_row_that_cannot_be_read_costs_its_file_and_not_the_log(lookups: Lookups, tmp_path: Path) -> None:
+    log = ServingLog(tmp_path, now=NOW_US, replay=True)
+    good = entry(lookups, "good")
+    stored = [[None if one is None else one[:40] for one in values] for values in good.values]
+    log.offer(good._replace(request_id="bad", values=stored))
+    log.tick(NOW_US + 1)
+    deadline = time.monotonic() + 10
+    while log.dropped == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    log.offer(good)
+    log.close(NOW_US + 2)
+    assert [row["request_id"] for row in rows(tmp_path, "whole")] == ["good"]
+    assert watermarks(tmp_path) == [{"watermark": NOW_US + 2, "closed": True}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,11 +21,13 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from structlog.testing import capture_logs
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.client import FeatureClient
 from featurestore.config import load
-from featurestore.errors import AddressInUseError, ConfigError
+from featurestore.errors import AddressInUseError, ConfigError, RegistryError, ServingError
+from featurestore.serving import workers
 from featurestore.serving.workers import serve
 from featurestore.types import Int64
 
@@ -158,6 +162,106 @@ def test_a_rehearsal_is_held_once(start: Callable[..., Served], repo: Path) -> N
         serve(load(repo), replay="july", port=0)
 
 
+def test_no_answer_holds_a_row_newer_than_its_clock_while_the_clock_moves(start: Callable[..., Served]) -> None:
+    served = start("july", START.isoformat(), 2)
+    done = threading.Event()
+    faults: list[Any] = []
+    seen: set[int] = set()
+
+    def ask() -> None:
+        while not done.is_set():
+            # A connection stays with one worker; a new one may reach the other.
+            with FeatureClient(served.address) as client:
+                for _ in range(20):
+                    found = client.get_online_features("svc", {"user": [1, 2]})
+                    hour = (found.served_at - START) // HOUR
+                    seen.add(hour)
+                    if found.to_dict() != {"x": [hour, hour]}:
+                        faults.append((found.served_at, found.to_dict()))
+
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for one in clients:
+        one.start()
+    for hour in range(1, 48):
+        with FeatureClient(served.address) as client:
+            assert client.advance_clock(START + hour * HOUR) == 2
+    done.set()
+    for one in clients:
+        one.join()
+    assert faults == []
+    assert len(seen) > 2
+    assert served.stop() == 0
+
+
+def test_a_service_applied_during_a_rehearsal_misses_no_row_of_the_next_advance(
+    start: Callable[..., Served], repo: Path
+) -> None:
+    served = start("july", START.isoformat(), 2)
+    later = FeatureView(name="later", entities=VIEW.entities, schema=[Field(name="y", dtype=Int64)], ttl=3 * HOUR)
+    with FeatureStore(repo) as store:
+        store.apply([later])
+        rows = [{"user": 1, "y": hour, "event_timestamp": START + hour * HOUR} for hour in range(48)]
+        store.ingest("later", pa.Table.from_pylist(rows))
+        store.apply([FeatureService(name="new", features=[later])])
+    # At once, before the workers look at the registry by themselves.
+    with FeatureClient(served.address) as client:
+        client.advance_clock(START + 5 * HOUR)
+        assert client.get_online_features("new", {"user": [1]}).to_dict() == {"y": [5]}
+    assert served.stop() == 0
+
+
+def test_a_rehearsal_has_one_server_at_a_time(start: Callable[..., Served], repo: Path) -> None:
+    served = start("july", START.isoformat())
+    with FeatureClient(served.address) as client:
+        client.advance_clock(START + HOUR)
+        with pytest.raises(ConfigError, match='Another server holds replay "july"'):
+            serve(load(repo), replay="july", port=0)
+        assert client.get_online_features("svc", {"user": [1]}).to_dict() == {"x": [1]}
+    os.kill(served.process.pid, signal.SIGKILL)
+    served.process.wait()
+    (repo / "data/replays/july/log/svc").mkdir(parents=True, exist_ok=True)
+    (repo / "data/replays/july/log/svc/w-1.parquet").touch()
+    # The lock is free again; the log is what is left.
+    with pytest.raises(ConfigError, match="was held before"):
+        serve(load(repo), replay="july", port=0)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_log_that_cannot_be_written_is_named_and_no_worker_shows_a_traceback(
+    repo: Path, count: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (repo / "data" / "log").write_text("not a folder")
+    with pytest.raises(ServingError, match="log cannot be written"):
+        serve(load(repo), workers=count, port=0)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_number_that_is_no_port_is_refused(repo: Path, port: int) -> None:
+    with pytest.raises(ConfigError, match=f"^{port} is not a port"):
+        serve(load(repo), port=port)
+
+
+def test_a_task_that_keeps_failing_says_so_once_and_again_after_it_recovered() -> None:
+    outcomes = [True, False, False, True, False]
+
+    async def work() -> None:
+        if not outcomes:
+            await asyncio.sleep(60)
+        if not outcomes.pop(0):
+            raise RegistryError("The registry is away.", hint="Bring it back.")
+
+    async def run() -> None:
+        task = asyncio.create_task(workers._every(0.001, "reload", work))
+        while outcomes:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    with capture_logs() as said:
+        asyncio.run(run())
+    assert [(line["error"], line["hint"]) for line in said] == [("The registry is away.", "Bring it back.")] * 2
+
+
 def test_workers_end_when_their_parent_is_killed_and_a_dead_worker_is_replaced(start: Callable[..., Served]) -> None:
     served = start(workers=2)
     parent = psutil.Process(served.process.pid)
@@ -172,6 +276,23 @@ def test_workers_end_when_their_parent_is_killed_and_a_dead_worker_is_replaced(s
     os.kill(served.process.pid, signal.SIGKILL)
     _, alive = psutil.wait_procs(family, timeout=20)
     assert alive == []
+
+
+def test_a_worker_that_cannot_be_replaced_is_told_of_with_the_reason(start: Callable[..., Served], repo: Path) -> None:
+    served = start(workers=2)
+    children = [
+        one for one in psutil.Process(served.process.pid).children() if "resource_tracker" not in one.cmdline()[-1]
+    ]
+    (repo / "data/log").rename(repo / "data/old")
+    (repo / "data/log").write_text("not a folder")
+    children[0].kill()
+    assert served.process.stdout is not None
+    # The first line tells of the kill, the second of the one that could not take its place.
+    lines = [served.process.stdout.readline() for _ in range(2)]
+    assert "server process died" in lines[0]
+    assert "log cannot be written" in lines[1]
+    (repo / "data/log").unlink()
+    assert served.stop() == 0
 
 
 def _serves(address: str) -> bool:

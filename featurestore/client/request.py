@@ -1,0 +1,142 @@
+"""Entity rows as users have them -> the columns of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+
+from featurestore import types
+from featurestore.errors import InvalidRequestError
+from featurestore.v1 import serving_pb2 as pb
+
+_DAY_ZERO = date(1970, 1, 1)
+
+
+def columns_of(entity_rows: Any) -> dict[str, Sequence[Any]]:
+    """Return the values by column; there is none where there are no rows.
+
+    Args:
+        entity_rows: dicts, one a row; or a dict of columns; or an Arrow table, a Polars or a pandas frame.
+
+    Raises:
+        InvalidRequestError: the rows are none of these.
+    """
+    library = type(entity_rows).__module__.partition(".")[0]
+    if library in _FRAMES:
+        return _FRAMES[library](entity_rows)
+    if isinstance(entity_rows, Mapping):
+        for name, values in entity_rows.items():
+            if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+                raise InvalidRequestError(
+                    f'"{name}" is {values!r}, which is not a column of values.',
+                    hint="Pass one entity row as a list with one dict: [{...}].",
+                )
+        return dict(entity_rows)
+    if isinstance(entity_rows, (str, bytes)) or not isinstance(entity_rows, Iterable):
+        raise InvalidRequestError(f"The entity rows are {entity_rows!r}.", hint=_FORMS)
+    rows = list(entity_rows)
+    for index, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InvalidRequestError(f"Entity row {index} is {row!r}, which is not a dict.", hint=_FORMS)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+_FORMS = "Pass a list of dicts, a dict of columns, or a frame of Arrow, Polars or pandas."
+
+#: By library: how its frame gives columns of Python values. The library is the user's: it is not imported here.
+_FRAMES: dict[str, Callable[[Any], dict[str, Sequence[Any]]]] = {
+    "pyarrow": lambda table: table.to_pydict(),
+    "polars": lambda frame: frame.to_dict(as_series=False),
+    # pandas says "missing" in several ways; here there is one.
+    "pandas": lambda frame: frame.astype(object).where(frame.notna(), None).to_dict(orient="list"),
+}
+
+
+def fill(column: pb.Column, dtype: types.DType, values: Sequence[Any]) -> None:
+    """Put values into a column of the request, nulls as placeholders marked in its mask.
+
+    Raises:
+        InvalidRequestError: a value is not of the type.
+        TimestampError: an instant names no time zone.
+    """
+    where, encode, placeholder = _REQUEST_FORM[dtype.name]
+    mask = bytearray((len(values) + 7) // 8)
+    encoded = []
+    for index, value in enumerate(values):
+        if value is None:
+            mask[index // 8] |= 1 << index % 8
+            encoded.append(placeholder)
+            continue
+        try:
+            encoded.append(encode(value, column.name))
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidRequestError(
+                f'"{column.name}" of entity row {index} is {value!r}, which is not {dtype}.',
+                hint=f"Pass values of type {dtype}, or None.",
+            ) from None
+    target = getattr(column, where)
+    target.SetInParent()  # a column without rows is still of its type
+    try:
+        target.values.extend(encoded)
+    except (TypeError, ValueError):
+        raise InvalidRequestError(f'"{column.name}" has a value that is outside the range of {dtype}.') from None
+    if any(mask):
+        column.nulls = bytes(mask)
+
+
+def _whole(value: Any, _: str) -> int:
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any, _: str) -> float:
+    if isinstance(value, (bool, str)):
+        raise TypeError
+    return float(value)
+
+
+def _text(value: Any, _: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _blob(value: Any, _: str) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError
+    return bytes(value)
+
+
+def _truth(value: Any, _: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError
+    return bool(value)
+
+
+def _days(value: Any, _: str) -> int:
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise TypeError
+    return (value - _DAY_ZERO).days
+
+
+def _instant(value: Any, name: str) -> int:
+    return types.microseconds(types.utc(value, f'"{name}"'))
+
+
+#: By type: the field of Column.values, how a value is written there, and what stands for a null.
+_REQUEST_FORM: dict[str, tuple[str, Callable[[Any, str], Any], Any]] = {
+    "Bool": ("bools", _truth, False),
+    "Int32": ("int64s", _whole, 0),
+    "Int64": ("int64s", _whole, 0),
+    "Float32": ("doubles", _number, 0.0),
+    "Float64": ("doubles", _number, 0.0),
+    "String": ("strings", _text, ""),
+    "Bytes": ("blobs", _blob, b""),
+    "Date": ("int64s", _days, 0),
+    "Timestamp": ("int64s", _instant, 0),
+}

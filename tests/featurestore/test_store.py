@@ -1,0 +1,148 @@
+"""The object that users hold: what it takes, which versions it feeds, and what it says of mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from featurestore import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    MonitorPolicy,
+)
+from featurestore.errors import ConfigError, DefinitionError, ObjectNotFoundError
+from featurestore.types import Float64, Int64
+
+NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
+TOTAL = Field(name="total", dtype=Float64)
+SPENDING = FeatureView(name="spending", entities=[USER], schema=[TOTAL])
+SCORING = FeatureService(name="scoring", features=[SPENDING])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureStore]:
+    with FeatureStore.init(tmp_path / "shop") as store:
+        yield store
+
+
+def row(**values: Any) -> dict[str, Any]:
+    return {"user_id": 1, "total": 10.5, "event_timestamp": NOON} | values
+
+
+def test_one_definition_needs_no_list(store: FeatureStore) -> None:
+    store.apply(SCORING)
+    assert store.get("spending").version == 1
+
+
+def test_a_service_stands_for_its_name(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    store.ingest("spending", [row()])
+    store.materialize("spending")
+    entities = [{"user_id": 1, "event_timestamp": NOON}]
+    assert store.get_historical_features(entities, SCORING).to_polars()["total"].to_list() == [10.5]
+    assert store.get_online_features(SCORING, [{"user_id": 1}]).to_dict() == {"total": [10.5]}
+
+
+@pytest.mark.parametrize("features", [["spending:total"], None, 3])
+def test_what_names_no_service_is_refused_with_what_to_do(store: FeatureStore, features: Any) -> None:
+    store.apply([SCORING])
+    with pytest.raises(DefinitionError, match="names no feature service") as caught:
+        store.get_online_features(features, [{"user_id": 1}])
+    assert "FeatureService" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"user_id": 1}, {"user_id": 2}],
+        {"user_id": [1, 2]},
+        pl.DataFrame({"user_id": [1, 2]}),
+        pl.DataFrame({"user_id": [1, 2]}).to_pandas(),
+        pl.DataFrame({"user_id": [1, 2]}).to_arrow(),
+    ],
+    ids=["dicts", "columns", "polars", "pandas", "arrow"],
+)
+def test_entity_rows_of_a_lookup_come_in_any_form(store: FeatureStore, rows: Any) -> None:
+    store.apply([SCORING])
+    store.ingest("spending", [row()])
+    store.materialize("spending")
+    assert store.get_online_features("scoring", rows).to_dict() == {"total": [10.5, None]}
+
+
+def test_entity_rows_that_can_be_read_only_once_are_read_once(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    store.ingest("spending", [row()])
+    store.materialize("spending")
+    rows = ({"user_id": number} for number in (1, 2))
+    assert store.get_online_features("scoring", rows).to_dict() == {"total": [10.5, None]}
+
+
+def test_a_version_that_production_serves_is_fed_on_after_a_newer_one_is_applied(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    store.registry.promote("scoring@1", who="ada")
+    wider = replace(SPENDING, schema=[TOTAL, Field(name="orders", dtype=Int64)])
+    store.apply([replace(SCORING, features=[wider])])
+    report = store.ingest("spending", [row(orders=2)])
+    assert report.written == 1
+    assert [(other.view, other.written) for other in report.also] == [("spending@1", 1)]
+    made = store.materialize("spending")
+    assert [(other.view, other.written) for other in made.also] == [("spending@1", 1)]
+    assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [10.5]}
+    assert store.get_online_features("scoring@2", [{"user_id": 1}]).to_dict() == {"total": [10.5], "orders": [2]}
+    assert [view["id"] for view in store.status()["views"]] == ["spending@2", "spending@1"]
+
+
+def test_rows_that_an_older_live_version_cannot_take_are_published_and_it_is_said(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    store.registry.promote("scoring@1", who="ada")
+    other = replace(SPENDING, schema=[Field(name="orders", dtype=Int64)])
+    store.apply([replace(SCORING, features=[other])], allow_breaking=True)
+    report = store.ingest("spending", [{"user_id": 1, "orders": 2, "event_timestamp": NOON}])
+    assert report.written == 1
+    assert report.also == ()
+    assert any("spending@1 is live too, and could not take these rows" in note for note in report.notes)
+
+
+def test_a_named_version_is_fed_alone(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    store.registry.promote("scoring@1", who="ada")
+    wider = replace(SPENDING, schema=[TOTAL, Field(name="orders", dtype=Int64)])
+    store.apply([replace(SCORING, features=[wider])])
+    assert store.ingest("spending@1", [row()]).also == ()
+    assert store.offline.table_version(wider) is None
+
+
+def test_versions_that_differ_in_ttl_share_rows_and_the_longest_one_keeps_them(store: FeatureStore) -> None:
+    """A rollback must find what the longer TTL may still serve."""
+    long = replace(SPENDING, ttl=timedelta(days=36_500))
+    store.apply([replace(SCORING, features=[long])])
+    store.registry.promote("scoring@1", who="ada")
+    store.apply([replace(SCORING, features=[replace(SPENDING, ttl=timedelta(hours=1))])])
+    assert store.ingest("spending", [row()]).also == ()
+    assert store.materialize("spending").written == 1
+    assert store.get_online_features("scoring@1", [{"user_id": 1}]).to_dict() == {"total": [10.5]}
+    short = store.get_online_features("scoring@2", [{"user_id": 1}])
+    assert short.statuses == {"spending": ["OUTSIDE_MAX_AGE"]}
+
+
+def test_a_policy_that_leads_nowhere_is_refused_when_it_is_applied(store: FeatureStore) -> None:
+    policy = MonitorPolicy(name="drift", service=SCORING, routes=["ops"])
+    with pytest.raises(ConfigError, match='routes to "ops"'):
+        store.apply([policy])
+    with pytest.raises(ObjectNotFoundError):
+        store.get("drift")
+
+
+def test_a_store_is_not_made_twice(store: FeatureStore) -> None:
+    with pytest.raises(ConfigError, match="exists already"):
+        FeatureStore.init(store.config.root)
