@@ -31,7 +31,7 @@ def check_list(value: object, what: str, argument: str) -> tuple[Any, ...]:
         shown = f'"{value}"'
     else:
         shown = str(getattr(value, "name", None) or repr(value))
-    given = {None: "None", str: "one text"}.get(None if value is None else type(value), f"one {type(value).__name__}")
+    given = "None" if value is None else f"one {'text' if isinstance(value, str) else type(value).__name__}"
     raise DefinitionError(f"{what} has {given} as its {argument}, not a list.", hint=f"Write {argument}=[{shown}].")
 
 

@@ -96,10 +96,7 @@ class Field:
         least, greatest = _RANGE[self.dtype.name]
         if not least <= value <= greatest:
             raise DefinitionError(
-                f'Field "{self.name}" has {value:g} as its {check}, which no {self.dtype} can be.'
-                if abs(value) <= sys.float_info.max
-                else f'Field "{self.name}" has as its {check} a number of {len(str(abs(value)))} digits, '
-                f"which no {self.dtype} can be.",
+                f'Field "{self.name}" has a number in its {check} that no {self.dtype} can be.',
                 hint=f"{self.dtype} holds {least} to {greatest}.",
             )
 
