@@ -13,11 +13,21 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
 
 FILE_NAME = "featurestore.toml"
+
+#: What names a project or a rehearsal: a folder, a namespace of the registry, and a line of TOML can all carry it.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PLAIN_NAME_RULE = 'Use letters, digits, "_", "-" and ".", a letter or a digit first, at most 64 of them.'
+
+
+def _checked_project(name: str) -> str:
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a project")
+    return name
 
 
 class _Section(BaseModel):
@@ -76,7 +86,7 @@ class Config(_Section):
     """``featurestore.toml``, checked; :func:`load` makes it."""
 
     root: Path
-    project: str = "default"
+    project: Annotated[str, AfterValidator(_checked_project)] = "default"
     definitions: tuple[str, ...] = ("definitions.py",)
     registry: str = "sqlite:///data/registry.db"
     online: str = "lmdb://data/online"
@@ -96,10 +106,8 @@ class Config(_Section):
         Raises:
             ConfigError: the name cannot be a folder's.
         """
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-            raise ConfigError(
-                f"{name!r} cannot name a replay.", hint='Use letters, digits, "_", "-" and ".", at most 64 of them.'
-            )
+        if not _PLAIN_NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} cannot name a replay.", hint=_PLAIN_NAME_RULE)
         folder = f"data/replays/{name}"
         return self.model_copy(
             update={
@@ -186,6 +194,8 @@ def _first_fault(error: ValidationError) -> tuple[str, str]:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f'there is no setting "{key}".', closest(str(fault["loc"][-1]), _settings(fault["loc"][:-1]))
+    if fault["type"] == "value_error":
+        return f'setting "{key}": {fault["ctx"]["error"]}.', _PLAIN_NAME_RULE
     said = fault["msg"][0].lower() + fault["msg"][1:]
     return f'setting "{key}": {said}.', "The file docs/configuration.md of the repository explains every setting."
 
@@ -227,8 +237,20 @@ def _resolved(text: str, file: Path, key: str) -> str:
     return _VARIABLE.sub(resolve, text)
 
 
+def project_name(folder: Path) -> str:
+    """Return a name for the project of a folder: the folder's, without what a project's name cannot hold."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.absolute().name)
+    return name.lstrip("_.-")[:64].rstrip("-") or "default"
+
+
 def template(project: str) -> str:
-    """Return the text of a new ``featurestore.toml``."""
+    """Return the text of a new ``featurestore.toml``.
+
+    Raises:
+        ConfigError: the project cannot have that name.
+    """
+    if not isinstance(project, str) or not _PLAIN_NAME.fullmatch(project):
+        raise ConfigError(f"{project!r} cannot name a project.", hint=_PLAIN_NAME_RULE)
     return f'''# Settings of this feature store. Paths are relative to this file; ${{NAME}} is an environment variable.
 project = "{project}"
 definitions = ["definitions.py"]

@@ -66,11 +66,11 @@ class FeatureStore:
         """
         folder = Path(path)
         file = folder / configuration.FILE_NAME
-        name = project or folder.absolute().name
+        text = configuration.template(project or configuration.project_name(folder))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with file.open("x", encoding="utf-8") as out:
-                out.write(configuration.template(name))
+                out.write(text)
         except FileExistsError:
             raise ConfigError(f"{file} exists already.", hint="Open it: FeatureStore(path).") from None
         except OSError as error:
@@ -164,8 +164,8 @@ class FeatureStore:
         Args:
             view: the view: ``weather`` is its current version and every other that is live, so that what an alias
                 or a model still serves stays fresh; ``weather@1`` is just that version.
-            frame: an Arrow table, a Polars or pandas frame, or a list of dicts; None reads what is new in the
-                view's source.
+            frame: an Arrow table, a Polars or pandas frame, a list of dicts, or the path of a Parquet or CSV file;
+                None reads what is new in the view's source.
             load_id: the same id twice is one load; made up when not given.
             reason: why, for the audit.
             progress: called with the rows of each batch.
@@ -176,7 +176,7 @@ class FeatureStore:
         """
         current, *others = self._live(view)
         if others and frame is not None and not isinstance(frame, (str, os.PathLike)):
-            frame = to_table(frame, f'The rows for feature view "{view}"')  # a stream can be read only once
+            frame = to_table(frame, f'the rows for feature view "{view}"')  # a stream can be read only once
         who = current_user()
 
         def load(definition: FeatureView) -> IngestReport:
@@ -221,7 +221,8 @@ class FeatureStore:
             features: the service: ``flight_delay`` (alias production, else the newest) or ``flight_delay@1``; a
                 FeatureService stands for its name.
             timestamp_field: the column of the instants.
-            with_status: also give ``<view>__status`` and ``<view>__event_timestamp``.
+            with_status: also give ``<view>__status`` (1 PRESENT, 2 NOT_FOUND, 3 OUTSIDE_MAX_AGE) and
+                ``<view>__event_timestamp``.
 
         Raises:
             ObjectNotFoundError: there is no such service.

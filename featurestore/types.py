@@ -139,7 +139,7 @@ def utc(value: Any, what: str) -> datetime:
                 f'{what} is "{value}", which is not a timestamp.', hint="Write it as 2013-01-01T07:00:00Z."
             ) from None
     if not isinstance(value, datetime):
-        raise TimestampError(f"{what} is a {type(value).__name__}, not a timestamp.", hint="Pass an aware datetime.")
+        raise TimestampError(f"{what} is {value!r}, not a timestamp.", hint="Pass an aware datetime.")
     if value.tzinfo is None:
         raise TimestampError(
             f"{what} is {value.isoformat()}, which names no time zone.",

@@ -30,6 +30,9 @@ _THREADS = 4
 #: How often at least the outbox is looked at: retries begin after seconds, whatever the policies' rhythm.
 _COURIER_SECONDS = 5.0
 
+#: How long a signal may wait to be heard.
+_SIGNAL_SECONDS = 0.5
+
 #: Begins the name of a policy's job.
 _JOB = "policy "
 
@@ -79,7 +82,9 @@ class Daemon:
                 self._every(poll, "heartbeat", self._beat)
                 self._every(poll, "registry", self._follow_registry)
                 self._every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
-                self._stop.wait()
+                # Not one long wait: a signal that the system gives to another thread does not end it.
+                while not self._stop.wait(_SIGNAL_SECONDS):
+                    pass
                 self._scheduler.shutdown(wait=True)
             finally:
                 for number, handler in before.items():

@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import ColumnElement, Connection, and_, create_engine, event, func, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, inspect, select
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from featurestore.database import Database
 from featurestore.errors import MonitorError
 from featurestore.types import microseconds
 from monitor import schema
 from monitor.alerts.states import Incident, State
-
-#: How long a writer waits for the writers before it.
-PATIENCE_SECONDS = 60.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -93,21 +87,11 @@ class History:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError:
-            raise MonitorError("The URL of the monitor's database is not one.", hint=_HINT) from None
-        if parsed.get_backend_name() != "sqlite" or not parsed.database:
-            raise MonitorError(f'The monitor\'s database cannot be kept in "{parsed.get_backend_name()}".', hint=_HINT)
-        self.path = Path(parsed.database)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MonitorError(f"The folder of {self.path} cannot be made: {error.strerror}.") from error
-        self._engine = create_engine(parsed, connect_args={"timeout": PATIENCE_SECONDS})
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
-        with self._errors():
+        self._database = Database(url, what="monitor's database", error=MonitorError, hint=_HINT)
+        if self._database.path is None:  # upserts are written for SQLite
+            raise MonitorError(f"The monitor's database cannot be kept in {self._database.dialect} yet.", hint=_HINT)
+        self.path = self._database.path
+        with self._database.errors():
             self.instance = self._open()
 
     def __enter__(self) -> History:
@@ -118,41 +102,32 @@ class History:
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._database.close()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that sees one snapshot."""
-        with self._errors(), self._engine.begin() as connection:
+        with self._database.read() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes: all of it is kept, or nothing if an error leaves the block."""
-        with self._errors(), self._engine.execution_options(writes=True).begin() as connection:
+        with self._database.write() as connection:
             yield connection
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            raise MonitorError(
-                f"The monitor's database {self.path} cannot be used: {getattr(error, 'orig', None) or error}."
-            ) from error
 
     def _open(self) -> str:
         # The tables are read before anything is written: most openings find them there.
-        with self._engine.begin() as connection:
+        with self.read() as connection:
             known = inspect(connection).has_table("meta")
         if not known:
-            self._enable_write_ahead_log()
-            with self._engine.execution_options(writes=True).begin() as connection:
+            self._database.enable_write_ahead_log()
+            with self.write() as connection:
                 schema.metadata.create_all(connection)
                 facts = {"schema_version": str(schema.VERSION), "instance": uuid.uuid4().hex}
                 for key, value in facts.items():
                     connection.execute(upsert(schema.meta).values(key=key, value=value).on_conflict_do_nothing())
-        with self._engine.begin() as connection:
+        with self.read() as connection:
             stored = {row.key: row.value for row in connection.execute(select(schema.meta))}
         if int(stored["schema_version"]) > schema.VERSION:
             raise MonitorError(
@@ -160,22 +135,6 @@ class History:
                 hint="Upgrade the featurestore package here.",
             )
         return str(stored["instance"])
-
-    def _enable_write_ahead_log(self) -> None:
-        # SQLite does not wait for others in this one statement, whatever its timeout.
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            connection = self._engine.raw_connection()
-            try:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-            except connection.dialect.loaded_dbapi.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise MonitorError(f"The monitor's database {self.path} cannot be opened: {error}.") from error
-                time.sleep(0.02)
-            else:
-                return
-            finally:
-                connection.close()
 
     def detector(self, connection: Connection, watch: Watch) -> Detector | None:
         """Return where a detector stands; None if it has never run."""
@@ -347,14 +306,3 @@ def _to_bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    # The driver would otherwise begin transactions by itself, late, and without their lock.
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

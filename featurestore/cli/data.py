@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from featurestore.offline.store import Progress as OnRows
     from featurestore.store import FeatureStore
 
+_SAVE_AS_UTF8 = "Save it as UTF-8."
+
 _dataset = typer.Typer(help="Training datasets.", no_args_is_help=True)
 
 
@@ -42,7 +44,8 @@ def _rows(text: str) -> Iterator[OnRows]:
         TextColumn("rows"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield lambda count: bar.advance(task, count)
 
@@ -57,9 +60,8 @@ def ingest(
     """Load rows into a view's table; bad rows are quarantined, not lost."""
     with open_store(repo) as store:
         for name in [view] if view else _with_source(store):
-            frame = None if file is None else _read(file)
             with _rows(name) as progress:
-                report = store.ingest(name, frame, load_id=load_id, reason=reason, progress=progress)
+                report = store.ingest(name, file, load_id=load_id, reason=reason, progress=progress)
             typer.echo(f"{report} ({report.seconds:.1f} s)")
             for note in report.notes:
                 typer.echo(f"  note: {note}")
@@ -169,11 +171,18 @@ def _read(file: Path) -> pa.Table:
     import pyarrow.parquet
 
     try:
-        if file.suffix.lower() == ".csv":
-            return pyarrow.csv.read_csv(file)
-        return pyarrow.parquet.read_table(file)
+        if file.suffix.lower() != ".csv":
+            return pyarrow.parquet.read_table(file)
+        table = pyarrow.csv.read_csv(file)
+        # Arrow takes a column that is not UTF-8 for bytes, and a name that is not for one that nobody can ask for.
+        faulty = [name for name in table.column_names if pyarrow.types.is_binary(table.schema.field(name).type)]
+        if faulty:
+            raise DataError(f'{file} cannot be read: its column "{faulty[0]}" is not UTF-8 text.', hint=_SAVE_AS_UTF8)
+        return table
     except FileNotFoundError:
         raise DataError(f"There is no file {file}.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} cannot be read: its first line is not UTF-8 text.", hint=_SAVE_AS_UTF8) from error
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{file} cannot be read: {str(error).splitlines()[0]}", hint="It must be Parquet or CSV."

@@ -54,6 +54,11 @@ def _run(path: Path) -> ModuleType:
     except FeatureStoreError as error:
         error.message = f"{_place(error, path)}: {error.message}"
         raise
+    except SystemExit as error:
+        raise DefinitionError(
+            f"{_place(error, path)}: the file ends the program ({error!r}).",
+            hint="A definitions file only assigns definitions to names.",
+        ) from error
     except Exception as error:  # the user's code may raise anything; it is their file that is wrong
         raise DefinitionError(f"{_place(error, path)}: {type(error).__name__}: {error}.") from error
     finally:

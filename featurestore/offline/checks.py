@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,10 @@ from featurestore.offline.conform import conform, find, instants
 #: The column of a quarantine file that says why the row is there.
 REASON = "reason"
 
+#: A column that a reader of text adds: null, or a struct of ``reason`` and ``cells`` for a row with cells that are not
+#: of their declared types; these are null in their own columns. The quarantine file keeps the cells under this name.
+UNREADABLE = "unreadable__"
+
 #: What Python's datetime, and with it every reader of the rows, can hold.
 _FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 _LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
@@ -26,7 +31,7 @@ class CheckedBatch:
 
     Attributes:
         good: rows that may be published: keys, features, event_timestamp, created_timestamp.
-        bad: the other rows, with the column :data:`REASON`.
+        bad: the other rows, with the column :data:`REASON`, and :data:`UNREADABLE` where a reader of text gave it.
         reasons: bad rows by reason; a row counts once, under the first check that it fails.
         notes: casts and ignored columns, for the report.
     """
@@ -50,11 +55,15 @@ def check(batch: pa.RecordBatch, view: FeatureView, *, latest: datetime) -> Chec
         TimestampError: a timestamp has no zone.
     """
     rows, notes = _to_schema(batch, view)
-    reasons = pa.nulls(rows.num_rows, pa.string())
+    told = batch.column(UNREADABLE) if UNREADABLE in batch.schema.names else None
+    reasons = pa.nulls(rows.num_rows, pa.string()) if told is None else pc.struct_field(told, "reason")
     for reason, fails in _failures(rows, view, latest):
         reasons = pc.if_else(pc.and_(pc.is_null(reasons), fails), reason, reasons)
     is_good = pc.is_null(reasons)
-    bad = rows.append_column(REASON, reasons).filter(pc.invert(is_good))
+    bad = rows.append_column(REASON, reasons)
+    if told is not None:
+        bad = bad.append_column(UNREADABLE, pc.struct_field(told, "cells"))
+    bad = bad.filter(pc.invert(is_good))
     counts = pc.value_counts(bad.column(REASON))
     return CheckedBatch(
         good=rows.filter(is_good),
@@ -78,21 +87,21 @@ def _to_schema(batch: pa.RecordBatch, view: FeatureView) -> tuple[pa.RecordBatch
     what = f'the rows for feature view "{view.name}"'
     columns: list[pa.Array] = []
     notes: list[str] = []
-    used: list[str] = []
+    used: list[str] = [UNREADABLE]
     wanted = [*view.keys.items(), *((one.name, one.dtype) for one in view.schema)]
     for name, dtype in wanted:
         column, note = conform(find(batch, name, what), dtype, name, what)
         columns.append(column)
         notes.append(note)
         used.append(name)
-    event, note = instants(find(batch, view.timestamp_field, what), view.timestamp_field, what)
+    event, note = instants(find(batch, view.timestamp_field, what), view.timestamp_field, what, true_from=True)
     columns.append(event)
     notes.append(note)
     used.append(view.timestamp_field)
     created_name = view.created_timestamp_column
     # A source that declares the column must have it; rows passed by hand may.
     if created_name is not None and (view.source is not None or created_name in batch.schema.names):
-        created, note = instants(find(batch, created_name, what), created_name, what)
+        created, note = instants(find(batch, created_name, what), created_name, what, true_from=True)
         notes.append(note)
         used.append(created_name)
     else:
@@ -125,10 +134,14 @@ def _field_failures(column: pa.Array, one: Field) -> list[tuple[str, pa.Array]]:
     if one.not_null:
         failures.append((f"{one.name} is null", pc.is_null(column)))
     # "Not at least" rather than "less", so that NaN fails a limit.
+    # An integer is compared with integers: Arrow would turn it into a float, and refuse one that floats cannot hold.
+    whole = pa.types.is_integer(column.type)
     if one.ge is not None:
-        failures.append((f"{one.name} is under {one.ge:g}", _true(pc.invert(pc.greater_equal(column, one.ge)))))
+        least = math.ceil(one.ge) if whole else float(one.ge)
+        failures.append((f"{one.name} is under {one.ge:g}", _true(pc.invert(pc.greater_equal(column, least)))))
     if one.le is not None:
-        failures.append((f"{one.name} is over {one.le:g}", _true(pc.invert(pc.less_equal(column, one.le)))))
+        greatest = math.floor(one.le) if whole else float(one.le)
+        failures.append((f"{one.name} is over {one.le:g}", _true(pc.invert(pc.less_equal(column, greatest)))))
     if one.in_set is not None:
         allowed = pa.array(list(one.in_set), type=column.type)
         outside = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=allowed)))

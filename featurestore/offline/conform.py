@@ -13,8 +13,8 @@ def conform(column: pa.ChunkedArray | pa.Array, dtype: types.DType, name: str, w
     """Return the column in the declared type, and a note if that took a cast.
 
     Casts that keep every value are made: integers to wider ones, whole floats to integers. So are two that a
-    declared type asks for, and they are said: doubles rounded to Float32, nanoseconds cut to microseconds. A number
-    never becomes a text, nor a text a number.
+    declared type asks for, and they are said: doubles rounded to Float32, nanoseconds cut down to microseconds. A
+    number never becomes a text, nor a text a number.
 
     Args:
         column: the values.
@@ -55,8 +55,17 @@ def conform(column: pa.ChunkedArray | pa.Array, dtype: types.DType, name: str, w
     return cast, f'column "{name}" cast from {present} to {wanted}'
 
 
-def instants(column: pa.ChunkedArray | pa.Array, name: str, what: str) -> tuple[pa.Array, str]:
+def instants(
+    column: pa.ChunkedArray | pa.Array, name: str, what: str, *, true_from: bool = False
+) -> tuple[pa.Array, str]:
     """Return a column of timestamps in microseconds UTC, and a note if that took a conversion.
+
+    Args:
+        column: the timestamps.
+        name: the column's name, for messages.
+        what: what the rows are for, for messages.
+        true_from: whether rows are true from these instants on. Nanoseconds are then brought up, and else cut down:
+            so an instant never meets a row that was true only some nanoseconds after it.
 
     Raises:
         SchemaError: it does not hold timestamps.
@@ -79,12 +88,13 @@ def instants(column: pa.ChunkedArray | pa.Array, name: str, what: str) -> tuple[
     if present.tz is None:
         raise TimestampError(
             f'Column "{name}" of {what} has timestamps that name no time zone.',
-            hint='Name it: pandas .dt.tz_localize("UTC"), Polars .dt.replace_time_zone("UTC").',
+            hint='Name it: pandas .dt.tz_localize("UTC"), Polars .dt.replace_time_zone("UTC"); '
+            "in a CSV file write 2013-01-01T07:00:00Z.",
         )
     if present.unit == "ns":
-        # Cut downwards, before 1970 too: an instant never becomes a later one.
-        cut = pc.floor_temporal(column.cast(pa.timestamp("ns", tz="UTC")), unit="microsecond")
-        return cut.cast(wanted), f'column "{name}": nanoseconds cut to microseconds'
+        whole = _whole_microseconds(column.cast(pa.int64()), up=true_from)
+        direction = "brought up to the next microsecond" if true_from else "cut down to microseconds"
+        return whole.cast(wanted), f'column "{name}": nanoseconds {direction}'
     try:
         return column.cast(wanted), ""
     except pa.ArrowInvalid as error:
@@ -104,8 +114,22 @@ def find(table: pa.Table | pa.RecordBatch, name: str, what: str) -> pa.ChunkedAr
     if len(places) == 1:
         return table.column(places[0])
     if places:
-        raise SchemaError(f'{what} has {len(places)} columns "{name}".', hint="Keep one of them.")
-    raise SchemaError(f'{what} has no column "{name}".', hint=closest(name, table.schema.names))
+        raise SchemaError(f'{sentence(what)} have {len(places)} columns "{name}".', hint="Keep one of them.")
+    raise SchemaError(f'{sentence(what)} have no column "{name}".', hint=closest(name, table.schema.names))
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
+def _whole_microseconds(nanoseconds: pa.ChunkedArray | pa.Array, *, up: bool) -> pa.ChunkedArray | pa.Array:
+    # Arrow's floor_temporal and ceil_temporal overflow at the ends of what nanoseconds can count.
+    whole = pc.divide(nanoseconds, 1000)  # towards zero
+    back = pc.multiply(whole, 1000)
+    if up:
+        return pc.add(whole, pc.greater(nanoseconds, back).cast(pa.int64()))
+    return pc.subtract(whole, pc.less(nanoseconds, back).cast(pa.int64()))
 
 
 def _same_values(present: pa.DataType, wanted: pa.DataType) -> bool:

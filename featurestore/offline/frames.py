@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from featurestore.errors import DataError, TimestampError
+from featurestore.errors import DataError, SchemaError, TimestampError
+from featurestore.offline.conform import sentence
 
 _BATCH_ROWS = 131_072
 
@@ -22,6 +23,7 @@ def to_reader(frame: Any, what: str) -> pa.RecordBatchReader:
 
     Raises:
         DataError: it is something else.
+        SchemaError: a list of dicts holds a value that no column can, or values of several types in one.
         TimestampError: some instants of a column name a zone and others do not.
     """
     if isinstance(frame, pa.RecordBatchReader):
@@ -36,7 +38,7 @@ def to_table(frame: Any, what: str) -> pa.Table:
     table = _as_table(frame, what)
     for name in table.column_names:
         if table.column_names.count(name) > 1:
-            raise DataError(f'{what} has two columns "{name}".', hint="Keep one of them, or rename it.")
+            raise DataError(f'{sentence(what)} have two columns "{name}".', hint="Keep one of them, or rename it.")
     return table
 
 
@@ -61,15 +63,39 @@ def _as_table(frame: Any, what: str) -> pa.Table:
             columns = {
                 name: [row.get(name) for row in frame] for name in dict.fromkeys(name for row in frame for name in row)
             }
-            for name, values in columns.items():
-                _refuse_mixed_zones(name, values, what)
-            return pa.table(columns)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{what} cannot be read as a table: {str(error).splitlines()[0]}") from error
+            if frame and not columns:
+                raise DataError(f"{sentence(what)} are {len(frame)} dicts without a column.", hint="Fill them.")
+            return pa.table({name: _column(name, values, what) for name, values in columns.items()})
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{sentence(what)} cannot be read as a table: {_first(error)}.") from error
     raise DataError(
-        f"{what} is a {type(frame).__name__}, which is not a table.",
+        f"{sentence(what)} came as {type(frame).__name__}, which is not a table.",
         hint="Pass an Arrow table, a Polars or pandas frame, or a list of dicts.",
     )
+
+
+def _column(name: object, values: list[Any], what: str) -> pa.Array:
+    _refuse_mixed_zones(name, values, what)
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        for number, value in enumerate(values, start=1):
+            try:
+                pa.array([value])
+            except (pa.ArrowException, ValueError, TypeError, OverflowError):
+                raise SchemaError(
+                    f'Column "{name}" of {what} has in row {number} a value ({type(value).__name__}) '
+                    f"that no column can hold: {_first(error)}.",
+                    hint="Integers go from -2^63 to 2^63 - 1; text holds any digits.",
+                ) from error
+        raise SchemaError(
+            f'Column "{name}" of {what} cannot be read as one column: {_first(error)}.',
+            hint="Give all its values one type.",
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
 
 
 def _refuse_mixed_zones(name: object, values: Iterable[Any], what: str) -> None:

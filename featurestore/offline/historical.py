@@ -16,7 +16,7 @@ from featurestore.definitions import FeatureService, FeatureView
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError, SchemaError
 from featurestore.offline import join
-from featurestore.offline.conform import conform, find, instants
+from featurestore.offline.conform import conform, find, instants, sentence
 from featurestore.transforms import Transform
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class HistoricalFeatures:
     """Entity rows with the features of a service, in the order of the entity rows.
+
+    Asked for ``with_status``, it has of each view ``<view>__status`` (1 PRESENT, 2 NOT_FOUND: no row of the key up to
+    the instant, 3 OUTSIDE_MAX_AGE: the newest is older than the TTL) and ``<view>__event_timestamp`` of the newest row.
 
     Attributes:
         table: the columns of the entity rows as they came, then the features.
@@ -96,11 +99,22 @@ def check_entity_rows(
 ) -> EntityRows:
     """Bring the keys, request fields and instants of entity rows to the declared types.
 
+    An empty list of dicts, which has no columns, stands for rows with the right ones.
+
     Raises:
         SchemaError: a column is missing, of another type, has a name that is also a feature's, or a row has no instant.
         TimestampError: the instants name no time zone.
     """
     what = f'the entity rows for "{service.name}"'
+    if not isinstance(timestamp_field, str) or not timestamp_field:
+        raise SchemaError(
+            f"timestamp_field={timestamp_field!r} names no column of {what}.",
+            hint=f'Name the column of the instants; without timestamp_field it is "{EVENT_TIMESTAMP}".',
+        )
+    needed = service.keys | {one.name: one.dtype for one in service.request}
+    if not given.column_names and not given.num_rows:
+        columns_of = {name: pa.array([], dtype.to_arrow()) for name, dtype in needed.items()}
+        given = pa.table({timestamp_field: pa.array([], pa.timestamp("us", tz="UTC"))} | columns_of)
     features = [one.name for fields in service.outputs.values() for one in fields]
     added = dict.fromkeys(features, "a feature of the service")
     if with_status:
@@ -108,10 +122,12 @@ def check_entity_rows(
             added[join.status_column(view)] = added[join.event_column(view)] = "added with_status"
     for name, kind in added.items():
         if name in given.column_names:
-            raise SchemaError(f'{what} have a column "{name}", which is also {kind}.', hint="Rename or drop it.")
+            raise SchemaError(
+                f'{sentence(what)} have a column "{name}", which is also {kind}.', hint="Rename or drop it."
+            )
     columns: dict[str, pa.Array] = {}
     notes: list[str] = []
-    for name, dtype in [*service.keys.items(), *((one.name, one.dtype) for one in service.request)]:
+    for name, dtype in needed.items():
         columns[name], note = conform(find(given, name, what), dtype, name, what)
         notes.append(note)
     # The instants go under the store's name, so they may come in a column that is also a key or a request field.

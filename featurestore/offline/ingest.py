@@ -115,8 +115,9 @@ def load(
     counts = Counter(read=0, written=0)
     latest = latest_event(now, max_future_seconds)
     schema = stored_schema(table_schema(view))
-    # No rows at all are no excuse for a wrong schema.
-    notes.update(dict.fromkeys(check(pa.RecordBatch.from_pylist([], reader.schema), view, latest=latest).notes))
+    # No rows are no excuse for a wrong schema; but an empty list has none.
+    if reader.schema.names:
+        notes.update(dict.fromkeys(check(pa.RecordBatch.from_pylist([], reader.schema), view, latest=latest).notes))
 
     def checked(bad: _Quarantine) -> Iterator[pa.RecordBatch]:
         for batch in reader:
@@ -144,6 +145,8 @@ def load(
                 hint='Mend the rows, or set on_bad_rows="quarantine" to publish the others.',
             )
         bad.keep()
+    if not counts["read"]:
+        notes["0 rows"] = None
     published = table.publish(
         staged,
         schema,
@@ -207,7 +210,8 @@ class _Quarantine:
 def read_quarantine(files: list[Path]) -> pa.Table | None:
     """Return the rows of quarantine files with their reasons, or None when there are none."""
     tables = [pq.read_table(file) for file in files if file.exists()]
-    return pa.concat_tables(tables) if tables else None
+    # Those of CSV files have a column more, for cells that could not be read.
+    return pa.concat_tables(tables, promote_options="default") if tables else None
 
 
 __all__ = ["REASON", "IngestReport", "load", "read_quarantine"]

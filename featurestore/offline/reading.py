@@ -6,6 +6,7 @@ import csv
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,16 @@ from featurestore import types
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, FileSource, PushSource, storage_id
 from featurestore.definitions.names import check_unique
-from featurestore.errors import DataError
+from featurestore.errors import DataError, TimestampError
 from featurestore.offline import engine
+from featurestore.offline.checks import UNREADABLE
 
 #: The form is given, not guessed: after a broken line the guess would be one wide column, and the error a riddle.
 _CSV = "delim = ',', quote = '\"', escape = '\"', header = true, nullstr = ['', 'NA']"
+
+#: What the query of :func:`_instant` says, and what DuckDB says of a line that is not CSV.
+_NAIVE = re.compile(r"Invalid Input Error: (.+ names no time zone)")
+_BROKEN_LINE = re.compile(r"CSV Error on Line: (\d+)\n(.*?)\n\s*Possible", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,23 @@ def pieces(view: FeatureView, config: Config) -> list[Piece]:
     return [Piece(name="query", load_id=_load_id(table, every, config.root), query=source.query, tables=tables)]
 
 
+def file_piece(file: Path, view: FeatureView, load_id: str) -> Piece:
+    """Return one file, named by a caller, as a piece that is read as a FileSource of the view is.
+
+    Raises:
+        DataError: it is no .parquet or .csv file, or its first line cannot be read.
+    """
+    if not file.exists():
+        raise DataError(f"There is no file {file}.", hint="Relative paths start at the folder where this runs.")
+    if file.is_dir():
+        raise DataError(
+            f"{file} is a folder.", hint=f'Name a file, or give the view FileSource(path="{file}/*.parquet").'
+        )
+    if file.suffix.lower() not in (".parquet", ".csv"):
+        raise DataError(f"{file} ends in neither .parquet nor .csv.", hint="These two are read.")
+    return Piece(name=file.name, load_id=load_id, query=_declared_scan(file, view))
+
+
 @contextmanager
 def read(piece: Piece, config: Config, what: str) -> Iterator[pa.RecordBatchReader]:
     """Yield the rows of a piece as a stream.
@@ -97,6 +120,16 @@ def read(piece: Piece, config: Config, what: str) -> Iterator[pa.RecordBatchRead
 
 
 def _unreadable(what: str, piece: Piece, error: Exception) -> DataError:
+    said = str(error)
+    if naive := _NAIVE.search(said):
+        return TimestampError(
+            f"{what}: {piece.name} cannot be read: {naive.group(1)}.",
+            hint="Write its zone into the file: 2013-01-01T07:00:00Z, or an offset such as +01:00.",
+        )
+    if broken := _BROKEN_LINE.search(said):
+        # The reason is the last line before pages of advice on options that a user of this package does not have.
+        reason = broken.group(2).strip().splitlines()[-1].rstrip(".")
+        return DataError(f"{what}: {piece.name} cannot be read: line {broken.group(1)}: {reason}.")
     return DataError(f"{what}: {piece.name} cannot be read: {engine.explain(error)}")
 
 
@@ -115,41 +148,70 @@ def _files(source: FileSource, config: Config) -> list[Path]:
 def _declared_scan(file: Path, view: FeatureView) -> str:
     """Return the query that reads a file of rows for a view.
 
-    A CSV file has no types, so the view's declaration gives them, not a guess: a code such as 007 stays a text, a
-    column may be empty, and a line that does not fit is named. Instants must name their zone there, or be dates.
+    A CSV file has no types, so the view's declaration gives them, not a guess: a code such as 007 stays a text, and a
+    column may be empty. A cell that is not of its type is null, and the row says so in the column
+    :data:`~featurestore.offline.checks.UNREADABLE`. Instants must name their zone there, or be dates.
     """
     if file.suffix.lower() != ".csv":
         return f"SELECT * FROM {_scan([file])}"
+    what = f'The rows for feature view "{view.name}"'
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             header = next(csv.reader(lines), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f'The source of feature view "{view.name}": {file.name} cannot be read: {error}.') from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{what}: {file.name} cannot be read: it is not UTF-8 text.", hint="Save it as UTF-8."
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{what}: {file.name} cannot be read: {error}.") from error
     if not header:
-        raise DataError(f'The source of feature view "{view.name}": {file.name} is empty.', hint="Remove it.")
+        raise DataError(f"{what}: {file.name} is empty.", hint="A CSV file begins with the names of its columns.")
     check_unique(header, f"The first line of {file.name}")
     declared = view.keys | {one.name: one.dtype for one in view.schema}
-    instants = {view.timestamp_field, view.created_timestamp_column}
-    instants |= {name for name, dtype in declared.items() if dtype is types.Timestamp}
-    columns, selected = [], []
+    true_from = (view.timestamp_field, view.created_timestamp_column)
+    selected, faults, cells = [], [], []
     for name in header:
-        dtype = types.String if name in instants else declared.get(name, types.String)
-        columns.append(f"{engine.literal(name)}: {engine.literal(dtype.duckdb)}")
-        selected.append(_instant(name) if name in instants else engine.identifier(name))
+        dtype = types.Timestamp if name in true_from else declared.get(name, types.String)
+        text = f"r.{engine.identifier(name)}"
+        value = _instant(name, text, up=name in true_from) if dtype is types.Timestamp else _value(text, dtype)
+        selected.append(f"{value} AS {engine.identifier(name)}")
+        if dtype is not types.String:
+            fault = f"({text} IS NOT NULL AND ({value}) IS NULL)"
+            faults.append(f"WHEN {fault} THEN {engine.literal(f'{name} is not {dtype}')}")
+            cells.append(f"CASE WHEN {fault} THEN {engine.literal(f'{name}=')} || {text} END")
+    if faults:
+        told = f"{{'reason': CASE {' '.join(faults)} END, 'cells': concat_ws(', ', {', '.join(cells)})}}"
+        selected.append(f"{told} AS {UNREADABLE}")
+    columns = ", ".join(f"{engine.literal(name)}: 'VARCHAR'" for name in header)
     return (
         f"SELECT {', '.join(selected)} FROM read_csv({engine.literal(str(file))}, {_CSV}, auto_detect = false, "
-        f"columns = {{{', '.join(columns)}}})"
+        f"columns = {{{columns}}}) r"
     )
 
 
-def _instant(name: str) -> str:
-    column = engine.identifier(name)
-    zoned = f"regexp_matches({column}, '(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$') AND length({column}) > 10"
-    is_date = f"regexp_matches({column}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$')"
-    said = f"error({engine.literal(name)} || ' ' || {column} || ' names no time zone')"
+def _value(text: str, dtype: types.DType) -> str:
+    """Return SQL for the value of a text, null where the text is not of the type or would lose something."""
+    value = f"TRY_CAST({text} AS {dtype.duckdb})"
+    if dtype in (types.Int32, types.Int64):  # a cast rounds 1.5 to 2
+        return f"CASE WHEN TRY_CAST({text} AS DOUBLE) % 1 = 0 THEN {value} END"
+    if dtype is types.Float32:  # a cast makes 1e39 an infinity
+        return f"CASE WHEN NOT isinf({value}) OR isinf(TRY_CAST({text} AS DOUBLE)) THEN {value} END"
+    if dtype is types.Date:  # a cast drops the time of day
+        return f"CASE WHEN TRY_CAST({text} AS TIMESTAMP) = {value} THEN {value} END"
+    return text if dtype is types.String else value
+
+
+def _instant(name: str, text: str, *, up: bool) -> str:
+    zoned = f"regexp_matches({text}, '(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$') AND length({text}) > 10"
+    is_date = f"regexp_matches({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$')"
+    said = f"error({engine.literal(name)} || ' ' || {text} || ' names no time zone')"
+    value = f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    if up:  # the cast cuts nanoseconds down; see conform.instants
+        beyond = f"regexp_matches({text}, '[.][0-9]{{6}}[0-9]*[1-9]')"
+        value = f"{value} + CASE WHEN {beyond} THEN INTERVAL 1 MICROSECOND ELSE INTERVAL 0 MICROSECOND END"
     return (
-        f"CASE WHEN {column} IS NULL OR ({zoned}) OR {is_date} THEN CAST({column} AS TIMESTAMPTZ) "
-        f"ELSE CAST({said} AS TIMESTAMPTZ) END AS {column}"
+        f"CASE WHEN ({zoned}) OR {is_date} THEN {value} "
+        f"WHEN TRY_CAST({text} AS TIMESTAMP) IS NOT NULL THEN CAST({said} AS TIMESTAMPTZ) END"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import uuid
@@ -19,6 +20,7 @@ from featurestore.definitions import FeatureService, FeatureView, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
 from featurestore.errors import DataError
 from featurestore.offline import engine, ingest, join, reading
+from featurestore.offline.conform import sentence
 from featurestore.offline.frames import to_reader, to_table
 from featurestore.offline.historical import EntityRows, HistoricalFeatures, check_entity_rows, features_at
 from featurestore.offline.ingest import IngestReport
@@ -62,20 +64,30 @@ class OfflineStore:
         reason: str = "",
         progress: Progress | None = None,
     ) -> IngestReport:
-        """Load rows of a frame; see :func:`featurestore.offline.ingest.load`.
+        """Load rows of a frame or a file; see :func:`featurestore.offline.ingest.load`.
+
+        Args:
+            view: the view.
+            frame: rows as :func:`featurestore.offline.frames.to_reader` takes them, or the path of a .parquet or .csv
+                file, which is read as a FileSource of the view is.
+            who: who loads.
+            load_id: the same id twice is one load; made up when not given.
+            reason: why.
+            progress: called with the rows of each batch.
 
         Raises:
-            DataError: the rows, or the load id, cannot be taken.
+            DataError: the rows, the file or the load id cannot be taken.
             OfflineStoreError: the disk or the table refuses.
         """
         started = time.monotonic()
-        if load_id is not None and not _LOAD_ID.fullmatch(load_id):
+        if load_id is not None and not (isinstance(load_id, str) and _LOAD_ID.fullmatch(load_id)):
             raise DataError(
                 f"{load_id!r} cannot be a load id.",
                 hint='Use letters, digits and "_.:@+=,-", at most 200 of them, a letter, a digit or "_" first.',
             )
-        reader = to_reader(frame, f'the rows for feature view "{view.name}"')
-        loaded, notes = self._load(view, reader, load_id or f"load-{uuid.uuid4()}", who, reason, progress)
+        load_id = load_id or f"load-{uuid.uuid4()}"
+        with self._rows(view, frame, load_id) as reader:
+            loaded, notes = self._load(view, reader, load_id, who, reason, progress)
         return IngestReport(
             view=view.name,
             loads=() if loaded is None else (loaded,),
@@ -83,6 +95,15 @@ class OfflineStore:
             notes=notes,
             seconds=time.monotonic() - started,
         )
+
+    @contextmanager
+    def _rows(self, view: FeatureView, frame: Any, load_id: str) -> Iterator[pa.RecordBatchReader]:
+        what = f'the rows for feature view "{view.name}"'
+        if not isinstance(frame, (str, os.PathLike)):
+            yield to_reader(frame, what)
+            return
+        with reading.read(reading.file_piece(Path(frame), view, load_id), self._config, sentence(what)) as reader:
+            yield reader
 
     def ingest_source(
         self, view: FeatureView, *, who: str, reason: str = "", progress: Progress | None = None
@@ -236,13 +257,13 @@ class OfflineStore:
         """Join, write and record a training dataset; see :func:`featurestore.offline.training.write_dataset`.
 
         Raises:
-            SchemaError: as :meth:`historical_features`; or the label is missing, or there are no rows.
+            SchemaError: as :meth:`historical_features`; or the label is none, or there are no rows.
             TimestampError: instants name no time zone.
             OfflineStoreError: a table cannot be read, or the disk refuses.
         """
         given = to_table(entity_df, f'the entity rows of dataset "{name}"')
         rows = check_entity_rows(given, service.definition, timestamp_field, with_status=False)
-        check_dataset(name, rows, label)
+        check_dataset(name, rows, label, service.definition)
         features, versions = self._features(service, rows, with_status=False)
         manifest = write_dataset(
             name,

@@ -32,21 +32,32 @@ if TYPE_CHECKING:
 MANIFEST_FORMAT = 1
 
 
-def check_dataset(name: str, rows: EntityRows, label: str | None) -> None:
+def check_dataset(name: str, rows: EntityRows, label: str | None, service: FeatureService) -> None:
     """Check what can be checked before the join.
 
     Raises:
         DefinitionError: the name cannot name a dataset.
-        SchemaError: the label is not a column of the entity rows, or there are no rows.
+        SchemaError: there are no rows; or the label is not a column of them, is null in each, or is also an input.
     """
     check_name(name, "a dataset")
-    if label is not None and label not in rows.given.column_names:
-        raise SchemaError(
-            f'The entity rows of dataset "{name}" have no label "{label}".',
-            hint=closest(label, rows.given.column_names),
-        )
     if rows.given.num_rows == 0:
         raise SchemaError(f'Dataset "{name}" has no rows.', hint="The entity rows are empty; check their filter.")
+    if label is None:
+        return
+    if label not in rows.given.column_names:
+        raise SchemaError(
+            f'The entity rows of dataset "{name}" have no label "{label}".',
+            hint=closest(str(label), rows.given.column_names),
+        )
+    if label in (*service.keys, *(one.name for one in service.request)):
+        raise SchemaError(
+            f'The label "{label}" of dataset "{name}" is an input of "{service.name}".',
+            hint="Name the column that the model is to predict.",
+        )
+    if rows.given.column(label).null_count == rows.given.num_rows:
+        raise SchemaError(
+            f'The label "{label}" of dataset "{name}" is null in every row.', hint="Check where the labels come from."
+        )
 
 
 def write_dataset(

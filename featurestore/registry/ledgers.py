@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from sqlalchemy import Connection
 
+from featurestore.database import Database
 from featurestore.registry import artifacts, audit, loads, values
 from featurestore.registry.audit import Event
-from featurestore.registry.database import Database
 from featurestore.registry.records import AuditEntry, DatasetRecord, Load, Materialization, ModelRecord
 from featurestore.registry.versions import Versions
 

@@ -13,8 +13,8 @@ from featurestore.definitions.names import check_name
 from featurestore.errors import BreakingChangeError
 from featurestore.registry import aliases, audit, graph, schema, values
 from featurestore.registry.audit import Event
-from featurestore.registry.database import Database
 from featurestore.registry.ledgers import Ledgers
+from featurestore.registry.migrating import open_database
 from featurestore.registry.plan import Plan, Step, prepare
 from featurestore.registry.records import Registered
 from featurestore.registry.versions import Versions
@@ -30,7 +30,7 @@ def open_registry(url: str, project: str) -> Registry:
     Raises:
         RegistryError: the database cannot be opened, or belongs to a newer release.
     """
-    return Registry(Database(url), project)
+    return Registry(open_database(url), project)
 
 
 class Registry(Ledgers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,29 @@ def test_a_replay_has_its_own_rooms_and_shares_the_rest(tmp_path: Path) -> None:
 def test_a_replay_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a replay"):
         load(tmp_path, "").for_replay(name)
+
+
+@pytest.mark.parametrize("name", ["a'b\"c\n", "a b", "-x", "", "x" * 65, "ü"])
+def test_a_project_has_a_name_that_toml_and_folders_can_carry(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a project") as raised:
+        config.template(name)
+    assert "Use letters" in raised.value.hint
+    with pytest.raises(ConfigError, match=r'setting "project": .* cannot name a project') as raised:
+        load(tmp_path, f"project = {json.dumps(name)}")
+    assert "Use letters" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("shop", "shop"),
+        ("my shop", "my-shop"),
+        (".hidden", "hidden"),
+        ("a'b\"c\n", "a-b-c"),
+        ("ü", "default"),
+        ("x" * 99, "x" * 64),
+    ],
+)
+def test_a_projects_default_name_is_its_folders_as_far_as_that_may_be(tmp_path: Path, folder: str, name: str) -> None:
+    assert config.project_name(tmp_path / folder) == name
+    assert load(tmp_path, config.template(name)).project == name

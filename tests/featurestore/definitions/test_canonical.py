@@ -185,14 +185,16 @@ NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}(_[a-z0-9]{1,3})?", fullmatch=True).fi
 )
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 NOTES: dict[str, st.SearchStrategy[Any]] = {"description": TEXTS, "tags": st.dictionaries(TEXTS, TEXTS, max_size=2)}
-NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+WIDEST = {"Int32": 2.0**30, "Int64": 2.0**62, "Float32": 2.0**100, "Float64": 2.0**1000}
 
 
 @st.composite
 def fields(draw: st.DrawFn, name: str) -> Field:
     dtype = draw(st.sampled_from(list(types.BY_NAME.values())))
-    limits = sorted(draw(st.lists(NUMBERS, min_size=2, max_size=2))) if dtype.numeric else [None, None]
-    values = {types.String: TEXTS, types.Int64: st.integers(), types.Bool: st.booleans()}
+    widest = WIDEST.get(dtype.name, 0.0)
+    numbers = st.integers(int(-min(widest, 2.0**53)), int(min(widest, 2.0**53))) | st.floats(-widest, widest)
+    limits = sorted(draw(st.lists(numbers, min_size=2, max_size=2))) if dtype.numeric else [None, None]
+    values = {types.String: TEXTS, types.Int64: st.integers(-(2**63), 2**63 - 1), types.Bool: st.booleans()}
     return Field(
         name=name,
         dtype=dtype,
@@ -226,7 +228,7 @@ def services(draw: st.DrawFn) -> FeatureService:
             name=next(names),
             entities=[entity],
             schema=[draw(fields(next(names))) for _ in range(draw(st.integers(1, 2)))],
-            ttl=draw(st.none() | st.timedeltas(min_value=timedelta(microseconds=1))),
+            ttl=draw(st.none() | st.timedeltas(timedelta(microseconds=1), timedelta(days=36_525))),
             source=draw(sources()),
             on_bad_rows=draw(st.sampled_from(["quarantine", "reject"])),
             **draw(about),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,7 @@ DERIVED = OnDemandFeatureView(
     expressions={"total": "price + bonus + coalesce(size, 0.5)", "constant": "0.1"},
 )
 SERVICE = FeatureService(name="offer", features=[SEATS, FACTS, DERIVED])
+NANO = FeatureView(name="nano_facts", entities=[Entity(name="thing")], schema=[Field(name="size", dtype=Float64)])
 
 
 class Oracle:
@@ -143,7 +145,7 @@ def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One registry for all examples: making one takes longer than the join."""
     folder = tmp_path_factory.mktemp("registry")
     with open_registry(f"sqlite:///{folder}/registry.db", "oracle") as registry:
-        registry.apply([SERVICE], who="tests")
+        registry.apply([SERVICE, FeatureService(name="nano", features=[NANO])], who="tests")
         yield registry
 
 
@@ -317,9 +319,47 @@ def test_entity_rows_that_cannot_be_joined_say_why(
 def test_a_missing_key_is_named_with_what_may_be_meant(
     store: OfflineStore, service: Registered[FeatureService]
 ) -> None:
-    with pytest.raises(SchemaError, match='has no column "origin"') as raised:
+    with pytest.raises(SchemaError, match='The entity rows for "flight_delay" have no column "origin"') as raised:
         store.historical_features(service, [{"orign": "JFK", "hour": 0, "event_timestamp": START}])
     assert raised.value.hint == 'Did you mean "orign"?'
+
+
+def test_an_empty_list_gives_no_rows_of_the_right_columns(
+    store: OfflineStore, service: Registered[FeatureService]
+) -> None:
+    table = store.historical_features(service, [], timestamp_field="departed").table
+    assert table.num_rows == 0
+    assert table.column_names == ["departed", "origin", "hour", "temp", "wind", "wind_chill"]
+
+
+@pytest.mark.parametrize("name", [None, 5, ""])
+def test_the_column_of_the_instants_has_a_name(
+    store: OfflineStore, service: Registered[FeatureService], name: Any
+) -> None:
+    with pytest.raises(SchemaError, match="names no column of the entity rows"):
+        store.historical_features(service, [{"origin": "JFK", "hour": 0}], timestamp_field=name)
+
+
+@given(event=st.integers(-(10**7), 10**7), later=st.integers(-2000, 2000), as_text=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_row_true_a_nanosecond_after_an_instant_is_not_joined_to_it(
+    shared_registry: Registry, event: int, later: int, as_text: bool
+) -> None:
+    """The oracle: what is joined was true at the instant, and what was true a whole microsecond before is joined."""
+    instant = pa.timestamp("ns", tz="UTC")
+    with tempfile.TemporaryDirectory() as folder:
+        store = fresh_store(folder, shared_registry)
+        fact = pa.table({"thing": ["a"], "size": [1.0], "event_timestamp": pa.array([event], instant)})
+        if as_text:
+            text = np.datetime_as_string(np.datetime64(event, "ns"), unit="ns")
+            Path(folder, "fact.csv").write_text(f"thing,size,event_timestamp\na,1.0,{text}Z\n")
+        store.ingest(NANO, Path(folder, "fact.csv") if as_text else fact, who="tests")
+        entity = pa.table({"thing": ["a"], "event_timestamp": pa.array([event + later], instant)})
+        joined = store.historical_features(shared_registry.service("nano"), entity).table["size"].to_pylist() == [1.0]
+    if joined:
+        assert later >= 0
+    if later >= 2000:
+        assert joined
 
 
 def test_rows_can_be_written_and_read_back(

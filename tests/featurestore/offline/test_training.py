@@ -95,8 +95,14 @@ def test_what_can_be_told_before_the_join_is(
     with pytest.raises(SchemaError, match='entity rows of dataset "delays" have no label "lat"') as raised:
         create(store, service, entities, label="lat")
     assert raised.value.hint == 'Did you mean "late"?'
-    with pytest.raises(SchemaError, match='Dataset "delays" has no rows'):
-        create(store, service, entities[:0])
+    for nothing in (entities[:0], []):
+        with pytest.raises(SchemaError, match='Dataset "delays" has no rows'):
+            create(store, service, nothing)
+    for given in ("origin", "hour"):
+        with pytest.raises(SchemaError, match=f'The label "{given}" .* is an input of "flight_delay"'):
+            create(store, service, entities, label=given)
+    with pytest.raises(SchemaError, match=r'The label "late" .* is null in every row'):
+        create(store, service, entities.with_columns(late=pl.lit(None, pl.Float64)))
     with pytest.raises(DefinitionError, match="cannot name a dataset"):
         store.create_dataset("../delays", service, entities, label=None, who="ada")
     assert registry.datasets() == []

@@ -14,24 +14,25 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from featurestore import database
 from featurestore.definitions import Entity
 from featurestore.errors import RegistryError
-from featurestore.registry import Registry, database, open_registry
+from featurestore.registry import Registry, migrating, open_registry
 from featurestore.registry.schema import metadata
 
 
 def test_the_migrations_build_the_tables_that_the_code_expects(registry: Registry, url: str) -> None:
     engine = create_engine(url)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": database.VERSION_TABLE})
+        context = MigrationContext.configure(connection, opts={"version_table": migrating.VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
     assert registry.list() == []
 
 
 def test_the_revision_that_opening_compares_with_is_the_newest_migration() -> None:
-    folder = Path(database.__file__).parent / "migrations"
-    assert ScriptDirectory(str(folder)).get_current_head() == database.REVISION
+    folder = Path(migrating.__file__).parent / "migrations"
+    assert ScriptDirectory(str(folder)).get_current_head() == migrating.REVISION
 
 
 def test_opening_an_up_to_date_registry_does_not_import_alembic(registry: Registry, url: str) -> None:
@@ -47,7 +48,7 @@ def test_opening_an_up_to_date_registry_does_not_import_alembic(registry: Regist
 def test_a_registry_of_a_newer_release_is_refused(registry: Registry, url: str) -> None:
     registry.close()
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute(f"UPDATE {database.VERSION_TABLE} SET version_num = '9999'")
+        connection.execute(f"UPDATE {migrating.VERSION_TABLE} SET version_num = '9999'")
     with pytest.raises(RegistryError, match="has schema 9999, of a newer release") as caught:
         open_registry(url, "flights")
     assert caught.value.hint == "Upgrade the featurestore package here."
@@ -64,7 +65,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "message"), [("registry.db", "URL is not one"), ("mysql://root:hunter2@host/db", 'kept in "mysql"')]
+    ("url", "message"), [("registry.db", "is not one"), ("mysql://root:hunter2@host/db", 'kept in "mysql"')]
 )
 def test_a_url_that_names_no_registry_is_refused(url: str, message: str) -> None:
     with pytest.raises(RegistryError, match=message) as caught:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registry, open_registry
-from featurestore.registry.database import Database
+from featurestore.registry.migrating import open_database
 
 WORKER = """
 import json, sys, time
@@ -120,7 +120,7 @@ def test_a_reader_sees_one_state_while_a_writer_works(
 ) -> None:
     """Readers neither wait for a writer nor see half of what it does."""
     registry.apply([policy()], who="ada")
-    database = Database(url)
+    database = open_database(url)
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE objects SET current_version = 0")
         assert registry.get("weather").version == 1

@@ -1,0 +1,72 @@
+"""The registry's database, brought up to date when it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from featurestore.database import Database
+from featurestore.errors import RegistryError
+
+#: The newest step in ``migrations/versions``; it stands here so that opening need not import Alembic.
+REVISION = "0001"
+
+#: Names Alembic's table, so that another part's migrations can share a database.
+VERSION_TABLE = "registry_revision"
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_ADVISORY_LOCK = 7_305_217_441
+_HINT = 'Write registry = "sqlite:///data/registry.db" in featurestore.toml, or a postgresql+psycopg URL.'
+
+
+def open_database(url: str) -> Database:
+    """Open a registry's database and migrate it if it is older than this release.
+
+    Args:
+        url: a SQLAlchemy URL; ``sqlite:///data/registry.db`` or ``postgresql+psycopg://...``.
+
+    Raises:
+        RegistryError: the URL is not one, the database cannot be opened, or a newer release has changed its schema.
+    """
+    database = Database(url, what="registry", error=RegistryError, hint=_HINT)
+    with database.errors():
+        if _stored_revision(database) != REVISION:
+            _migrate(database)
+    return database
+
+
+def _stored_revision(database: Database) -> str:
+    with database.engine.connect() as connection:
+        stored = _revision(connection)
+    if stored > REVISION:
+        raise RegistryError(
+            f"The registry {database.name} has schema {stored}, of a newer release; this one knows up to {REVISION}.",
+            hint="Upgrade the featurestore package here.",
+        )
+    return stored
+
+
+def _migrate(database: Database) -> None:
+    # Imported here because it takes 0.3 s, which every command would pay.
+    from alembic import command
+    from alembic.config import Config
+
+    database.enable_write_ahead_log()
+    # The transaction is the lock: a second process waits here, then finds nothing left to do.
+    with database.engine.execution_options(writes=True).begin() as connection:
+        if database.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        if _revision(connection) == REVISION:
+            return
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+        command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return ""
+    stored: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    return stored or ""
