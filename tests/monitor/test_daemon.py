@@ -139,13 +139,14 @@ def test_a_policy_that_fails_is_told_of_and_tried_again(
     scene.train()
     scene.serve_days(0, 2)
     daemon = start(scene)
-    wait_for(lambda: _status(scene)["daemon"] is not None)
+    assert daemon.stdout is not None
+    told = next(line for line in daemon.stdout if "job failed" in line)
+    assert "opps" in told
     scene.apply(routes=["ops"])
     wait_for(lambda: _judged(scene) == 2)
     daemon.terminate()
     output, _ = daemon.communicate(timeout=30)
-    assert "opps" in output
-    assert "Traceback" not in output
+    assert "Traceback" not in told + output
 
 
 def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any) -> None:
