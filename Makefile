@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export REQUIRE_SERVICES
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports proto-check tests proto bench soak clean
+.PHONY: help install demo test lint types imports proto-check tests proto bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,9 +61,6 @@ proto-check: $(VENV)/.dev  ## is featurestore/v1 what proto/ generates?
 
 bench: $(VENV)/.dev  ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks
-
-soak: $(VENV)/.dev  ## the long form of the tests that count kills and random cases
-	$(BIN)/python -m pytest tests/soak -m soak
 
 clean:  ## remove what the build made, and the environment
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
