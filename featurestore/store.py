@@ -16,7 +16,7 @@ import pyarrow as pa
 from featurestore import config as configuration
 from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.config import Config
-from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy
+from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import ConfigError, DataError, DefinitionError, closest
 from featurestore.materialize import MaterializeReport, materialize
@@ -298,12 +298,20 @@ class FeatureStore:
             ObjectNotFoundError: there is no such view.
             OnlineStoreError: the online store refuses.
         """
+        current, *others = [self._materialize(one, progress) for one in self._live(view)]
+        return replace(current, view=current.view.partition("@")[0], also=tuple(others))
+
+    def _materialize(self, view: Registered[FeatureView], progress: Progress | None) -> MaterializeReport:
+        """Materialize one version, and enter it in the ledger; a view that was never ingested leaves no trace."""
         now = datetime.now(UTC)
-        current, *others = [
-            (one.id, materialize(one.definition, self.offline, self.online, now=now, progress=progress))
-            for one in self._live(view)
-        ]
-        return replace(current[1], also=tuple(replace(report, view=name) for name, report in others))
+        # Read before the rows: what is recorded is in them for certain, and later loads may be too.
+        version = self.offline.table_version(view.definition)
+        report = materialize(view.definition, self.offline, self.online, now=now, progress=progress)
+        if version is not None:
+            counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
+            table = storage_id(view.definition)
+            self.registry.record_materialization(table, version, now, counts, who=current_user())
+        return replace(report, view=view.id)
 
     def get_online_features(self, features: str | FeatureService, entity_rows: Any) -> OnlineFeatures:
         """Return a service's newest values, in process; the same answer as the server's.

@@ -19,6 +19,7 @@ from featurestore import (
     Field,
     MonitorPolicy,
 )
+from featurestore.definitions import storage_id
 from featurestore.errors import ConfigError, DefinitionError, ObjectNotFoundError
 from featurestore.types import Float64, Int64
 
@@ -133,6 +134,20 @@ def test_versions_that_differ_in_ttl_share_rows_and_the_longest_one_keeps_them(s
     assert store.get_online_features("scoring@1", [{"user_id": 1}]).to_dict() == {"total": [10.5]}
     short = store.get_online_features("scoring@2", [{"user_id": 1}])
     assert short.statuses == {"spending": ["OUTSIDE_MAX_AGE"]}
+
+
+def test_a_materialization_is_on_record_with_its_counts(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    assert store.materialize("spending").read == 0
+    assert store.registry.audit(action="materialize") == []
+    store.ingest("spending", [row(), row(user_id=2)])
+    report = store.materialize("spending")
+    assert report.view == "spending"
+    done = store.registry.last_materialization(storage_id(SPENDING))
+    assert done is not None
+    assert done.table_version == store.offline.table_version(SPENDING)
+    assert done.counts == {"read": 2, "written": 2, "older": 0, "expired": 0, "rejected": 0}
+    assert [entry.object for entry in store.registry.audit(action="materialize")] == [storage_id(SPENDING)]
 
 
 def test_a_policy_that_leads_nowhere_is_refused_when_it_is_applied(store: FeatureStore) -> None:
