@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from featurestore import __version__
-from featurestore.cli import data, definitions, serving
+from featurestore.cli import audit, data, definitions, rollout, serving
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
 
@@ -41,7 +41,7 @@ def build() -> typer.Typer:
     ) -> None:
         """A feature store with a drift-monitoring daemon."""
 
-    for group in (definitions, data, serving):
+    for group in (definitions, rollout, data, serving, audit):
         group.add_to(app)
     for entry in entry_points(group="featurestore.commands"):
         app.add_typer(entry.load(), name=entry.name)

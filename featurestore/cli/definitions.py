@@ -1,4 +1,4 @@
-"""Commands on definitions: init, plan, apply, list, promote, rollback, audit."""
+"""Commands on definitions: init, plan, apply, list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_stor
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (init, plan, apply, list_, promote, rollback, audit):
+    for command in (init, plan, apply, list_):
         app.command(command.__name__.rstrip("_"))(command)
 
 
@@ -72,55 +72,6 @@ def list_(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
         typer.echo(f"{one.kind:24} {one.id:32} {one.applied_at:%Y-%m-%d %H:%M}  {one.applied_by}")
     if not found:
         typer.echo("Nothing is registered. Next: featurestore apply")
-
-
-def promote(
-    service: Annotated[str, typer.Argument(help="A version: flight_delay@2.")],
-    alias: Annotated[str, typer.Option("--to", help="The alias.")] = "production",
-    repo: Repo = HERE,
-) -> None:
-    """Point an alias to a version of a service."""
-    from featurestore.registry import current_user
-
-    with open_store(repo) as store:
-        promoted = store.registry.promote(service, alias=alias, who=current_user())
-        typer.echo(f"{alias} of {promoted.name} is now {promoted.id}.")
-
-
-def rollback(
-    service: Annotated[str, typer.Argument(help="The service.")],
-    alias: Annotated[str, typer.Option("--alias", help="The alias.")] = "production",
-    repo: Repo = HERE,
-) -> None:
-    """Point an alias back to the version before."""
-    from featurestore.registry import current_user
-
-    with open_store(repo) as store:
-        back = store.registry.rollback(service, alias=alias, who=current_user())
-        typer.echo(f"{alias} of {back.name} is back at {back.id}.")
-
-
-def audit(
-    repo: Repo = HERE,
-    verify: Annotated[bool, typer.Option("--verify", help="Check that no entry was changed or removed.")] = False,
-    output: OutputFormat = Format.text,
-) -> None:
-    """List who changed what, oldest first."""
-    with open_store(repo) as store:
-        if verify:
-            problems = store.registry.verify_audit()
-            for problem in problems:
-                typer.secho(problem, fg=typer.colors.RED, err=True)
-            if problems:
-                raise typer.Exit(1)
-            typer.echo("The audit log is intact.")
-            return
-        entries = store.registry.audit()
-    if output is Format.json:
-        print_json([vars(entry) for entry in entries])
-        return
-    for entry in entries:
-        typer.echo(f"{entry.sequence:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.who}  {entry.action}  {entry.object}")
 
 
 _COLORS = {"+": typer.colors.GREEN, "~": typer.colors.YELLOW, "-": typer.colors.RED, "!": typer.colors.RED}

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from sqlalchemy import Connection
-
-from featurestore.database import Database
-from featurestore.registry import artifacts, audit, loads, values
+from featurestore.registry import artifacts, audit, loads
 from featurestore.registry.audit import Event
+from featurestore.registry.project import Project
 from featurestore.registry.records import AuditEntry, DatasetRecord, Load, Materialization, ModelRecord
 from featurestore.registry.versions import Versions
 
 
-class Ledgers:
-    """The ledgers of one project; :class:`featurestore.registry.Registry` adds its definitions."""
-
-    def __init__(self, database: Database, project: str) -> None:
-        self.project = project
-        self._database = database
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._database.close()
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._database.write() as connection:
-            audit.lock(connection, self.project)
-            yield connection
+class Ledgers(Project):
+    """The ledgers of one project."""
 
     # Loads and materializations
 
@@ -251,6 +225,3 @@ class Ledgers:
         """Return a sentence for each place where the audit log was tampered with; none if it is intact."""
         with self._database.read() as connection:
             return audit.problems(connection, self.project)
-
-    def _audit(self, connection: Connection, who: str, event: Event) -> None:
-        audit.append(connection, self.project, who, values.now(), [event])

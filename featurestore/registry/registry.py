@@ -9,14 +9,14 @@ from typing import cast
 from sqlalchemy import Connection, insert, select, update
 
 from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy
-from featurestore.definitions.names import check_name
 from featurestore.errors import BreakingChangeError
-from featurestore.registry import aliases, audit, graph, schema, values
+from featurestore.registry import audit, graph, schema, values
 from featurestore.registry.audit import Event
 from featurestore.registry.ledgers import Ledgers
 from featurestore.registry.migrating import open_database
 from featurestore.registry.plan import Plan, Step, prepare
 from featurestore.registry.records import Registered
+from featurestore.registry.rollout import Rollout
 from featurestore.registry.versions import Versions
 
 
@@ -33,7 +33,7 @@ def open_registry(url: str, project: str) -> Registry:
     return Registry(open_database(url), project)
 
 
-class Registry(Ledgers):
+class Registry(Rollout, Ledgers):
     """One project of a registry; :func:`open_registry` makes it. Processes and threads may share the database.
 
     Every method that writes is one transaction together with its entries in the audit log, and takes ``who``: the
@@ -132,24 +132,6 @@ class Registry(Ledgers):
         """Return a monitor policy, with its service as it was when the policy was applied; see :meth:`get`."""
         return cast("Registered[MonitorPolicy]", self.get(reference, kind="monitor_policy"))
 
-    def resolve_service(self, reference: str) -> Registered[FeatureService]:
-        """Return what a user means by ``flight_delay``, in training and serving alike.
-
-        Args:
-            reference: ``name@version``, or a name: the version that the alias ``production`` points to if it is set,
-                else the current one.
-
-        Raises:
-            ObjectNotFoundError: there is no such service.
-        """
-        name, version = values.split_reference(reference)
-        with self._database.read() as connection:
-            versions = Versions(connection, self.project)
-            promoted = aliases.of_service(connection, self.project, name).get(aliases.PRODUCTION)
-            meant = f"{name}@{promoted}" if version is None and promoted is not None else reference
-            found = versions.registered(versions.find(meant, "feature_service"))
-        return cast("Registered[FeatureService]", found)
-
     def versions(self, name: str) -> builtins.list[Registered[Definition]]:
         """Return every version of an object, oldest first.
 
@@ -166,56 +148,6 @@ class Registry(Ledgers):
         query = select(schema.projects.c.revision).filter_by(project=self.project)
         with self._database.read() as connection:
             return connection.execute(query).scalar() or 0
-
-    def _revise(self, connection: Connection) -> None:
-        projects = schema.projects
-        connection.execute(update(projects).filter_by(project=self.project).values(revision=projects.c.revision + 1))
-
-    # Aliases
-
-    def promote(self, reference: str, alias: str = aliases.PRODUCTION, *, who: str) -> Registered[FeatureService]:
-        """Point an alias to a version of a service (the current one if none is named) and return that version.
-
-        Raises:
-            ObjectNotFoundError: there is no such service or version.
-            DefinitionError: the alias's name cannot be one.
-        """
-        check_name(alias, "an alias")
-        with self._write() as connection:
-            versions = Versions(connection, self.project)
-            found = versions.registered(versions.find(reference, "feature_service"))
-            before = aliases.of_service(connection, self.project, found.name).get(alias)
-            if before != found.version:
-                aliases.push(connection, self.project, found.name, alias, found.version)
-                self._moved(connection, who, "promote", found.name, alias, before, found.version)
-        return cast("Registered[FeatureService]", found)
-
-    def rollback(self, service: str, alias: str = aliases.PRODUCTION, *, who: str) -> Registered[FeatureService]:
-        """Point an alias back to the version it pointed to before, and return that version.
-
-        Raises:
-            ObjectNotFoundError: there is no such service, or the alias never pointed elsewhere.
-        """
-        with self._write() as connection:
-            versions = Versions(connection, self.project)
-            name = versions.find(service, "feature_service").row.name
-            before = aliases.of_service(connection, self.project, name).get(alias)
-            version = aliases.pop(connection, self.project, name, alias)
-            self._moved(connection, who, "rollback", name, alias, before, version)
-            found = versions.registered(versions.find(f"{name}@{version}", "feature_service"))
-        return cast("Registered[FeatureService]", found)
-
-    def _moved(
-        self, connection: Connection, who: str, action: str, service: str, alias: str, before: int | None, after: int
-    ) -> None:
-        self._revise(connection)
-        details = {"alias": alias, "from_version": before, "to_version": after}
-        self._audit(connection, who, Event(action=action, object=f"{service}@{after}", details=details))
-
-    def aliases(self, service: str) -> dict[str, int]:
-        """Return each alias of a service with the version that it points to; empty if none is set."""
-        with self._database.read() as connection:
-            return aliases.of_service(connection, self.project, service)
 
     def list(self, kind: str | None = None) -> builtins.list[Registered[Definition]]:
         """Return the current version of every object, or of those of one kind, by name."""

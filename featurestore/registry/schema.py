@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Float,
     ForeignKeyConstraint,
     Integer,
     MetaData,
@@ -38,6 +39,7 @@ objects = Table(
     Column("name", String(100), primary_key=True),
     Column("kind", String(40), nullable=False),
     Column("current_version", Integer, nullable=False),
+    Column("removed_at", BigInteger),
 )
 
 versions = Table(
@@ -56,7 +58,8 @@ versions = Table(
     UniqueConstraint("project", "name", "content_hash", name="uq_versions_content_hash"),
 )
 
-#: A stack for each alias: the highest position is where it points, the one below is where a rollback leads.
+#: A stack for each alias: the highest position is where it points, the one below is where a rollback leads. An alias
+#: may stand for a share of the requests for a service's bare name, between 0 and 1.
 aliases = Table(
     "aliases",
     metadata,
@@ -65,11 +68,59 @@ aliases = Table(
     Column("alias", String(100), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("version", Integer, nullable=False),
+    Column("share", Float, nullable=False, server_default="1"),
+    Column("moved_at", BigInteger, nullable=False, server_default="0"),
+    Column("moved_by", Text, nullable=False, server_default=""),
     ForeignKeyConstraint(
         ["project", "service", "version"],
         ["versions.project", "versions.name", "versions.version"],
         name="fk_aliases_versions",
     ),
+)
+
+#: Promotions that wait for somebody else's approval, and what became of them.
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("service", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("alias", String(100), nullable=False),
+    Column("share", Float, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("decided_at", BigInteger),
+    Column("decided_by", Text),
+    ForeignKeyConstraint(
+        ["project", "service", "version"],
+        ["versions.project", "versions.name", "versions.version"],
+        name="fk_promotions_versions",
+    ),
+)
+
+#: People and machines that prove who they are by a key; for all projects of the registry.
+identities = Table(
+    "identities",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("public_key", String(100), nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+#: An owner's leave for another project to use one of its views.
+consents = Table(
+    "consents",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("view", String(100), primary_key=True),
+    Column("consumer", String(100), primary_key=True),
+    Column("given_at", BigInteger, nullable=False),
+    Column("given_by", Text, nullable=False),
+    ForeignKeyConstraint(["project", "view"], ["objects.project", "objects.name"], name="fk_consents_objects"),
 )
 
 loads = Table(
@@ -126,6 +177,9 @@ models = Table(
     Column("hyperparameters", Text, nullable=False),
     Column("metrics", Text, nullable=False),
     Column("git_commit", String(100), nullable=False),
+    Column("feature_importances", Text, nullable=False, server_default="{}"),
+    Column("environment", Text, nullable=False, server_default="{}"),
+    Column("removed_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
     ForeignKeyConstraint(

@@ -1,0 +1,48 @@
+"""One project of a registry: how its parts read, write and enter what they did in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, update
+
+from featurestore.database import Database
+from featurestore.registry import audit, schema, values
+from featurestore.registry.audit import Event
+
+
+class Project:
+    """What definitions, rollout and ledgers of one project share; :class:`Registry` is the sum of them."""
+
+    def __init__(self, database: Database, project: str) -> None:
+        self.project = project
+        self._database = database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._database.write() as connection:
+            audit.lock(connection, self.project)
+            yield connection
+
+    def _audit(self, connection: Connection, who: str, event: Event) -> None:
+        audit.append(connection, self.project, who, values.now(), [event])
+
+    def _revise(self, connection: Connection) -> None:
+        """Tell servers that something they answer from has changed."""
+        projects = schema.projects
+        connection.execute(update(projects).filter_by(project=self.project).values(revision=projects.c.revision + 1))

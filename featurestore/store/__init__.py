@@ -1,0 +1,27 @@
+"""The feature store as a user holds it: one object over registry, offline and online store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featurestore.status import status
+from featurestore.store.definitions import Definitions
+from featurestore.store.lookups import NewestRows
+
+__all__ = ["FeatureStore"]
+
+
+class FeatureStore(Definitions, NewestRows):
+    """A folder with ``featurestore.toml``, and what it configures.
+
+    Args:
+        path: the folder.
+        replay: the name of a rehearsal whose online store, log and monitor are meant instead of the live ones.
+
+    Raises:
+        ConfigError: the folder has no ``featurestore.toml``, it is wrong, or there is no such rehearsal.
+    """
+
+    def status(self) -> dict[str, Any]:
+        """Return what is registered, stored and served, as JSON values."""
+        return status(self.config, self.registry, self.offline, self.online)

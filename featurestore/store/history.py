@@ -1,0 +1,163 @@
+"""What a user does with rows over time: ingest, features at an instant, training datasets, models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.definitions import FeatureService, FeatureView
+from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.errors import DataError
+from featurestore.offline.environment import git_commit
+from featurestore.offline.frames import to_table
+from featurestore.offline.historical import HistoricalFeatures
+from featurestore.offline.ingest import IngestReport
+from featurestore.offline.store import Progress
+from featurestore.offline.training import TrainingDataset
+from featurestore.registry import current_user, live_views, stored_once
+from featurestore.registry.records import ModelRecord, Registered
+from featurestore.store.opened import Opened
+from featurestore.store.references import service_name
+
+
+class History(Opened):
+    """Rows over time."""
+
+    def ingest(
+        self,
+        view: str,
+        frame: Any = None,
+        *,
+        load_id: str | None = None,
+        reason: str = "",
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Load rows into a view's table; bad rows are quarantined with the reason.
+
+        Args:
+            view: the view: ``weather`` is its current version and every other that is live, so that what an alias
+                or a model still serves stays fresh; ``weather@1`` is just that version.
+            frame: an Arrow table, a Polars or pandas frame, a list of dicts, or the path of a Parquet or CSV file;
+                None reads what is new in the view's source.
+            load_id: the same id twice is one load; made up when not given.
+            reason: why, for the audit.
+            progress: called with the rows of each batch.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            DataError: the rows cannot be taken; nothing of this load is published.
+        """
+        current, *others = self._live(view)
+        if others and frame is not None and not isinstance(frame, (str, os.PathLike)):
+            frame = to_table(frame, f'the rows for feature view "{view}"')  # a stream can be read only once
+        who = current_user()
+
+        def load(definition: FeatureView) -> IngestReport:
+            if frame is None:
+                return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
+            return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
+
+        report = load(current.definition)
+        also: list[IngestReport] = []
+        for other in others:
+            try:
+                also.append(replace(load(other.definition), view=other.id))
+            except DataError as error:
+                # The rows are those of the current version; an older one may want a column that they have no more.
+                note = f"{other.id} is live too, and could not take these rows: {error.message}"
+                report = replace(report, notes=(*report.notes, note))
+        return replace(report, also=tuple(also))
+
+    def _live(self, view: str) -> list[Registered[FeatureView]]:
+        """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""
+        named = self.registry.feature_view(view)
+        if "@" in view:
+            return [named]
+        return stored_once([one for one in live_views(self.registry) if one.name == named.name])
+
+    def quarantine(self, view: str) -> pa.Table | None:
+        """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none."""
+        return self.offline.quarantine(self.registry.feature_view(view).definition)
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: str | FeatureService,
+        *,
+        timestamp_field: str = EVENT_TIMESTAMP,
+        with_status: bool = False,
+    ) -> HistoricalFeatures:
+        """Return a service's features for each entity row, as they were at its instant.
+
+        Args:
+            entity_df: join keys, request fields and instants, one row each; other columns come back untouched.
+            features: the service: ``flight_delay`` (alias production, else the newest) or ``flight_delay@1``; a
+                FeatureService stands for its name.
+            timestamp_field: the column of the instants.
+            with_status: also give ``<view>__status`` (1 PRESENT, 2 NOT_FOUND, 3 OUTSIDE_MAX_AGE) and
+                ``<view>__event_timestamp``.
+
+        Raises:
+            ObjectNotFoundError: there is no such service.
+            DataError: a column is missing or of another type, or instants have no time zone.
+        """
+        service = self.registry.resolve_service(service_name(features))
+        return self.offline.historical_features(
+            service, entity_df, timestamp_field=timestamp_field, with_status=with_status
+        )
+
+    def create_training_dataset(
+        self,
+        name: str,
+        *,
+        entity_df: Any,
+        features: str | FeatureService,
+        label: str | None = None,
+        timestamp_field: str = EVENT_TIMESTAMP,
+    ) -> TrainingDataset:
+        """Join, write and register a training dataset with its manifest and its monitoring baseline.
+
+        Args:
+            name: the dataset's name; each call makes its next version.
+            entity_df: as in :meth:`get_historical_features`.
+            features: the service.
+            label: the column of ``entity_df`` that a model is to predict.
+            timestamp_field: the column of the instants.
+
+        Raises:
+            ObjectNotFoundError: there is no such service.
+            DataError: a column is missing or of another type, or instants have no time zone.
+        """
+        service = self.registry.resolve_service(service_name(features))
+        record, rows = self.offline.create_dataset(
+            name, service, entity_df, label=label, timestamp_field=timestamp_field, who=current_user()
+        )
+        return TrainingDataset(record, rows)
+
+    def log_model(
+        self,
+        name: str,
+        *,
+        service: str,
+        dataset: str,
+        hyperparameters: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> ModelRecord:
+        """Record a trained model: the next version of its name.
+
+        Raises:
+            ObjectNotFoundError: there is no such service or dataset.
+        """
+        return self.registry.record_model(
+            name,
+            service=self.registry.resolve_service(service).id,
+            dataset=self.registry.dataset(dataset).id,
+            hyperparameters=dict(hyperparameters or {}),
+            metrics=dict(metrics or {}),
+            git_commit=git_commit(self.config.root),
+            who=current_user(),
+        )

@@ -1,0 +1,71 @@
+"""What a user does with the newest rows: materialize and look up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from featurestore.client import FeatureClient, OnlineFeatures
+from featurestore.definitions import FeatureService, FeatureView, storage_id
+from featurestore.materialize import MaterializeReport, materialize
+from featurestore.offline.store import Progress
+from featurestore.registry import current_user
+from featurestore.registry.records import Registered
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.runtime import compile_plans, served_services
+from featurestore.store.history import History
+from featurestore.store.references import service_name
+
+
+class NewestRows(History):
+    """The newest rows, online."""
+
+    def materialize(self, view: str, *, progress: Progress | None = None) -> MaterializeReport:
+        """Copy the newest rows of a view, up to now, into the online store.
+
+        Args:
+            view: the view: ``weather`` is every live version, as in :meth:`ingest`; ``weather@1`` just that one.
+            progress: called with the rows of each piece.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            OnlineStoreError: the online store refuses.
+        """
+        current, *others = [self._materialize(one, progress) for one in self._live(view)]
+        return replace(current, view=current.view.partition("@")[0], also=tuple(others))
+
+    def _materialize(self, view: Registered[FeatureView], progress: Progress | None) -> MaterializeReport:
+        """Materialize one version, and enter it in the ledger; a view that was never ingested leaves no trace."""
+        now = datetime.now(UTC)
+        # Read before the rows: what is recorded is in them for certain, and later loads may be too.
+        version = self.offline.table_version(view.definition)
+        report = materialize(view.definition, self.offline, self.online, now=now, progress=progress)
+        if version is not None:
+            counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
+            table = storage_id(view.definition)
+            self.registry.record_materialization(table, version, now, counts, who=current_user())
+        return replace(report, view=view.id)
+
+    def get_online_features(self, features: str | FeatureService, entity_rows: Any) -> OnlineFeatures:
+        """Return a service's newest values, in process; the same answer as the server's.
+
+        Raises:
+            ObjectNotFoundError: there is no such service.
+            InvalidRequestError: a key or request field is missing or of another type.
+        """
+        return self.client().get_online_features(features=service_name(features), entity_rows=entity_rows)
+
+    def client(self) -> FeatureClient:
+        """Return a client that reads the online store in this process: the interface of the remote one, no network.
+
+        It answers from the services that are registered now.
+        """
+        services = served_services(self.registry)
+        lookups = Lookups(
+            self.online,
+            compile_plans(services),
+            max_rows=self.config.serving.max_rows,
+            replay=bool(self.config.replay),
+        )
+        return FeatureClient(transport=lookups.transport)

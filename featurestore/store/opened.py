@@ -1,0 +1,90 @@
+"""A feature store's folder, opened: its settings, registry and stores."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from featurestore import config as configuration
+from featurestore.config import Config
+from featurestore.errors import ConfigError, closest
+from featurestore.offline.store import OfflineStore
+from featurestore.online import OnlineStore, open_online_store
+from featurestore.registry import Registry, open_registry
+
+
+class Opened:
+    """A folder with ``featurestore.toml``, and what it configures.
+
+    Args:
+        path: the folder.
+        replay: the name of a rehearsal whose online store, log and monitor are meant instead of the live ones.
+
+    Raises:
+        ConfigError: the folder has no ``featurestore.toml``, it is wrong, or there is no such rehearsal.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = ".", *, replay: str = "") -> None:
+        config = configuration.load(path)
+        self.config: Config = config.for_replay(replay) if replay else config
+        folder = self.config.path(self.config.serving.log_path).parent
+        if replay and not folder.is_dir():
+            # Stores make their folders: a slip of the pen would look like a rehearsal in which nothing happened.
+            others = [one.name for one in folder.parent.glob("*")]
+            raise ConfigError(
+                f'There is no replay "{replay}": {folder} does not exist.',
+                hint=closest(replay, others) or f"Hold one: featurestore serve --replay {replay}",
+            )
+
+    @classmethod
+    def init(cls, path: str | os.PathLike[str], *, project: str = "") -> Self:
+        """Make a feature store in a folder, which may exist, and open it.
+
+        Raises:
+            ConfigError: the folder has a ``featurestore.toml`` already, or cannot be written.
+        """
+        folder = Path(path)
+        file = folder / configuration.FILE_NAME
+        text = configuration.template(project or configuration.project_name(folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with file.open("x", encoding="utf-8") as out:
+                out.write(text)
+        except FileExistsError:
+            raise ConfigError(f"{file} exists already.", hint="Open it: FeatureStore(path).") from None
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be written: {error}.") from error
+        return cls(folder)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry, opened when first used."""
+        return open_registry(self.config.database_url(self.config.registry), self.config.project)
+
+    @cached_property
+    def offline(self) -> OfflineStore:
+        """The offline store."""
+        return OfflineStore(self.config, self.registry)
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """The online store, opened when first used."""
+        return open_online_store(self.config.online, self.config.root)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("online", "registry"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+        self.__dict__.pop("offline", None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
