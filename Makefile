@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export REQUIRE_SERVICES
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports proto-check tests proto bench clean
+.PHONY: help install demo test lint types imports proto-check tests soak proto bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ imports: $(VENV)/.dev  ## import rules (docs/design.md)
 
 tests: $(VENV)/.dev  ## pytest
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.dev  ## the long form of the tests that have a short one: some minutes
+	$(BIN)/python -m pytest tests/soak -m soak -rA --capture=tee-sys
 
 proto: $(VENV)/.dev  ## generate featurestore/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. proto/featurestore/v1/*.proto

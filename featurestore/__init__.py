@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from featurestore.definitions import FeatureView as FeatureView
     from featurestore.definitions import Field as Field
     from featurestore.definitions import FileSource as FileSource
+    from featurestore.definitions import Model as Model
     from featurestore.definitions import MonitorPolicy as MonitorPolicy
     from featurestore.definitions import OnDemandFeatureView as OnDemandFeatureView
+    from featurestore.definitions import PromotionPolicy as PromotionPolicy
     from featurestore.definitions import PushSource as PushSource
+    from featurestore.definitions import QuerySource as QuerySource
+    from featurestore.definitions import SharedView as SharedView
     from featurestore.definitions import SqlSource as SqlSource
+    from featurestore.definitions import on_demand_feature_view as on_demand_feature_view
     from featurestore.errors import FeatureStoreError as FeatureStoreError
     from featurestore.store import FeatureStore as FeatureStore
 
@@ -34,10 +39,15 @@ _HOMES = {
     "FeatureView": "definitions",
     "Field": "definitions",
     "FileSource": "definitions",
+    "Model": "definitions",
     "MonitorPolicy": "definitions",
     "OnDemandFeatureView": "definitions",
+    "PromotionPolicy": "definitions",
     "PushSource": "definitions",
+    "QuerySource": "definitions",
+    "SharedView": "definitions",
     "SqlSource": "definitions",
+    "on_demand_feature_view": "definitions",
 }
 
 __all__ = [
@@ -49,10 +59,15 @@ __all__ = [
     "FeatureView",
     "Field",
     "FileSource",
+    "Model",
     "MonitorPolicy",
     "OnDemandFeatureView",
+    "PromotionPolicy",
     "PushSource",
+    "QuerySource",
+    "SharedView",
     "SqlSource",
+    "on_demand_feature_view",
 ]
 
 __version__ = "0.1.0"

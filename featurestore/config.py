@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -18,6 +20,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from featurestore.errors import ConfigError, closest
 
 FILE_NAME = "featurestore.toml"
+
+#: Where a store keeps the key that it makes to sign heads of the audit log.
+OWN_SIGNING_KEY = "data/keys/audit.pem"
+
+#: Settings whose values are left as they are written until someone needs the secret.
+_SECRETS = re.compile(r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)")
 
 #: What names a project or a rehearsal: a folder, a namespace of the registry, and a line of TOML can all carry it.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -60,7 +68,37 @@ class ServingConfig(_Section):
 class SourceConfig(_Section):
     """``[sources.NAME]``: where a named source lies in this environment."""
 
-    path: str
+    path: str = ""  # of a FileSource
+    connection: str = ""  # of a QuerySource
+    db_schema: str = ""  # of a QuerySource
+
+
+class ConnectionConfig(_Section):
+    """``[connections.NAME]``: a database that a QuerySource reads, through an ADBC driver."""
+
+    driver: str
+    uri: SecretStr = SecretStr("")
+    entrypoint: str = ""
+    options: dict[str, SecretStr] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A database with its secrets read; they are shown in no representation.
+
+    Attributes:
+        name: the section's.
+        driver: the name or the path of an ADBC driver.
+        entrypoint: the function by which the driver begins; empty for its own choice.
+        options: what the driver is given, with the URI.
+        secrets: texts that must not be shown, should the driver put them into a message.
+    """
+
+    name: str
+    driver: str
+    entrypoint: str
+    options: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 class ChannelConfig(_Section):
@@ -82,6 +120,19 @@ class MonitorConfig(_Section):
     lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
 
 
+class AuditConfig(_Section):
+    """``[audit]``: how the log's heads are signed."""
+
+    signing_key: SecretStr = SecretStr("")  # none: the store makes its own
+
+
+class IdentityConfig(_Section):
+    """``[identity]``: who acts, if it is someone who can prove it."""
+
+    name: str = ""
+    key: SecretStr = SecretStr("")  # none: the file that `identity create` writes
+
+
 class Config(_Section):
     """``featurestore.toml``, checked; :func:`load` makes it."""
 
@@ -93,7 +144,10 @@ class Config(_Section):
     offline: OfflineConfig = OfflineConfig()
     serving: ServingConfig = ServingConfig()
     monitor: MonitorConfig = MonitorConfig()
+    audit: AuditConfig = AuditConfig()
+    identity: IdentityConfig = IdentityConfig()
     sources: dict[str, SourceConfig] = {}
+    connections: dict[str, ConnectionConfig] = {}
     channels: dict[str, ChannelConfig] = {}
     replay: str = ""  # set by for_replay, never in the file
 
@@ -130,6 +184,59 @@ class Config(_Section):
         secret = self._secret(channel.secret.get_secret_value(), f"channels.{name}.secret")
         return channel.model_copy(update={"secret": SecretStr(secret)})
 
+    def signing_key(self) -> str | None:
+        """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.
+
+        Raises:
+            ConfigError: the key's variable or file is missing or cannot be read.
+        """
+        given = self.audit.signing_key.get_secret_value()
+        if not given and not self.path(OWN_SIGNING_KEY).exists():
+            return None
+        return self._secret(given or f"file:{OWN_SIGNING_KEY}", "audit.signing_key")
+
+    def identity_key(self) -> str:
+        """Return the text of the private key by which :attr:`identity` proves who it is.
+
+        Raises:
+            ConfigError: the key's variable or file is missing or cannot be read.
+        """
+        given, own = self.identity.key.get_secret_value(), identity_file(self.identity.name)
+        if not given and not own.exists():
+            raise ConfigError(
+                f'There is no key of "{self.identity.name}" at {own}.',
+                hint=f"Make one with: featurestore identity create {self.identity.name}, "
+                "or name its file in FEATURESTORE_IDENTITY_KEY.",
+            )
+        return self._secret(given or f"file:{own}", "identity.key")
+
+    def connection(self, name: str) -> Connection:
+        """Return a database that queries are run in, with its secrets read.
+
+        Raises:
+            ConfigError: there is no such connection, or a variable or file that it names is missing.
+        """
+        if name not in self.connections:
+            raise ConfigError(
+                f'There is no connection "{name}" in {FILE_NAME}.',
+                hint=closest(name, self.connections) or f"Add [connections.{name}] with a driver and a uri.",
+            )
+        section = self.connections[name]
+        written = {"uri": section.uri} if section.uri.get_secret_value() else {}
+        texts = {key: text.get_secret_value() for key, text in (written | section.options).items()}
+        keys = {key: f"connections.{name}.{key if key in written else f'options.{key}'}" for key in texts}
+        options = {key: self._secret(text, keys[key]) for key, text in texts.items()}
+        hidden = {options[key] for key, text in texts.items() if options[key] != text}
+        for text in texts.values():
+            hidden.update(os.environ[variable] for variable in _VARIABLE.findall(text))
+        return Connection(
+            name=name,
+            driver=section.driver,
+            entrypoint=section.entrypoint,
+            options=options,
+            secrets=tuple(sorted(filter(None, hidden), key=len, reverse=True)),
+        )
+
     def _secret(self, text: str, key: str) -> str:
         if text.startswith("file:"):
             file = self.path(text.removeprefix("file:"))
@@ -153,27 +260,27 @@ def load(folder: str | os.PathLike[str]) -> Config:
     """Read and check ``featurestore.toml`` of a folder.
 
     Args:
-        folder: the folder that holds it.
+        folder: the folder that holds it; or another TOML file, whose paths are relative to where it lies.
 
     Raises:
         ConfigError: there is none, it is not TOML, a key is unknown, or a value is of the wrong type; the message
             names the file and the key.
     """
-    root = Path(folder).absolute()
-    file = root / FILE_NAME
+    given = Path(folder).absolute()
+    named = given.suffix == ".toml" and not given.is_dir()
+    root, file = (given.parent, given) if named else (given, given / FILE_NAME)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"There is no {FILE_NAME} in {root}.", hint=f"Make one with: featurestore init {_shown(folder)}"
-        ) from None
+        hint = "" if named else f"Make one with: featurestore init {_shown(folder)}"
+        raise ConfigError(f"There is no {file.name} in {root}.", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}.") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}.") from error
-    values = _with_environment(values, file, "")
+    values = _with_identity(_with_environment(values, file, ""))
     for key in ("root", "replay"):
         if key in values:
             raise ConfigError(f'{file}: there is no setting "{key}".', hint="Remove it.")
@@ -182,6 +289,25 @@ def load(folder: str | os.PathLike[str]) -> Config:
     except ValidationError as error:
         message, hint = _first_fault(error)
         raise ConfigError(f"{file}: {message}", hint=hint) from None
+
+
+def _with_identity(values: dict[str, Any]) -> dict[str, Any]:
+    """Put the identity of the environment in place of the file's, which the people of a project share."""
+    name, key = os.environ.get("FEATURESTORE_IDENTITY", ""), os.environ.get("FEATURESTORE_IDENTITY_KEY", "")
+    if key and not name:
+        raise ConfigError(
+            "FEATURESTORE_IDENTITY_KEY is set, and FEATURESTORE_IDENTITY is not.",
+            hint="export FEATURESTORE_IDENTITY=NAME",
+        )
+    if not name:
+        return values
+    return {**values, "identity": {"name": name, "key": f"file:{Path(key).absolute()}" if key else ""}}
+
+
+def identity_file(name: str) -> Path:
+    """Return where a person's private key lies unless another place is named: in the user's own settings."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(home) / "featurestore" / "identities" / f"{name}.pem"
 
 
 def _shown(folder: str | os.PathLike[str]) -> str:
@@ -221,7 +347,7 @@ def _with_environment(value: Any, file: Path, key: str) -> Any:
     if isinstance(value, list):
         return [_with_environment(inner, file, key) for inner in value]
     # Secrets are read by those who use them: see Config.channel.
-    return _resolved(value, file, key) if isinstance(value, str) and not key.endswith(".secret") else value
+    return _resolved(value, file, key) if isinstance(value, str) and not _SECRETS.fullmatch(key) else value
 
 
 def _resolved(text: str, file: Path, key: str) -> str:
@@ -271,6 +397,10 @@ database = "sqlite:///data/monitor.db"
 
 # [sources.flights]            # put a named source elsewhere in this environment
 # path = "/mnt/flights/*.parquet"
+
+# [connections.warehouse]      # a database that a QuerySource reads
+# driver = "postgresql"
+# uri = "${{WAREHOUSE_URL}}"     # or "file:PATH"
 
 # [channels.ops]               # where alerts go; a MonitorPolicy names it in `routes`
 # kind = "webhook"

@@ -21,14 +21,18 @@ The tree::
     ├── AddressInUseError           the port is taken
     └── MonitorError                the monitor cannot do what it was asked
 
-Each carries a sentence that names the object, and a hint that says what to do. Nothing here knows of gRPC, SQL or
-any other library: an adapter maps its library's errors to these at the seam.
+Each carries a sentence that names the object, and a hint that says what to do; one about a definition also says in
+which line of the user's files that was built. Nothing here knows of gRPC, SQL or any other library: an adapter maps its
+library's errors to these at the seam.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from featurestore import places
 
 __all__ = [
     "AddressInUseError",
@@ -49,6 +53,7 @@ __all__ = [
     "ServerUnavailableError",
     "ServingError",
     "TimestampError",
+    "about",
     "closest",
 ]
 
@@ -59,15 +64,23 @@ class FeatureStoreError(Exception):
     Attributes:
         message: what happened, and to which object; one sentence.
         hint: what the reader can do about it; empty when there is nothing better than the message.
+        where: the file and line where the object was defined, ``definitions.py:12``; empty if it is about no object of
+            the user's files.
     """
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.where = where
+
+    @property
+    def sentence(self) -> str:
+        """The message, with the place before it if there is one."""
+        return f"{self.where}: {self.message}" if self.where else self.message
 
     def __str__(self) -> str:
-        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+        return f"{self.sentence}\nHint: {self.hint}" if self.hint else self.sentence
 
 
 class ConfigError(FeatureStoreError):
@@ -75,7 +88,13 @@ class ConfigError(FeatureStoreError):
 
 
 class DefinitionError(FeatureStoreError):
-    """A definition contradicts itself or names something that does not exist."""
+    """A definition contradicts itself or names something that does not exist.
+
+    One that is refused when it is built finds the line that builds it by itself.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message, hint=hint, where=where or str(places.builder() or ""))
 
 
 class RegistryError(FeatureStoreError):
@@ -136,6 +155,16 @@ class AddressInUseError(FeatureStoreError):
 
 class MonitorError(FeatureStoreError):
     """The monitor cannot do what it was asked."""
+
+
+@contextmanager
+def about(definition: object) -> Iterator[None]:
+    """Give errors that leave the block the place where the definition was built, unless they name one."""
+    try:
+        yield
+    except FeatureStoreError as error:
+        error.where = error.where or places.place_of(definition)
+        raise
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.offline.conform import is_list
 from featurestore.registry import Registry
 from monitor.windows import ServingLog
 
@@ -157,7 +158,12 @@ def check_parity(store: Store, service: str, *, rows: int = 1000) -> ParityRepor
 
 
 def same_values(left: pa.ChunkedArray, right: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Return, for each row, whether two columns hold the same: bit for bit, but null is null and NaN is NaN."""
+    """Return, for each row, whether two columns hold the same: bit for bit, but null is null and NaN is NaN.
+
+    Lists and structs are the same when all that they hold is.
+    """
+    if pa.types.is_struct(right.type) or is_list(right.type):
+        return _same_nested(left.combine_chunks(), right.combine_chunks())
     if left.type != right.type:
         left = left.cast(right.type)
     nulls = pc.is_null(left).to_numpy(), pc.is_null(right).to_numpy()
@@ -168,6 +174,25 @@ def same_values(left: pa.ChunkedArray, right: pa.ChunkedArray) -> NDArray[np.boo
     else:
         equal = pc.fill_null(pc.equal(left, right), False).to_numpy()
     same: NDArray[np.bool_] = np.where(nulls[0] | nulls[1], nulls[0] & nulls[1], equal)
+    return same
+
+
+def _same_nested(left: pa.Array, right: pa.Array) -> NDArray[np.bool_]:
+    present = [column.is_valid().to_numpy(zero_copy_only=False) for column in (left, right)]
+    same: NDArray[np.bool_] = present[0] == present[1]
+    if pa.types.is_struct(right.type):
+        for name in (one.name for one in right.type):
+            children = (column.flatten()[column.type.get_field_index(name)] for column in (left, right))
+            same &= same_values(*(pa.chunked_array([child]) for child in children))
+        return same
+    # As plain lists: files keep lists of a fixed size so.
+    plain = [column.cast(pa.list_(column.type.value_type)) for column in (left, right)]
+    lengths = [pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False) for column in plain]
+    same &= lengths[0] == lengths[1]
+    # Only of rows of one length can the elements be compared one by one.
+    elements = (pa.chunked_array([column.filter(pa.array(same)).flatten()]) for column in plain)
+    rows = np.repeat(np.flatnonzero(same), lengths[1][same])
+    same[rows[~same_values(*elements)]] = False
     return same
 
 

@@ -34,8 +34,8 @@ from monitor.alerts.webhook import sign
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
-CONFIGURATION, MONITORING, SERVING = RUN = tuple(
-    ROOT / "docs" / name for name in ("configuration.md", "monitoring.md", "serving.md")
+CONFIGURATION, MONITORING, SERVING, VERSIONS = RUN = tuple(
+    ROOT / "docs" / name for name in ("configuration.md", "monitoring.md", "serving.md", "versions.md")
 )
 #: The server's address in documents; tests put their own in its place.
 ADDRESS = "127.0.0.1:6566"
@@ -74,10 +74,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[serving]`": config.ServingConfig,
     "## `[monitor]`": config.MonitorConfig,
     "## `[sources.NAME]`": config.SourceConfig,
+    "## `[connections.NAME]`": config.ConnectionConfig,
     "## `[channels.NAME]`": config.ChannelConfig,
+    "## `[audit]`": config.AuditConfig,
+    "## `[identity]`": config.IdentityConfig,
 }
 #: Fields of Config that are no keys: sections, and what a program sets.
-NO_KEYS = {"root", "replay", "offline", "serving", "monitor", "sources", "channels"}
+NO_KEYS = {"root", "replay", "offline", "serving", "monitor", "sources", "connections", "channels", "audit", "identity"}
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -265,7 +268,7 @@ class Shop:
         self.folder = folder
         self.address = ""
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, code: int = 0) -> str:
         ran = subprocess.run(
             [sys.executable, "-m", "featurestore", *arguments],
             cwd=self.folder,
@@ -275,7 +278,7 @@ class Shop:
             check=False,
             env=os.environ | {"COLUMNS": "200"},
         )
-        assert ran.returncode == 0, ran.stderr
+        assert ran.returncode == code, ran.stderr
         return ran.stdout
 
 
@@ -329,6 +332,27 @@ def test_the_commands_of_the_serving_document_print_what_it_says(shop: Shop) -> 
             assert _undated(said) == _undated(shown)
             ran += 1
     assert ran
+
+
+def test_the_versions_document_tells_what_happens(tmp_path: Path) -> None:
+    """Its first two definitions, one after the other, in a store with two rows; then its commands."""
+    shop = Shop(tmp_path)
+    before, after = [block.text for block in blocks(VERSIONS) if block.language == "python"][:2]
+    (tmp_path / "featurestore.toml").write_text('project = "shop"\n')
+    (tmp_path / "definitions.py").write_text(before)
+    day = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
+    (tmp_path / "rows.csv").write_text(f"user_id,total,event_timestamp\n1,10.5,{day}\n2,4,{day}\n")
+    for arguments in (["apply"], ["ingest", "spending", "rows.csv"], ["materialize"], ["promote", "scoring@1"]):
+        shop.run(*arguments)
+    (tmp_path / "definitions.py").write_text(before + after)
+    _run_python(VERSIONS)
+    for block in blocks(VERSIONS):
+        if block.language != "console" or block.reason:
+            continue
+        for command, shown in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+            assert _undated(shop.run(*shlex.split(command), code=2 * command.startswith("plan"))) == _undated(shown)
+            if command == "plan":
+                shop.run("apply")
 
 
 def _undated(text: str) -> list[str]:

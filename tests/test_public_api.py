@@ -24,10 +24,15 @@ NAMES = {
     "FeatureView",
     "Field",
     "FileSource",
+    "Model",
     "MonitorPolicy",
     "OnDemandFeatureView",
+    "PromotionPolicy",
     "PushSource",
+    "QuerySource",
+    "SharedView",
     "SqlSource",
+    "on_demand_feature_view",
 }
 
 HEAVY = {"alembic", "deltalake", "duckdb", "lmdb", "pandas", "polars", "pyarrow", "pydantic", "scipy", "sqlalchemy"}

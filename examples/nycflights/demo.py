@@ -80,7 +80,7 @@ def main() -> int:
     except FeatureStoreError as error:
         if options.debug:
             raise
-        screen.fail(error.message, error.hint)
+        screen.fail(error.sentence, error.hint)
         return 1
     screen.closing(summary, options.dir)
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from featurestore import __version__
-from featurestore.cli import audit, data, definitions, rollout, serving
+from featurestore.cli import audit, data, definitions, identity, inspection, lineage, rollout, serving, sharing
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
 
@@ -41,7 +41,7 @@ def build() -> typer.Typer:
     ) -> None:
         """A feature store with a drift-monitoring daemon."""
 
-    for group in (definitions, rollout, data, serving, audit):
+    for group in (definitions, inspection, lineage, rollout, sharing, data, serving, audit, identity):
         group.add_to(app)
     for entry in entry_points(group="featurestore.commands"):
         app.add_typer(entry.load(), name=entry.name)
@@ -64,7 +64,7 @@ def run(arguments: list[str], *, debug: bool) -> int:
     except FeatureStoreError as error:
         if debug:
             traceback.print_exc()
-        typer.secho(f"Error: {error.message}", err=True, fg=typer.colors.RED)
+        typer.secho(f"Error: {error.sentence}", err=True, fg=typer.colors.RED)
         if error.hint:
             typer.echo(f"Hint: {error.hint}", err=True)
         return 1

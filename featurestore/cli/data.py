@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 from featurestore.errors import DataError
 
@@ -51,7 +52,12 @@ def _rows(text: str) -> Iterator[OnRows]:
 
 
 def ingest(
-    view: Annotated[str, typer.Argument(help="The feature view; all that have a source when not given.")] = "",
+    view: Annotated[
+        str,
+        typer.Argument(
+            help="The feature view; all that have a source when not given.", autocompletion=names_of("feature_view")
+        ),
+    ] = "",
     file: Annotated[Path | None, typer.Argument(help="Parquet or CSV; the view's source when not given.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the table's history.")] = "",
     load_id: Annotated[str | None, typer.Option(help="The same id twice is one load.")] = None,
@@ -68,7 +74,7 @@ def ingest(
 
 
 def quarantine(
-    view: Annotated[str, typer.Argument(help="The feature view.")],
+    view: Annotated[str, typer.Argument(help="The feature view.", autocompletion=names_of("feature_view"))],
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
@@ -86,7 +92,10 @@ def quarantine(
 
 
 def materialize(
-    views: Annotated[list[str] | None, typer.Argument(help="Feature views; all when none is given.")] = None,
+    views: Annotated[
+        list[str] | None,
+        typer.Argument(help="Feature views; all when none is given.", autocompletion=names_of("feature_view")),
+    ] = None,
     repo: Repo = HERE,
 ) -> None:
     """Copy the newest rows of views into the online store."""
@@ -100,7 +109,7 @@ def materialize(
 @_dataset.command("create")
 def dataset_create(
     name: Annotated[str, typer.Argument(help="The dataset's name.")],
-    service: Annotated[str, typer.Option(help="The feature service.")],
+    service: Annotated[str, typer.Option(help="The feature service.", autocompletion=names_of("feature_service"))],
     entities: Annotated[Path, typer.Option(help="Parquet or CSV with join keys, request fields and instants.")],
     label: Annotated[str | None, typer.Option(help="The column that a model is to predict.")] = None,
     timestamp_field: Annotated[str, typer.Option(help="The column of the instants.")] = "event_timestamp",

@@ -12,6 +12,7 @@ from featurestore.config import Config
 from featurestore.definitions import Definition
 from featurestore.definitions.canonical import KINDS
 from featurestore.errors import ConfigError, DefinitionError, FeatureStoreError
+from featurestore.places import shown
 
 
 def load_definitions(config: Config) -> list[Definition]:
@@ -50,17 +51,18 @@ def _run(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise DefinitionError(f"{error.filename}:{error.lineno}: {error.msg}.") from error
+        raise DefinitionError(f"{error.msg}.", where=shown(str(error.filename), error.lineno or 1)) from error
     except FeatureStoreError as error:
-        error.message = f"{_place(error, path)}: {error.message}"
+        error.where = error.where or _place(error, path)
         raise
     except SystemExit as error:
         raise DefinitionError(
-            f"{_place(error, path)}: the file ends the program ({error!r}).",
+            f"the file ends the program ({error!r}).",
             hint="A definitions file only assigns definitions to names.",
+            where=_place(error, path),
         ) from error
     except Exception as error:  # the user's code may raise anything; it is their file that is wrong
-        raise DefinitionError(f"{_place(error, path)}: {type(error).__name__}: {error}.") from error
+        raise DefinitionError(f"{type(error).__name__}: {error}.", where=_place(error, path)) from error
     finally:
         sys.path.remove(str(path.parent))
     return module
@@ -68,4 +70,4 @@ def _run(path: Path) -> ModuleType:
 
 def _place(error: BaseException, path: Path) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
+    return shown(str(path), (lines[-1] if lines else None) or 1)

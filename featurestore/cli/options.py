@@ -27,6 +27,17 @@ class Format(StrEnum):
     json = "json"
 
 
+class PlanFormat(StrEnum):
+    """How a command prints what is different."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
+PlanOutputFormat = Annotated[
+    PlanFormat, typer.Option("--format", help="text, markdown for a pull request, or json for programs.")
+]
 OutputFormat = Annotated[Format, typer.Option("--format", help="text, or json for programs.")]
 
 
@@ -39,6 +50,15 @@ def open_store(repo: Path, replay: str = "") -> FeatureStore:
     from featurestore.store import FeatureStore
 
     return FeatureStore(repo, replay=replay)
+
+
+_COLORS = {"+": typer.colors.GREEN, "~": typer.colors.YELLOW, "-": typer.colors.RED, "!": typer.colors.RED}
+
+
+def print_colored(text: str, output: PlanFormat) -> None:
+    """Print a plan or a difference; what is for people's eyes is coloured by the sign of each line."""
+    for line in text.splitlines():
+        typer.secho(line, fg=_COLORS.get(line.lstrip()[:1]) if output is PlanFormat.text else None)
 
 
 def print_json(value: Any) -> None:

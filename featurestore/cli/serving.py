@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featurestore import types
+from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 from featurestore.errors import InvalidRequestError
 
@@ -46,7 +48,12 @@ def serve(
 
 
 def get(
-    service: Annotated[str, typer.Argument(help="A feature service: flight_delay, flight_delay@2.")],
+    service: Annotated[
+        str,
+        typer.Argument(
+            help="A feature service: flight_delay, flight_delay@2.", autocompletion=names_of("feature_service")
+        ),
+    ],
     values: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Join keys and request fields of one row.")
     ] = None,
@@ -54,6 +61,9 @@ def get(
         str, typer.Option(metavar="HOST:PORT", help="Ask a server; else the online store is read directly.")
     ] = "",
     replay: Annotated[str, typer.Option(metavar="NAME", help="Read a rehearsal's store, by its clock.")] = "",
+    routing_key: Annotated[
+        str, typer.Option(metavar="KEY", help="Decides whether a canary answers; else the join keys do.")
+    ] = "",
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
@@ -62,17 +72,20 @@ def get(
 
     if server:
         with FeatureClient(server) as client:
-            _print(_look_up(client, service, values or []), output)
+            _print(_look_up(client, service, values or [], routing_key), output)
     else:
         with open_store(repo, replay) as store:
-            _print(_look_up(store.client(), service, values or []), output)
+            _print(_look_up(store.client(), service, values or [], routing_key), output)
 
 
-def _look_up(client: FeatureClient, service: str, values: list[str]) -> dict[str, Any]:
+def _look_up(client: FeatureClient, service: str, values: list[str], routing_key: str) -> dict[str, Any]:
     schema = client.get_schema(service)
-    dtypes = {one.name: types.by_name(one.dtype) for one in (*schema.join_keys, *schema.request_fields)}
-    row = _row(values, dtypes)
-    answer = client.get_online_features(features=service, entity_rows=[row])
+    columns = (*schema.join_keys, *schema.request_fields)
+    dtypes = {one.name: types.by_name(one.dtype) for one in columns}
+    row = _row(values, dtypes, optional={one.name for one in columns if one.optional})
+    answer = client.get_online_features(features=service, entity_rows=[row], routing_key=routing_key)
+    if answer.service != schema.service:  # a canary, which may give other features
+        schema = client.get_schema(answer.service)
     statuses = {view: found[0] for view, found in answer.statuses.items()}
     return {
         "service": answer.service,
@@ -89,7 +102,7 @@ def _look_up(client: FeatureClient, service: str, values: list[str]) -> dict[str
     }
 
 
-def _row(values: list[str], dtypes: Mapping[str, types.DType]) -> dict[str, Any]:
+def _row(values: list[str], dtypes: Mapping[str, types.DType], optional: set[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for text in values:
         name, separator, value = text.partition("=")
@@ -98,7 +111,7 @@ def _row(values: list[str], dtypes: Mapping[str, types.DType]) -> dict[str, Any]
         # An unknown name goes on to the lookup, whose error names what the service takes.
         row[name] = _parsed(value, dtypes[name], name) if name in dtypes else value
     for name, dtype in dtypes.items():
-        if name not in row:
+        if name not in row and name not in optional:
             raise InvalidRequestError(f'The lookup needs "{name}" ({dtype}).', hint=f"Add {name}=...")
     return row
 
@@ -106,19 +119,38 @@ def _row(values: list[str], dtypes: Mapping[str, types.DType]) -> dict[str, Any]
 def _parsed(value: str, dtype: types.DType, name: str) -> Any:
     if dtype is types.Timestamp:
         return types.utc(value, name)
-    readers: dict[types.DType, Any] = {
-        types.Bool: {"true": True, "false": False}.__getitem__,
-        types.Int32: int,
-        types.Int64: int,
-        types.Float32: float,
-        types.Float64: float,
-        types.Date: date.fromisoformat,
-        types.Bytes: bytes.fromhex,
+    readers: dict[str, Callable[[str], Any]] = {
+        "Bool": {"true": True, "false": False}.__getitem__,
+        "Int32": int,
+        "Int64": int,
+        "Float32": float,
+        "Float64": float,
+        "Decimal": lambda text: types.exact_decimal(text, dtype),
+        "Date": date.fromisoformat,
+        "Bytes": bytes.fromhex,
     }
     try:
-        return readers.get(dtype, str)(value)
-    except (ValueError, KeyError):
-        raise InvalidRequestError(f'{name}="{value}" is not {dtype}.') from None
+        if dtype.scalar:
+            return readers.get(dtype.kind, str)(value)
+        # Numbers stay the texts that they are: 1.10 is a Decimal's too.
+        return _members(json.loads(value, parse_int=str, parse_float=str, parse_constant=str), dtype, name)
+    except (ValueError, KeyError, TypeError):
+        hint = "" if dtype.scalar else """Write it as JSON: '[1, null]', '{"a": 1}'."""
+        raise InvalidRequestError(f'{name}="{value}" is not {dtype}.', hint=hint) from None
+
+
+def _members(value: Any, dtype: types.DType, name: str) -> Any:
+    """Return a value that was read as JSON, its scalars read as those of the command line are."""
+    if value is None:
+        return None
+    if dtype.fields and isinstance(value, dict):
+        inner = dict(dtype.fields)
+        return {key: _members(one, inner[key], name) for key, one in value.items()}
+    if dtype.element is not None and isinstance(value, list):
+        return [_members(one, dtype.element, name) for one in value]
+    if not dtype.scalar or isinstance(value, (dict, list)):
+        raise TypeError
+    return _parsed(str(value).lower() if isinstance(value, bool) else value, dtype, name)
 
 
 def _print(found: dict[str, Any], output: Format) -> None:

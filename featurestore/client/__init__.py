@@ -76,6 +76,7 @@ class FeatureClient:
         entity_rows: Any,
         *,
         request_id: str = "",
+        routing_key: str = "",
     ) -> OnlineFeatures:
         """Return the newest values of a service's features for each entity row, all from one snapshot.
 
@@ -84,6 +85,8 @@ class FeatureClient:
             entity_rows: join keys and request fields: dicts, one a row; a dict of columns; or an Arrow table, a Polars
                 or a pandas frame.
             request_id: names the request in the serving log; made by the server when empty.
+            routing_key: decides, where the service has a canary, whether it answers: equal keys always go the same way.
+                The join keys of the first entity row decide when it is empty.
 
         Raises:
             ObjectNotFoundError: the server knows no such service.
@@ -94,18 +97,20 @@ class FeatureClient:
         columns = columns_of(entity_rows)
         known = features in self._schemas
         try:
-            return self._look_up(features, columns, request_id)
+            return self._look_up(features, columns, request_id, routing_key)
         except InvalidRequestError:
             # The name may stand for another version by now, which takes other columns.
             self._schemas.pop(features, None)
             if not known:
                 raise
-        return self._look_up(features, columns, request_id)
+        return self._look_up(features, columns, request_id, routing_key)
 
-    def _look_up(self, features: str, columns: Mapping[str, Sequence[Any]], request_id: str) -> OnlineFeatures:
+    def _look_up(
+        self, features: str, columns: Mapping[str, Sequence[Any]], request_id: str, routing_key: str
+    ) -> OnlineFeatures:
         schema = self._schema_of(features)
         fields = {one.name: types.by_name(one.dtype) for one in (*schema.join_keys, *schema.request_fields)}
-        request = pb.GetOnlineFeaturesRequest(service=features, request_id=request_id)
+        request = pb.GetOnlineFeaturesRequest(service=features, request_id=request_id, routing_key=routing_key)
         # No rows at all name no columns.
         for name, values in (columns or dict.fromkeys(fields, ())).items():
             if name not in fields:
@@ -116,8 +121,7 @@ class FeatureClient:
         response = pb.GetOnlineFeaturesResponse.FromString(
             self._transport("GetOnlineFeatures", request.SerializeToString())
         )
-        if response.service != schema.service:
-            self._schemas.pop(features, None)
+        # What answered may be a canary; the schema of the name is that of the version which most requests get.
         return OnlineFeatures(response, self._schema_of(response.service))
 
     def advance_clock(self, now: datetime) -> int:

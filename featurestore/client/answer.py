@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from featurestore import types
 from featurestore.errors import InvalidRequestError, ServingError
+from featurestore.types.wire import read_members
 from featurestore.v1 import serving_pb2 as pb
 
 if TYPE_CHECKING:
@@ -74,7 +76,10 @@ class OnlineFeatures:
         }
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return the values by feature; None where a value is null or its row is not present."""
+        """Return the values by feature; None where a value is null or its row is not present.
+
+        A Decimal is a :class:`decimal.Decimal`, an Array and an Embedding a list, a Struct a dict.
+        """
         found: dict[str, list[Any]] = {}
         for index, view in enumerate(self._schema.views):
             dtypes = [types.by_name(field.dtype) for field in view.features]
@@ -86,21 +91,28 @@ class OnlineFeatures:
         return found
 
     def to_numpy(self) -> NDArray[np.float64]:
-        """Return an array of shape (rows, features) of float64, NaN where a value is null or its row not present.
+        """Return an array of shape (rows, numbers) of float64, NaN where a value is null or its row not present.
+
+        A feature is one number of a row, an Embedding as many as it has, in the order of the features. A Decimal is
+        rounded to the nearest float.
 
         Raises:
-            InvalidRequestError: a feature is not a number or a truth value.
+            InvalidRequestError: a feature is neither a number, a truth value nor an Embedding.
         """
+        columns: list[Any] = []
+        values = self.to_dict()
         for view in self._schema.views:
             for field in view.features:
                 dtype = types.by_name(field.dtype)
-                if not dtype.numeric and dtype is not types.Bool:
+                if not (dtype.numeric or dtype.size or dtype == types.Bool):
                     raise InvalidRequestError(
                         f'Feature "{field.name}" is {dtype}, which has no place in an array of numbers.',
                         hint="Use to_dict() or to_arrow(), or a service without it.",
                     )
-        columns = [[np.nan if value is None else value for value in column] for column in self.to_dict().values()]
-        return np.array(columns, np.float64).T.reshape(len(self), len(self.names))
+                null = [np.nan] * dtype.size if dtype.size else np.nan
+                rows = [null if value is None else value for value in values[field.name]]
+                columns.append(np.array(rows, np.float64).reshape(len(self), dtype.size or 1))
+        return np.hstack(columns) if columns else np.empty((len(self), 0))
 
     def to_arrow(self) -> pa.Table:
         """Return an Arrow table in the declared types; pyarrow must be installed.
@@ -125,19 +137,14 @@ _READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _read(value: Any, dtype: types.DType) -> Any:
+    read = Decimal if dtype.precision else _READ.get(dtype.name)
+    return value if read is None else read(value)
+
+
 def _values(row: pb.FeatureRow, dtypes: Sequence[types.DType]) -> list[Any]:
-    """Return the values of one row of a view in the schema's order; None where null or not present."""
-    if row.status != pb.ROW_STATUS_PRESENT:
+    """Return the values of one row of a view in the schema's order; None where null or absent."""
+    # A row that is not present has no values, unless features have defaults: then each list has what it needs.
+    if row.status != pb.ROW_STATUS_PRESENT and dtypes and not getattr(row, dtypes[0].wire):
         return [None] * len(dtypes)
-    taken: dict[str, int] = {}
-    values: list[Any] = []
-    for index, dtype in enumerate(dtypes):
-        place = taken.get(dtype.wire, 0)
-        taken[dtype.wire] = place + 1
-        if index // 8 < len(row.nulls) and row.nulls[index // 8] >> index % 8 & 1:
-            values.append(None)
-            continue
-        value = getattr(row, dtype.wire)[place]
-        read = _READ.get(dtype.name)
-        values.append(value if read is None else read(value))
-    return values
+    return read_members(row, dtypes, _read)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from featurestore import types
 from featurestore.errors import InvalidRequestError
+from featurestore.types.wire import to_values
 from featurestore.v1 import serving_pb2 as pb
 
 _DAY_ZERO = date(1970, 1, 1)
@@ -63,7 +66,8 @@ def fill(column: pb.Column, dtype: types.DType, values: Sequence[Any]) -> None:
         InvalidRequestError: a value is not of the type.
         TimestampError: an instant names no time zone.
     """
-    where, encode, placeholder = _REQUEST_FORM[dtype.name]
+    encode = _encoder(dtype)
+    placeholder = _PLACEHOLDERS[dtype.sent]
     mask = bytearray((len(values) + 7) // 8)
     encoded = []
     for index, value in enumerate(values):
@@ -72,13 +76,13 @@ def fill(column: pb.Column, dtype: types.DType, values: Sequence[Any]) -> None:
             encoded.append(placeholder)
             continue
         try:
-            encoded.append(encode(value, column.name))
+            encoded.append(encode(value, dtype, column.name))
         except (TypeError, ValueError, OverflowError):
             raise InvalidRequestError(
                 f'"{column.name}" of entity row {index} is {value!r}, which is not {dtype}.',
                 hint=f"Pass values of type {dtype}, or None.",
             ) from None
-    target = getattr(column, where)
+    target = getattr(column, dtype.sent)
     target.SetInParent()  # a column without rows is still of its type
     try:
         target.values.extend(encoded)
@@ -88,55 +92,93 @@ def fill(column: pb.Column, dtype: types.DType, values: Sequence[Any]) -> None:
         column.nulls = bytes(mask)
 
 
-def _whole(value: Any, _: str) -> int:
+#: What stands for a null in each member of Column.values.
+_PLACEHOLDERS: dict[str, Any] = {
+    "bools": False,
+    "int64s": 0,
+    "doubles": 0.0,
+    "strings": "",
+    "blobs": b"",
+    "nested": pb.Values(),
+}
+
+#: Writes a value as a request holds it; the name is the column's, for messages.
+_Encoder = Callable[[Any, types.DType, str], Any]
+
+
+def _encoder(dtype: types.DType) -> _Encoder:
+    return _SCALARS[dtype.kind] if dtype.scalar else _nested
+
+
+def _nested(value: Any, dtype: types.DType, name: str) -> pb.Values:
+    return to_values(value, dtype, lambda inner, of: _SCALARS[of.kind](inner, of, name))
+
+
+def _whole(value: Any, *_: object) -> int:
     if isinstance(value, bool) or int(value) != value:
         raise ValueError
     return int(value)
 
 
-def _number(value: Any, _: str) -> float:
-    if isinstance(value, (bool, str)):
+def _number(value: Any, dtype: types.DType, _: str) -> float:
+    if isinstance(value, (bool, str, Decimal)):
         raise TypeError
-    return float(value)
+    number = float(value)
+    if dtype == types.Float32 and math.isfinite(number) and not math.isfinite(_single(number)):
+        raise OverflowError
+    return number
 
 
-def _text(value: Any, _: str) -> str:
+def _single(number: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(number))
+
+
+def _decimal(value: Any, dtype: types.DType, _: str) -> str:
+    # A float is refused: 1.111 as a float is another number, and which digits were meant is the caller's to say.
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int)):
+        raise TypeError
+    return format(types.exact_decimal(value, dtype), "f")
+
+
+def _text(value: Any, *_: object) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
 
 
-def _blob(value: Any, _: str) -> bytes:
+def _blob(value: Any, *_: object) -> bytes:
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise TypeError
     return bytes(value)
 
 
-def _truth(value: Any, _: str) -> bool:
+def _truth(value: Any, *_: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError
     return bool(value)
 
 
-def _days(value: Any, _: str) -> int:
+def _days(value: Any, *_: object) -> int:
     if isinstance(value, datetime) or not isinstance(value, date):
         raise TypeError
     return (value - _DAY_ZERO).days
 
 
-def _instant(value: Any, name: str) -> int:
+def _instant(value: Any, _: types.DType, name: str) -> int:
     return types.microseconds(types.utc(value, f'"{name}"'))
 
 
-#: By type: the field of Column.values, how a value is written there, and what stands for a null.
-_REQUEST_FORM: dict[str, tuple[str, Callable[[Any, str], Any], Any]] = {
-    "Bool": ("bools", _truth, False),
-    "Int32": ("int64s", _whole, 0),
-    "Int64": ("int64s", _whole, 0),
-    "Float32": ("doubles", _number, 0.0),
-    "Float64": ("doubles", _number, 0.0),
-    "String": ("strings", _text, ""),
-    "Bytes": ("blobs", _blob, b""),
-    "Date": ("int64s", _days, 0),
-    "Timestamp": ("int64s", _instant, 0),
+#: By kind of scalar: how a value is written.
+_SCALARS: dict[str, _Encoder] = {
+    "Bool": _truth,
+    "Int32": _whole,
+    "Int64": _whole,
+    "Float32": _number,
+    "Float64": _number,
+    "Decimal": _decimal,
+    "String": _text,
+    "Bytes": _blob,
+    "Date": _days,
+    "Timestamp": _instant,
 }

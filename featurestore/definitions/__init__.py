@@ -3,10 +3,15 @@
 from featurestore.definitions.canonical import Definition, content_hash, kind_of, storage_hash, storage_id
 from featurestore.definitions.entity import Entity
 from featurestore.definitions.field import Field
+from featurestore.definitions.history import Heritage, heritage
+from featurestore.definitions.model import Model
+from featurestore.definitions.on_demand import OnDemandFeatureView, on_demand_feature_view
 from featurestore.definitions.policy import MonitorPolicy
+from featurestore.definitions.promotion_policy import PromotionPolicy
 from featurestore.definitions.service import FeatureService
-from featurestore.definitions.sources import FileSource, PushSource, Source, SqlSource
-from featurestore.definitions.views import FeatureView, OnDemandFeatureView, ViewProjection
+from featurestore.definitions.shared import SharedFeatureView, SharedView
+from featurestore.definitions.sources import FileSource, PushSource, QuerySource, Source, SqlSource
+from featurestore.definitions.views import FeatureView, ViewProjection
 
 __all__ = [
     "Definition",
@@ -15,14 +20,22 @@ __all__ = [
     "FeatureView",
     "Field",
     "FileSource",
+    "Heritage",
+    "Model",
     "MonitorPolicy",
     "OnDemandFeatureView",
+    "PromotionPolicy",
     "PushSource",
+    "QuerySource",
+    "SharedFeatureView",
+    "SharedView",
     "Source",
     "SqlSource",
     "ViewProjection",
     "content_hash",
+    "heritage",
     "kind_of",
+    "on_demand_feature_view",
     "storage_hash",
     "storage_id",
 ]

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from featurestore.definitions.entity import Entity
+from featurestore.definitions.on_demand import OnDemandFeatureView
 from featurestore.definitions.policy import MonitorPolicy
+from featurestore.definitions.promotion_policy import PromotionPolicy
 from featurestore.definitions.service import FeatureService
-from featurestore.definitions.views import FeatureView, OnDemandFeatureView
+from featurestore.definitions.views import FeatureView
 
-Definition = Entity | FeatureView | OnDemandFeatureView | FeatureService | MonitorPolicy
+Definition = Entity | FeatureView | OnDemandFeatureView | FeatureService | MonitorPolicy | PromotionPolicy
 
 KINDS: dict[type, str] = {
     Entity: "entity",
@@ -25,6 +28,7 @@ KINDS: dict[type, str] = {
     OnDemandFeatureView: "on_demand_feature_view",
     FeatureService: "feature_service",
     MonitorPolicy: "monitor_policy",
+    PromotionPolicy: "promotion_policy",
 }
 
 
@@ -35,7 +39,9 @@ def kind_of(definition: Definition) -> str:
 
 def canonical_json(value: Any) -> str:
     """Return the canonical form of JSON values."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = _dump(value)
+    # Few definitions hold such a number, and looking through the text is much faster than through the values.
+    return _dump(_plain(value)) if _INTEGRAL_FLOAT.search(text) else text
 
 
 def content_hash(definition: Definition) -> str:
@@ -57,7 +63,17 @@ def _digest(kind: str, spec: dict[str, Any]) -> str:
     return hashlib.sha256(f"featurestore/1\n{kind}\n{canonical_json(spec)}".encode()).hexdigest()
 
 
+#: Where a float may stand that has an integral value, as ``1.0`` or ``1e+16``; a text may look alike.
+_INTEGRAL_FLOAT = re.compile(r"(?:\.0|e\+\d+)(?![^,\]}])")
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -10,6 +10,7 @@ from featurestore import types
 from featurestore.definitions.arguments import check_list, check_mapping, check_text
 from featurestore.definitions.names import check_column, check_name, check_unique
 from featurestore.errors import DefinitionError
+from featurestore.places import remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +20,13 @@ class Entity:
     Attributes:
         name: its name in the project.
         join_keys: the columns that identify one; the name itself when not given.
-        dtypes: their types, in the same order; strings when not given.
+        dtypes: their types, in the same order; strings when not given. Any scalar type will do; of floats, minus zero
+            equals zero, and NaN equals nothing, so it is no key.
         description: for people.
         tags: for people.
 
     Raises:
-        DefinitionError: keys and types do not pair, a key repeats, or a type cannot be compared exactly.
+        DefinitionError: keys and types do not pair, a key repeats, or a type is none that a key may have.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Entity:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        remember(self)
         check_name(self.name, "an entity")
         what = f'Entity "{self.name}"'
         keys = check_list(self.join_keys, what, "join_keys") or (self.name,)
@@ -48,10 +51,11 @@ class Entity:
                 hint="Give one dtype a key.",
             )
         for key, dtype in zip(keys, dtypes, strict=True):
-            if not isinstance(dtype, types.DType) or not dtype.key:
-                usable = ", ".join(name for name, known in types.BY_NAME.items() if known.key)
+            if not isinstance(dtype, types.DType) or not dtype.scalar:
+                usable = ", ".join(types.BY_NAME)
                 raise DefinitionError(
-                    f'Join key "{key}" of entity "{self.name}" cannot be {dtype!r}.', hint=f"A key may be: {usable}."
+                    f'Join key "{key}" of entity "{self.name}" cannot be {dtype!r}.',
+                    hint=f"A key may be: {usable}, or a Decimal.",
                 )
         object.__setattr__(self, "join_keys", keys)
         object.__setattr__(self, "dtypes", dtypes)

@@ -6,12 +6,20 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from featurestore import types
 from featurestore.definitions.arguments import check_flag, check_list, check_mapping, check_text, is_number
+from featurestore.definitions.literals import check_literal, from_json, to_json
 from featurestore.definitions.names import check_column
 from featurestore.errors import DefinitionError
+from featurestore.places import remember
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Column = TypeVar("Column", bound="pa.Array | pa.ChunkedArray")
 
 #: The types whose values may be listed, and what Python type the values have. Equal is not exact for floats.
 _IN_SET: Mapping[str, tuple[type, ...]] = {"Int32": (int,), "Int64": (int,), "String": (str,), "Bool": (bool,)}
@@ -25,9 +33,16 @@ _RANGE: Mapping[str, tuple[float, float]] = {
 }
 
 
+UniqueWithin = Literal["load", "table"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One column of a view or of a request.
+
+    A load keeps a bad row aside, with the reason, or is refused as a whole where the view says
+    ``on_bad_rows="reject"``. So the checks decide which rows are stored, and are part of the view's storage hash. The
+    default is not: stored rows keep their nulls, and it stands in for them when they are read.
 
     Attributes:
         name: the column.
@@ -36,6 +51,19 @@ class Field:
         ge: a row where it is less is bad (numeric types; nulls pass).
         le: a row where it is greater is bad (numeric types; nulls pass).
         in_set: a row where it is anything else is bad (nulls pass; integers, texts and truth values).
+        regex: a row where the whole text does not match is bad (String; nulls pass). The syntax is RE2's, in which a
+            match takes linear time, and which so has no look-around and no back-references.
+        unique_within: a row that repeats a value is bad: one that an earlier good row of the same load has
+            (``load``), or one that any row of the table has (``table``). The first stays; nulls never repeat. Not
+            for nested types. While a load runs, 16 bytes for each of its values, or each of the table's, are held in
+            memory, or 8 where the type is no wider; with ``table``, loads of the view run one after another.
+        max_null_rate: a load in which more than this share of all rows that came has a null here is refused as a
+            whole: 0 to under 1. A cell of a text file that cannot be read counts as null.
+        default: what a reader sees in place of a null, of a row that is not there, and of one older than the TTL;
+            offline and online alike, and before on-demand features are computed. The status of the row still tells.
+            A request field with a default may be left out of a request. It is a value of the dtype
+            (:mod:`featurestore.definitions.literals`), and no check holds for it: -1 may stand for "unknown" where
+            ``ge=0``. None is no default.
         description: for people; changing it makes no new version.
         tags: for people and policies; ``{"pii": "true"}`` keeps its values out of alerts, logs and pages.
 
@@ -49,10 +77,15 @@ class Field:
     ge: float | None = None
     le: float | None = None
     in_set: tuple[Any, ...] | None = None
+    regex: str | None = None
+    unique_within: UniqueWithin | None = None
+    max_null_rate: float | None = None
+    default: Any = None
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        remember(self)
         check_column(self.name, "a field")
         if not isinstance(self.dtype, types.DType):
             raise DefinitionError(
@@ -62,8 +95,18 @@ class Field:
         what = f'Field "{self.name}"'
         check_flag(self.not_null, what, "not_null")
         check_text(self.description, what, "description")
-        limits = {"ge": self.ge, "le": self.le}
-        for check, limit in limits.items():
+        self._check_limits()
+        self._check_set(what)
+        self._check_regex(what)
+        self._check_unique(what)
+        self._check_null_rate(what)
+        if self.default is not None:
+            default = check_literal(self.default, self.dtype, f'The default of field "{self.name}"')
+            object.__setattr__(self, "default", default)
+        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
+
+    def _check_limits(self) -> None:
+        for check, limit in (("ge", self.ge), ("le", self.le)):
             if limit is None:
                 continue
             if not self.dtype.numeric:
@@ -73,27 +116,74 @@ class Field:
             self._check_range(limit, check)
         if self.ge is not None and self.le is not None and self.ge > self.le:
             raise DefinitionError(f'Field "{self.name}" has ge={self.ge} over le={self.le}: no value passes.')
-        if self.in_set is not None:
-            given = self.in_set
-            allowed = tuple(given) if isinstance(given, (set, frozenset)) else check_list(given, what, "in_set")
-            if not allowed:
-                raise DefinitionError(f'Field "{self.name}" has an empty in_set: no value passes.')
-            takes = _IN_SET.get(self.dtype.name)
-            if takes is None:
-                raise DefinitionError(f'Field "{self.name}" is {self.dtype}: in_set has no meaning for it.')
-            for value in allowed:
-                if type(value) not in takes:
-                    raise DefinitionError(
-                        f'in_set of field "{self.name}" has {value!r}, which is not {self.dtype}.',
-                        hint=f"Its values are of type {' or '.join(one.__name__ for one in takes)}.",
-                    )
-                if type(value) is int:
-                    self._check_range(value, "in_set")
-            object.__setattr__(self, "in_set", allowed)
-        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
+
+    def _check_set(self, what: str) -> None:
+        if self.in_set is None:
+            return
+        given = self.in_set
+        allowed = tuple(given) if isinstance(given, (set, frozenset)) else check_list(given, what, "in_set")
+        if not allowed:
+            raise DefinitionError(f"{what} has an empty in_set: no value passes.")
+        takes = _IN_SET.get(self.dtype.name)
+        if takes is None:
+            raise DefinitionError(f"{what} is {self.dtype}: in_set has no meaning for it.")
+        for value in allowed:
+            if type(value) not in takes:
+                raise DefinitionError(
+                    f'in_set of field "{self.name}" has {value!r}, which is not {self.dtype}.',
+                    hint=f"Its values are of type {' or '.join(one.__name__ for one in takes)}.",
+                )
+            if type(value) is int:
+                self._check_range(value, "in_set")
+        object.__setattr__(self, "in_set", allowed)
+
+    def _check_regex(self, what: str) -> None:
+        if self.regex is None:
+            return
+        check_text(self.regex, what, "regex")
+        if self.dtype != types.String:
+            raise DefinitionError(f"{what} is {self.dtype}: regex has no meaning for it.")
+        # Here, and not above: definitions without a pattern need no pyarrow.
+        import pyarrow
+        import pyarrow.compute
+
+        # Each by itself too: "a)|(b" is a pattern only between other brackets.
+        for pattern in (self.regex, whole_text(self.regex)):
+            try:
+                pyarrow.compute.match_substring_regex(pyarrow.array([""]), pattern)
+            except (pyarrow.ArrowInvalid, UnicodeEncodeError) as error:
+                problem = str(error).splitlines()[0].removeprefix("Invalid regular expression: ")
+                raise DefinitionError(
+                    f"{what} has regex={self.regex!r}, which is not a pattern: {problem.partition(': ')[0]}.",
+                    hint="The syntax is RE2's, without look-around and back-references: "
+                    "github.com/google/re2/wiki/Syntax.",
+                ) from None
+
+    def _check_unique(self, what: str) -> None:
+        if self.unique_within is None:
+            return
+        if self.unique_within not in ("load", "table"):
+            raise DefinitionError(
+                f"{what} has unique_within={self.unique_within!r}.", hint='It is "load" or "table", or left out.'
+            )
+        if not self.dtype.scalar:
+            raise DefinitionError(f"{what} is {self.dtype}: unique_within has no meaning for it.")
+
+    def _check_null_rate(self, what: str) -> None:
+        if self.max_null_rate is None:
+            return
+        if not is_number(self.max_null_rate) or not 0 <= self.max_null_rate < 1:
+            raise DefinitionError(
+                f"{what} has max_null_rate={self.max_null_rate!r}.",
+                hint="It is a share of rows, from 0 to under 1: max_null_rate=0.05.",
+            )
 
     def _check_range(self, value: float, check: str) -> None:
-        least, greatest = _RANGE[self.dtype.name]
+        if self.dtype.precision:
+            greatest: float | Decimal = Decimal((0, (9,) * self.dtype.precision, -self.dtype.scale))
+            least: float | Decimal = -greatest
+        else:
+            least, greatest = _RANGE[self.dtype.name]
         if not least <= value <= greatest:
             raise DefinitionError(
                 f'Field "{self.name}" has a number in its {check} that no {self.dtype} can be.',
@@ -104,6 +194,19 @@ class Field:
     def pii(self) -> bool:
         """Whether its values identify a person and must not leave in messages."""
         return self.tags.get("pii", "false").lower() not in ("", "false", "no", "0")
+
+    def filled(self, column: Column) -> Column:
+        """Return values of the field, an Arrow array of its type, with the default in place of nulls.
+
+        All readers of a field's values use this one, so the join, a lookup and the serving log agree.
+        """
+        if self.default is None or not column.null_count:
+            return column
+        import pyarrow
+        import pyarrow.compute
+
+        filled: Column = pyarrow.compute.fill_null(column, pyarrow.scalar(self.default, self.dtype.to_arrow()))
+        return filled
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values; absent checks are left out."""
@@ -116,6 +219,11 @@ class Field:
                 spec[check] = limit
         if self.in_set is not None:
             spec["in_set"] = sorted(self.in_set, key=repr)
+        for check in ("regex", "unique_within", "max_null_rate"):
+            if getattr(self, check) is not None:
+                spec[check] = getattr(self, check)
+        if self.default is not None:
+            spec["default"] = to_json(self.default, self.dtype)
         return spec
 
     def notes(self) -> dict[str, Any]:
@@ -125,5 +233,13 @@ class Field:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> Field:
         """Return the field that :meth:`spec` and :meth:`notes` came from."""
-        checks = {key: value for key, value in spec.items() if key not in ("name", "dtype")}
-        return cls(name=spec["name"], dtype=types.by_name(spec["dtype"]), **checks, **notes)
+        dtype = types.by_name(spec["dtype"])
+        rest = {key: value for key, value in spec.items() if key not in ("name", "dtype")}
+        if "default" in rest:
+            rest["default"] = from_json(rest["default"], dtype)
+        return cls(name=spec["name"], dtype=dtype, **rest, **notes)
+
+
+def whole_text(pattern: str) -> str:
+    """Return the pattern that a whole text matches exactly when ``pattern`` matches all of it."""
+    return rf"\A(?:{pattern})\z"

@@ -19,6 +19,7 @@ from featurestore.definitions.arguments import (
 from featurestore.definitions.names import check_name, check_unique
 from featurestore.definitions.service import FeatureService
 from featurestore.errors import DefinitionError
+from featurestore.places import remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class MonitorPolicy:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        remember(self)
         check_name(self.name, "a monitor policy")
         what = f'Monitor policy "{self.name}"'
         if not isinstance(self.service, FeatureService):

@@ -10,8 +10,11 @@ from featurestore import types
 from featurestore.definitions.arguments import check_list, check_mapping, check_text
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import SEPARATOR, check_name, check_unique
-from featurestore.definitions.views import FeatureView, OnDemandFeatureView, ViewProjection
+from featurestore.definitions.on_demand import OnDemandFeatureView
+from featurestore.definitions.shared import SharedView, view_from_spec
+from featurestore.definitions.views import FeatureView, ViewProjection
 from featurestore.errors import DefinitionError
+from featurestore.places import remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,8 @@ class FeatureService:
 
     Attributes:
         name: its name in the project.
-        features: views, choices ``view[["a", "b"]]`` of some features of a view, and on-demand views.
+        features: views, choices ``view[["a", "b"]]`` of some features of a view, on-demand views, and views of other
+            projects.
         description: for people.
         owner: for people.
         tags: for people.
@@ -30,25 +34,30 @@ class FeatureService:
     """
 
     name: str
-    features: Sequence[FeatureView | ViewProjection | OnDemandFeatureView]
+    features: Sequence[FeatureView | ViewProjection | OnDemandFeatureView | SharedView]
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        remember(self)
         check_name(self.name, "a feature service")
         what = f'Feature service "{self.name}"'
         features = check_list(self.features, what, "features")
         if not features:
             raise DefinitionError(f"{what} has no features.", hint="Give features=[view, ...].")
         for one in features:
-            if not isinstance(one, (FeatureView, ViewProjection, OnDemandFeatureView)):
+            if not isinstance(one, (FeatureView, ViewProjection, OnDemandFeatureView, SharedView)):
                 raise DefinitionError(f"{what} has {one!r} among its features, which is not a feature view.")
         object.__setattr__(self, "features", features)
         for name in ("description", "owner"):
             check_text(getattr(self, name), what, name)
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
         check_unique([one.view.name if isinstance(one, ViewProjection) else one.name for one in features], what)
+        if not self.shared:  # else the rest can be checked once the registry has been asked what these are
+            self._check_names(what)
+
+    def _check_names(self, what: str) -> None:
         for name, definitions in self._definitions_by_name().items():
             if any(other != definitions[0] for other in definitions[1:]):
                 raise DefinitionError(
@@ -75,18 +84,34 @@ class FeatureService:
     def _definitions_by_name(self) -> dict[str, list[FeatureView]]:
         found: dict[str, list[FeatureView]] = {}
         for one in self.features:
-            views = one.inputs if isinstance(one, OnDemandFeatureView) else ()
-            if isinstance(one, FeatureView):
-                views = (one,)
-            elif isinstance(one, ViewProjection):
-                views = (one.view,)
+            if isinstance(one, SharedView):
+                one.unknown()
+            elif isinstance(one, OnDemandFeatureView):
+                views = one.input_views
+            else:
+                views = (one.view if isinstance(one, ViewProjection) else one,)
             for view in views:
                 found.setdefault(view.name, []).append(view)
         return found
 
     @property
+    def shared(self) -> tuple[SharedView, ...]:
+        """The views of other projects that it reaches and that the registry has not been asked for yet."""
+        found: list[SharedView] = []
+        for one in self.features:
+            if isinstance(one, OnDemandFeatureView):
+                found += one.shared
+            elif isinstance(one, SharedView):
+                found.append(one)
+        return tuple(found)
+
+    @property
     def views(self) -> tuple[FeatureView, ...]:
-        """Every stored view that it reads, on-demand inputs included, in order of first use."""
+        """Every stored view that it reads, on-demand inputs included, in order of first use.
+
+        Raises:
+            DefinitionError: one is of another project, and the registry has not been asked for it yet.
+        """
         return tuple(definitions[0] for definitions in self._definitions_by_name().values())
 
     @property
@@ -99,7 +124,9 @@ class FeatureService:
         """The features that it gives, by the name of their view, in order."""
         found: dict[str, tuple[Field, ...]] = {}
         for one in self.features:
-            if isinstance(one, ViewProjection):
+            if isinstance(one, SharedView):
+                one.unknown()
+            elif isinstance(one, ViewProjection):
                 fields = {known.name: known for known in one.view.schema}
                 found[one.view.name] = tuple(fields[name] for name in one.features)
             else:
@@ -136,13 +163,23 @@ class FeatureService:
                         f"as {known.dtype} and as {one.dtype}.",
                         hint="Give it one type, or two names.",
                     )
+                # The canonical forms, in which NaN equals itself.
+                defaults = [each.spec().get("default") for each in (known, one)]
+                if defaults[0] != defaults[1]:
+                    raise DefinitionError(
+                        f'Feature service "{self.name}" has request field "{one.name}" '
+                        f"with default {known.default!r} and with default {one.default!r}.",
+                        hint="Give it one default, or two names.",
+                    )
         return tuple(found.values())
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values; views count in full."""
         parts: list[dict[str, Any]] = []
         for one in self.features:
-            if isinstance(one, ViewProjection):
+            if isinstance(one, SharedView):
+                one.unknown()
+            elif isinstance(one, ViewProjection):
                 parts.append({"kind": "feature_view", "view": one.view.spec(), "features": list(one.features)})
             elif isinstance(one, FeatureView):
                 parts.append({"kind": "feature_view", "view": one.spec(), "features": None})
@@ -152,7 +189,10 @@ class FeatureService:
 
     def notes(self) -> dict[str, Any]:
         """Return what only people read."""
-        views = [one.view if isinstance(one, ViewProjection) else one for one in self.features]
+        views = [
+            one.unknown() if isinstance(one, SharedView) else one.view if isinstance(one, ViewProjection) else one
+            for one in self.features
+        ]
         return {
             "description": self.description,
             "owner": self.owner,
@@ -168,7 +208,7 @@ class FeatureService:
             if part["kind"] == "on_demand_feature_view":
                 features.append(OnDemandFeatureView.from_spec(part["view"], about))
                 continue
-            view = FeatureView.from_spec(part["view"], about)
+            view = view_from_spec(part["view"], about)
             features.append(view if part["features"] is None else view[part["features"]])
         rest = {key: value for key, value in notes.items() if key != "features"}
         return cls(name=spec["name"], features=features, **rest)

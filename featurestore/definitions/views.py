@@ -1,4 +1,4 @@
-"""Feature views: stored ones, on-demand ones, and a choice of some features of one."""
+"""Feature views that are stored, and a choice of some features of one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from featurestore.definitions.arguments import check_duration, check_list, check
 from featurestore.definitions.entity import Entity
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import check_name, check_unique
-from featurestore.definitions.sources import FileSource, PushSource, Source, SqlSource, source_from_spec
+from featurestore.definitions.sources import Source, source_from_spec
 from featurestore.errors import DefinitionError, closest
+from featurestore.places import remember
 
 OnBadRows = Literal["quarantine", "reject"]
 
 
-def _check_schema(schema: Sequence[Field], what: str) -> tuple[Field, ...]:
+def check_schema(schema: Sequence[Field], what: str) -> tuple[Field, ...]:
+    """Return the features of a view; raise :class:`DefinitionError` if there are none, or two share a name."""
     fields = check_list(schema, what, "schema")
     if not fields:
         raise DefinitionError(f"{what} has no fields.", hint='Give schema=[Field(name="...", dtype=...)].')
@@ -62,20 +64,22 @@ class FeatureView:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        remember(self)
         check_name(self.name, "a feature view")
         what = f'Feature view "{self.name}"'
         entities = check_list(self.entities, what, "entities")
         if not entities or not all(isinstance(entity, Entity) for entity in entities):
             raise DefinitionError(f"{what} needs entities.", hint="Give entities=[...] with Entity objects.")
-        fields = _check_schema(self.schema, what)
+        fields = check_schema(self.schema, what)
         check_unique([key for entity in entities for key in entity.join_keys] + [one.name for one in fields], what)
         if self.ttl is not None:
             least = timedelta(microseconds=1)
             hint = "ttl=None keeps values for ever; else it is positive, and 100 years at most."
             check_duration(self.ttl, what, "ttl", least=least, hint=hint)
-        if self.source is not None and not isinstance(self.source, (FileSource, SqlSource, PushSource)):
+        if self.source is not None and not isinstance(self.source, Source):
             raise DefinitionError(
-                f"{what} has {self.source!r} as its source.", hint="Use a FileSource, SqlSource or PushSource."
+                f"{what} has {self.source!r} as its source.",
+                hint="Use a FileSource, SqlSource, QuerySource or PushSource.",
             )
         if self.on_bad_rows not in ("quarantine", "reject"):
             raise DefinitionError(
@@ -103,6 +107,11 @@ class FeatureView:
         return {key: dtype for entity in self.entities for key, dtype in entity.keys.items()}
 
     @property
+    def reference(self) -> str:
+        """What definitions that refer to it call it: its name, or with its project before if that is another one."""
+        return self.name
+
+    @property
     def timestamp_field(self) -> str:
         """The column of incoming rows that holds the event time."""
         return self.source.timestamp_field if self.source is not None else "event_timestamp"
@@ -124,9 +133,15 @@ class FeatureView:
         }
 
     def storage_spec(self) -> dict[str, Any]:
-        """Return what determines the stored rows: all of :meth:`spec` but the TTL."""
+        """Return what determines the stored rows: all of :meth:`spec` but the TTL and the defaults.
+
+        Stored rows keep their nulls; a default stands in for them when they are read. Every check is a part: it keeps
+        rows aside, or refuses the load that has them.
+        """
         spec = self.spec()
         del spec["ttl_us"]
+        for one in spec["schema"]:
+            one.pop("default", None)
         return spec
 
     def notes(self) -> dict[str, Any]:
@@ -167,6 +182,7 @@ class ViewProjection:
     features: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        remember(self)
         known = [one.name for one in self.view.schema]
         for name in self.features:
             if name not in known:
@@ -176,102 +192,3 @@ class ViewProjection:
         if not self.features:
             raise DefinitionError(f'{self.view.name}[[]] takes no feature of view "{self.view.name}".')
         check_unique(self.features, f'The choice from view "{self.view.name}"')
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnDemandFeatureView:
-    """Features computed from others, and from the request, by SQL expressions; the same engine offline and online.
-
-    So training and serving agree, in these corners too: an expression over integers that overflows wraps round, as in
-    Polars; division by zero gives an infinity, or NaN for 0 / 0; a null input gives null, unless the expression says
-    otherwise. The result is then cast to the declared type: a fraction is cut to an integer, and what the type cannot
-    hold (an infinity as an Int64) is null.
-
-    Attributes:
-        name: its name in the project.
-        inputs: the feature views whose features the expressions name.
-        request: values that come with each request.
-        schema: the features it gives.
-        expressions: for each feature of the schema, a SQL expression over input features and request fields. Its
-            result is cast to the declared type.
-        description: for people.
-        owner: for people.
-        tags: for people.
-
-    Raises:
-        DefinitionError: a feature without an expression, or a name that two inputs share.
-    """
-
-    name: str
-    schema: Sequence[Field]
-    expressions: Mapping[str, str]
-    inputs: Sequence[FeatureView] = ()
-    request: Sequence[Field] = ()
-    description: str = ""
-    owner: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_name(self.name, "an on-demand feature view")
-        what = f'On-demand feature view "{self.name}"'
-        fields = _check_schema(self.schema, what)
-        inputs = check_list(self.inputs, what, "inputs")
-        request = check_list(self.request, what, "request")
-        expressions = check_mapping(self.expressions, what, "expressions")
-        for view in inputs:
-            if not isinstance(view, FeatureView):
-                raise DefinitionError(f"{what} has {view!r} as an input.", hint="Inputs are FeatureView objects.")
-        for one in request:
-            if not isinstance(one, Field):
-                raise DefinitionError(f"{what} has {one!r} in its request, which is not a Field.")
-        if not inputs and not request:
-            raise DefinitionError(f"{what} has neither inputs nor request fields.")
-        names = [one.name for one in fields]
-        for missing in sorted(set(names) - set(expressions)):
-            raise DefinitionError(
-                f'{what} has no expression for "{missing}".', hint=f'Add expressions={{"{missing}": "..."}}.'
-            )
-        for surplus in sorted(set(expressions) - set(names)):
-            raise DefinitionError(f'{what} has an expression for "{surplus}", which is not in its schema.')
-        check_unique([one.name for view in inputs for one in view.schema] + [one.name for one in request] + names, what)
-        for text in ("description", "owner"):
-            check_text(getattr(self, text), what, text)
-        object.__setattr__(self, "schema", fields)
-        object.__setattr__(self, "inputs", inputs)
-        object.__setattr__(self, "request", request)
-        object.__setattr__(self, "expressions", {name: expressions[name] for name in names})
-        object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
-
-    def spec(self) -> dict[str, Any]:
-        """Return what can change a value that a user sees, as JSON values; inputs count in full."""
-        return {
-            "name": self.name,
-            "inputs": [view.spec() for view in self.inputs],
-            "request": [one.spec() for one in self.request],
-            "schema": [one.spec() for one in self.schema],
-            "expressions": {name: text.strip() for name, text in self.expressions.items()},
-        }
-
-    def notes(self) -> dict[str, Any]:
-        """Return what only people read."""
-        return {
-            "description": self.description,
-            "owner": self.owner,
-            "tags": dict(self.tags),
-            "schema": [one.notes() for one in self.schema],
-            "request": [one.notes() for one in self.request],
-            "inputs": [view.notes() for view in self.inputs],
-        }
-
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> OnDemandFeatureView:
-        """Return the on-demand view that :meth:`spec` and :meth:`notes` came from."""
-        rest = {key: value for key, value in notes.items() if key not in ("schema", "request", "inputs")}
-        return cls(
-            name=spec["name"],
-            inputs=[FeatureView.from_spec(*pair) for pair in zip(spec["inputs"], notes["inputs"], strict=True)],
-            request=[Field.from_spec(*pair) for pair in zip(spec["request"], notes["request"], strict=True)],
-            schema=[Field.from_spec(*pair) for pair in zip(spec["schema"], notes["schema"], strict=True)],
-            expressions=spec["expressions"],
-            **rest,
-        )

@@ -8,6 +8,8 @@ import json
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.offline.conform import is_list
+
 _ROWS = 1 << 20
 
 
@@ -16,7 +18,9 @@ def content_hash(table: pa.Table) -> str:
 
     Each column counts for itself: its name and type; then, for slices of 2^20 rows, which values are there, and the
     values, little-endian, those of nulls as zeros, texts preceded by their lengths. Types count for what they hold, not
-    for how: a text is a text whether its Arrow type is string, large_string, string_view or a dictionary of these.
+    for how: a text is a text whether its Arrow type is string, large_string, string_view or a dictionary of these, and
+    a list is one whether its size is fixed or not. Lists are their lengths, those of nulls as zeros, and then their
+    elements as a column; structs are each field as a column, null where the struct is.
     """
     digest = hashlib.sha256(f"rows {table.num_rows}\n".encode())
     for field, column in zip(table.schema, table.columns, strict=True):
@@ -33,8 +37,10 @@ def _logical(dtype: pa.DataType) -> str:
         return "string"
     if _is_blob(dtype):
         return "binary"
-    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
+    if is_list(dtype):
         return f"list<{_logical(dtype.value_type)}>"
+    if pa.types.is_struct(dtype):
+        return "struct<" + ", ".join(f"{json.dumps(one.name)}: {_logical(one.type)}" for one in dtype) + ">"
     return str(dtype)
 
 
@@ -64,7 +70,14 @@ def _update(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
         digest.update(_values(column.cast(pa.int32())))
     elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         digest.update(_values(column))
-    else:  # decimals, times, lists, structs: rare among entity rows, and NumPy holds them only as objects
+    elif is_list(column.type):
+        lists = column.combine_chunks().cast(pa.large_list(column.type.value_type))
+        digest.update(_values(pc.list_value_length(pa.chunked_array([lists])).cast(pa.int64())))
+        _update(digest, pa.chunked_array([lists.flatten()]))
+    elif pa.types.is_struct(column.type):
+        for inner in column.combine_chunks().flatten():
+            _update(digest, pa.chunked_array([inner]))
+    else:  # decimals, times: rare among entity rows, and NumPy holds them only as objects
         digest.update(repr(column.to_pylist()).encode())
 
 

@@ -24,11 +24,13 @@ def git_commit(folder: Path) -> str:
     return ran.stdout.strip() if ran.returncode == 0 else ""
 
 
+def packages() -> dict[str, str]:
+    """Return the version of Python, and of every installed package, by name."""
+    found = {one.metadata["Name"]: one.version for one in distributions()}
+    return {"python": platform.python_version(), **dict(sorted(found.items(), key=lambda item: item[0].lower()))}
+
+
 def environment() -> dict[str, object]:
     """Return Python's version, the platform, and every installed package with its version."""
-    packages = {one.metadata["Name"]: one.version for one in distributions()}
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
-    }
+    found = packages()
+    return {"python": found.pop("python"), "platform": platform.platform(), "packages": found}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -94,6 +94,16 @@ def _column(name: object, values: list[Any], what: str) -> pa.Array:
         ) from error
 
 
+def _instants_in(values: Iterable[Any]) -> Iterator[datetime]:
+    for value in values:
+        if isinstance(value, datetime):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _instants_in(value)
+        elif isinstance(value, Mapping):
+            yield from _instants_in(value.values())
+
+
 def _first(error: Exception) -> str:
     return str(error).splitlines()[0].rstrip(".")
 
@@ -101,7 +111,7 @@ def _first(error: Exception) -> str:
 def _refuse_mixed_zones(name: object, values: Iterable[Any], what: str) -> None:
     """Raise where Arrow would take the instants without a zone for the zone of the others."""
     # pandas' NaT is a datetime too, without a zone and unequal to itself.
-    zoned = {value.tzinfo is not None for value in values if isinstance(value, datetime) and value == value}
+    zoned = {value.tzinfo is not None for value in _instants_in(values) if value == value}
     if len(zoned) > 1:
         raise TimestampError(
             f'Column "{name}" of {what} has timestamps of which some name a time zone and others do not.',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.definitions import FeatureService, FeatureView
+from featurestore.definitions import FeatureService, FeatureView, Field
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError, SchemaError
 from featurestore.offline import join
@@ -99,6 +99,7 @@ def check_entity_rows(
 ) -> EntityRows:
     """Bring the keys, request fields and instants of entity rows to the declared types.
 
+    A request field that has a default may be absent, and its nulls are the default.
     An empty list of dicts, which has no columns, stands for rows with the right ones.
 
     Raises:
@@ -127,8 +128,15 @@ def check_entity_rows(
             )
     columns: dict[str, pa.Array] = {}
     notes: list[str] = []
-    for name, dtype in needed.items():
+    for name, dtype in service.keys.items():
         columns[name], note = conform(find(given, name, what), dtype, name, what)
+        notes.append(note)
+    for one in service.request:
+        if one.default is not None and one.name not in given.column_names:
+            columns[one.name] = one.filled(pa.nulls(given.num_rows, one.dtype.to_arrow()))
+            continue
+        column, note = conform(find(given, one.name, what), one.dtype, one.name, what)
+        columns[one.name] = one.filled(column)
         notes.append(note)
     # The instants go under the store's name, so they may come in a column that is also a key or a request field.
     columns[EVENT_TIMESTAMP], note = instants(find(given, timestamp_field, what), timestamp_field, what)
@@ -148,7 +156,7 @@ def features_at(
     label: str,
     with_status: bool,
 ) -> HistoricalFeatures:
-    """Join every view of a service to entity rows and evaluate its on-demand views.
+    """Join every view of a service to entity rows, put defaults in, and evaluate its on-demand views.
 
     Args:
         connection: has the order of loads registered (see :mod:`featurestore.offline.join`).
@@ -162,8 +170,8 @@ def features_at(
     notes = list(rows.notes)
     for view in service.views:
         if not files[view.name]:
-            notes.append(f'feature view "{view.name}" was never ingested: its features are null')
-        joined[view.name] = join.point_in_time(connection, view, files[view.name], rows.typed)
+            notes.append(f'feature view "{view.name}" was never ingested: its features are null, or their defaults')
+        joined[view.name] = _filled(join.point_in_time(connection, view, files[view.name], rows.typed), view.schema)
     computed = _on_demand(service, joined, rows.typed)
     result = rows.given
     for owner, fields in service.outputs.items():
@@ -187,14 +195,21 @@ def _on_demand(service: FeatureService, joined: Mapping[str, pa.Table], typed: p
     computed: dict[str, pa.Table] = {}
     for view in service.on_demand_views:
         transform = Transform(view)
-        sources = {one.name: joined[source.name] for source in view.inputs for one in source.schema}
+        sources = {one.name: joined[source.name] for source in view.input_views for one in source.schema}
         columns: dict[str, Any] = {name: sources.get(name, typed).column(name) for name in transform.inputs}
         # A frame without columns has no height: expressions that name nothing still give one value a row.
         columns["position__"] = pa.array(range(typed.num_rows), pa.int64())
         frame = pl.from_arrow(pa.table(columns))
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a series
-        computed[view.name] = _to_declared(transform.evaluate(frame).to_arrow(), view.schema)
+        computed[view.name] = _filled(_to_declared(transform.evaluate(frame).to_arrow(), view.schema), view.schema)
     return computed
+
+
+def _filled(table: pa.Table, schema: Sequence[Field]) -> pa.Table:
+    for one in schema:
+        place = table.schema.get_field_index(one.name)
+        table = table.set_column(place, one.name, one.filled(table.column(place)))
+    return table
 
 
 def _to_declared(table: pa.Table, schema: Any) -> pa.Table:

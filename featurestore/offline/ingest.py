@@ -17,6 +17,8 @@ from featurestore.definitions import FeatureView
 from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.errors import DataError, OfflineStoreError
 from featurestore.offline.checks import REASON, check, latest_event, table_schema
+from featurestore.offline.pieces import Piece
+from featurestore.offline.repeats import Repeats, values_so_far
 from featurestore.offline.tables import LoadMetadata, OfflineTable, stored_schema
 from featurestore.registry.records import Load
 
@@ -85,6 +87,8 @@ def load(
     author: str,
     reason: str,
     progress: Callable[[int], None] | None = None,
+    source: Piece | None = None,
+    moved_from: str = "",
 ) -> tuple[bool, tuple[str, ...]]:
     """Check a stream of rows and publish the good ones as one load.
 
@@ -99,6 +103,8 @@ def load(
         author: who loads.
         reason: why; both stand in the commit.
         progress: called with the rows of each batch.
+        source: the part of the view's source that ``reader`` reads; None for rows that a caller passed.
+        moved_from: where the source lay at its last load, if elsewhere.
 
     Returns:
         Whether the load was published now (another writer may have published it meanwhile), and notes on casts made
@@ -107,23 +113,26 @@ def load(
     Raises:
         SchemaError: a column is missing or of another type; nothing is published.
         TimestampError: a timestamp names no zone; nothing is published.
-        DataError: rows are bad and the view rejects such loads; nothing is published.
+        DataError: rows are bad and the view rejects such loads, or a feature has more nulls than it may; nothing is
+            published.
         OfflineStoreError: the disk refuses; nothing is published.
     """
     reasons: Counter[str] = Counter()
     notes: dict[str, None] = {}
     counts = Counter(read=0, written=0)
+    nulls: Counter[str] = Counter()
     latest = latest_event(now, max_future_seconds)
     schema = stored_schema(table_schema(view))
     # No rows are no excuse for a wrong schema; but an empty list has none.
     if reader.schema.names:
         notes.update(dict.fromkeys(check(pa.RecordBatch.from_pylist([], reader.schema), view, latest=latest).notes))
 
-    def checked(bad: _Quarantine) -> Iterator[pa.RecordBatch]:
+    def checked(bad: _Quarantine, repeats: Repeats | None) -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            parts = check(batch, view, latest=latest)
+            parts = check(batch, view, latest=latest, repeats=repeats)
             notes.update(dict.fromkeys(parts.notes))
             reasons.update(parts.reasons)
+            nulls.update(parts.nulls)
             bad.write(parts.bad)
             numbers = pa.array(range(counts["written"], counts["written"] + parts.good.num_rows), pa.int64())
             ids = pa.repeat(pa.scalar(load_id), parts.good.num_rows)
@@ -133,34 +142,63 @@ def load(
             if progress is not None:
                 progress(batch.num_rows)
 
-    with _Quarantine(quarantine) as bad:
-        staged = table.stage(checked(bad), schema)
-        rejected = sum(reasons.values())
-        if rejected and view.on_bad_rows == "reject":
-            if staged is not None:
-                staged.path.unlink(missing_ok=True)
-            listed = ", ".join(f"{count} where {why}" for why, count in reasons.most_common(5))
-            raise DataError(
-                f'The load for feature view "{view.name}" has {rejected:,} bad rows ({listed}); nothing was published.',
-                hint='Mend the rows, or set on_bad_rows="quarantine" to publish the others.',
-            )
-        bad.keep()
-    if not counts["read"]:
-        notes["0 rows"] = None
-    published = table.publish(
-        staged,
-        schema,
-        LoadMetadata(
-            load_id=load_id,
-            rows_read=counts["read"],
-            rows_written=counts["written"],
-            rows_quarantined=rejected,
-            reasons=dict(reasons),
-            author=author,
-            reason=reason,
-        ),
-    )
+    with values_so_far(view, table) as repeats:
+        # Whoever held the table may have published this very load, and then all its rows would repeat.
+        if repeats is not None and table.has_load(load_id):
+            return False, ()
+        with _Quarantine(quarantine) as bad:
+            staged = table.stage(checked(bad, repeats), schema)
+            refusal = _refusal(view, reasons, nulls, counts["read"])
+            if refusal is not None:
+                if staged is not None:
+                    staged.path.unlink(missing_ok=True)
+                raise refusal
+            bad.keep()
+        if not counts["read"]:
+            notes["0 rows"] = None
+        published = table.publish(
+            staged,
+            schema,
+            LoadMetadata(
+                load_id=load_id,
+                rows_read=counts["read"],
+                rows_written=counts["written"],
+                rows_quarantined=sum(reasons.values()),
+                reasons=dict(reasons),
+                author=author,
+                reason=reason,
+                location="" if source is None else source.location,
+                moved_from=moved_from,
+                watermark=None if source is None else source.watermark(),
+            ),
+        )
     return published, tuple(notes)
+
+
+def _refusal(view: FeatureView, reasons: Counter[str], nulls: Counter[str], rows: int) -> DataError | None:
+    """Return why a load is refused as a whole; None if it is not."""
+    what = f'The load for feature view "{view.name}" has'
+    empty = [
+        (one, nulls[one.name] / rows)
+        for one in view.schema
+        if rows and one.max_null_rate is not None and nulls[one.name] / rows > one.max_null_rate
+    ]
+    if empty:
+        listed = ", ".join(
+            f"{nulls[one.name]:,} of {rows:,} rows ({share:.3%}) where {one.name} is null, over {one.max_null_rate:.3%}"
+            for one, share in empty
+        )
+        return DataError(
+            f"{what} {listed}; nothing was published.", hint="Find out why they are missing, or raise max_null_rate."
+        )
+    rejected = sum(reasons.values())
+    if rejected and view.on_bad_rows == "reject":
+        listed = ", ".join(f"{count} where {why}" for why, count in reasons.most_common(5))
+        return DataError(
+            f"{what} {rejected:,} bad rows ({listed}); nothing was published.",
+            hint='Mend the rows, or set on_bad_rows="quarantine" to publish the others.',
+        )
+    return None
 
 
 class _Quarantine:

@@ -12,9 +12,10 @@ from datetime import timedelta
 import duckdb
 import pyarrow as pa
 
-from featurestore.definitions import FeatureView, storage_id
+from featurestore.definitions import FeatureView, Field, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError
+from featurestore.offline.conform import as_key, has_embedding
 from featurestore.offline.engine import explain, identifier, literal, parquet_scan
 
 #: Values of ``<view>__status``: those of RowStatus in the serving contract.
@@ -30,12 +31,18 @@ _NEWEST_FIRST = f"{CREATED_TIMESTAMP} DESC NULLS LAST, load_order DESC NULLS FIR
 def rows_with_order(view: FeatureView, files: list[str]) -> str:
     """Return a subquery: the view's rows with ``load_order``; a load not yet in the ledger counts as newest."""
     columns = ", ".join(
-        f"r.{identifier(name)}"
-        for name in (*view.keys, *(one.name for one in view.schema), EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW_NUMBER)
+        [f"r.{identifier(name)}" for name in (*view.keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW_NUMBER)]
+        + [_declared(one) for one in view.schema]
     )
     # A load id that the user gave may stand for loads of several tables.
     same_load = f"l.storage_id = {literal(storage_id(view))} AND l.{LOAD_ID} = r.{LOAD_ID}"
     return f"(SELECT {columns}, l.load_order FROM {parquet_scan(files)} r LEFT JOIN {LOADS} l ON {same_load})"
+
+
+def _declared(one: Field) -> str:
+    name = identifier(one.name)
+    # The table keeps embeddings as lists of any size.
+    return f"r.{name}::{one.dtype.duckdb} AS {name}" if has_embedding(one.dtype) else f"r.{name}"
 
 
 def newest_per_key(view: FeatureView, files: list[str], until_us: int) -> str:
@@ -76,16 +83,21 @@ def point_in_time(
     """
     if not files:
         return _never_ingested(view, entities.num_rows)
-    needed = entities.select([*view.keys, EVENT_TIMESTAMP]).append_column(
-        _POSITION, pa.array(range(entities.num_rows), pa.int64())
-    )
-    connection.register(_ENTITIES, needed)
+    columns = {key: as_key(entities.column(key)) for key in view.keys}
+    columns[EVENT_TIMESTAMP] = entities.column(EVENT_TIMESTAMP)
+    columns[_POSITION] = pa.array(range(entities.num_rows), pa.int64())
+    connection.register(_ENTITIES, pa.table(columns))
+    if not all(one.dtype.scalar for one in view.schema):
+        # For few entity rows DuckDB has another algorithm, which gives minus zeros within lists back as zeros.
+        connection.execute("SET asof_loop_join_threshold = 0")
     try:
-        return connection.sql(_asof(view, files)).to_arrow_table().drop_columns([_POSITION])
+        joined = connection.sql(_asof(view, files)).to_arrow_table().drop_columns([_POSITION])
+        return joined.cast(_joined_schema(view))
     except (duckdb.Error, OSError) as error:
         raise unreadable(view, error) from error
     finally:
         connection.unregister(_ENTITIES)
+        connection.execute("RESET asof_loop_join_threshold")
 
 
 def unreadable(view: FeatureView, error: Exception) -> OfflineStoreError:
@@ -132,8 +144,14 @@ def event_column(view: FeatureView) -> str:
     return f"{view.name}__event_timestamp"
 
 
+def _joined_schema(view: FeatureView) -> pa.Schema:
+    columns = {one.name: one.dtype.to_arrow() for one in view.schema}
+    columns[status_column(view)] = pa.int8()
+    columns[event_column(view)] = pa.timestamp("us", tz="UTC")
+    return pa.schema(columns)
+
+
 def _never_ingested(view: FeatureView, rows: int) -> pa.Table:
-    columns = {one.name: pa.nulls(rows, one.dtype.to_arrow()) for one in view.schema}
+    columns = {column.name: pa.nulls(rows, column.type) for column in _joined_schema(view)}
     columns[status_column(view)] = pa.repeat(pa.scalar(NOT_FOUND, pa.int8()), rows)
-    columns[event_column(view)] = pa.nulls(rows, pa.timestamp("us", tz="UTC"))
     return pa.table(columns)

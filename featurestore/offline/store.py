@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -16,17 +17,19 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.config import Config
-from featurestore.definitions import FeatureService, FeatureView, storage_id
+from featurestore.definitions import FeatureService, FeatureView, SharedFeatureView, heritage, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
 from featurestore.errors import DataError
-from featurestore.offline import engine, ingest, join, reading
+from featurestore.offline import carry_over, engine, ingest, join, reading
 from featurestore.offline.conform import sentence
 from featurestore.offline.frames import to_reader, to_table
 from featurestore.offline.historical import EntityRows, HistoricalFeatures, check_entity_rows, features_at
 from featurestore.offline.ingest import IngestReport
+from featurestore.offline.pieces import Piece
+from featurestore.offline.sharing import check_here, check_ours
 from featurestore.offline.tables import OfflineTable
 from featurestore.offline.training import check_dataset, write_dataset
-from featurestore.registry import Registry
+from featurestore.registry import Registry, signing_key
 from featurestore.registry.records import DatasetRecord, Load, Registered
 from featurestore.types import microseconds
 
@@ -45,8 +48,14 @@ class OfflineStore:
         self._folder = config.path(config.offline.path)
 
     def table(self, view: FeatureView) -> OfflineTable:
-        """Return the view's table."""
-        return OfflineTable(self._folder / storage_id(view))
+        """Return the view's table.
+
+        Raises:
+            OfflineStoreError: another project has loaded it, and it is not here.
+        """
+        table = OfflineTable(self._folder / storage_id(view))
+        check_here(view, table, self._registry)
+        return table
 
     def table_version(self, view: FeatureView) -> int | None:
         """Return the version of the view's table, or None when it was never ingested."""
@@ -102,33 +111,45 @@ class OfflineStore:
         if not isinstance(frame, (str, os.PathLike)):
             yield to_reader(frame, what)
             return
-        with reading.read(reading.file_piece(Path(frame), view, load_id), self._config, sentence(what)) as reader:
+        with reading.file_piece(Path(frame), view, load_id).read(self._config, sentence(what)) as reader:
             yield reader
 
     def ingest_source(
         self, view: FeatureView, *, who: str, reason: str = "", progress: Progress | None = None
     ) -> IngestReport:
-        """Load what is new in the view's source: files that were never loaded, or that changed since.
+        """Load what is new in the view's source.
+
+        That is files that were never loaded or that changed since, the versions of a Delta table since the last one,
+        or what a database's query gives. A source that lies elsewhere than at its last load is said, in the commit and
+        the audit too.
 
         Raises:
             DataError: the view has no source to read, or a part of it cannot be read.
+            ConfigError: ``featurestore.toml`` does not say how to reach it.
         """
         started = time.monotonic()
         loads: list[Load] = []
         notes: dict[str, None] = {}
         skipped = 0
         table = self.table(view)
-        for piece in reading.pieces(view, self._config):
+        last = table.newest_of_source()
+        place = "" if last is None else last.location
+        for piece in reading.pieces(view, self._config, last):
             if table.has_load(piece.load_id):
                 skipped += 1
                 continue
-            with reading.read(piece, self._config, f'The source of feature view "{view.name}"') as reader:
-                loaded, said = self._load(view, reader, piece.load_id, who, reason, progress)
+            moved_from = place if place != piece.location else ""
+            with piece.read(self._config, f'The source of feature view "{view.name}"') as reader:
+                loaded, said = self._load(
+                    view, reader, piece.load_id, who, reason, progress, source=piece, moved_from=moved_from
+                )
             if loaded is None:
                 skipped += 1
                 continue
             loads.append(loaded)
-            notes.update(dict.fromkeys(said))
+            place = piece.location
+            moved = [f"the source moved from {moved_from} to {place}"] if moved_from else []
+            notes.update(dict.fromkeys([*moved, *piece.notes, *said]))
         return IngestReport(
             view=view.name,
             loads=tuple(loads),
@@ -150,15 +171,19 @@ class OfflineStore:
         who: str,
         reason: str,
         progress: Progress | None,
+        checked_as: FeatureView | None = None,
+        source: Piece | None = None,
+        moved_from: str = "",
     ) -> tuple[Load | None, tuple[str, ...]]:
         """Publish a load; None in place of it when it was published before."""
+        check_ours(view)
         table = self.table(view)
         published = False
         notes: tuple[str, ...] = ()
         if not table.has_load(load_id):
             published, notes = ingest.load(
                 reader,
-                view,
+                checked_as or view,
                 table,
                 self._quarantine_file(view, load_id),
                 load_id=load_id,
@@ -167,6 +192,8 @@ class OfflineStore:
                 author=who,
                 reason=reason,
                 progress=progress,
+                source=source,
+                moved_from=moved_from,
             )
         loads = self.loads(view)
         return next(load for load in reversed(loads) if load.load_id == load_id) if published else None, notes
@@ -175,8 +202,13 @@ class OfflineStore:
         return self._folder / "quarantine" / storage_id(view) / f"{load_id}.parquet"
 
     def loads(self, view: FeatureView) -> list[Load]:
-        """Return the view's loads in commit order, entering those that a killed writer left out of the ledger."""
+        """Return the view's loads in commit order, entering those that a killed writer left out of the ledger.
+
+        The ledger of another project's view is that project's, and only read.
+        """
         table, name = self.table(view), storage_id(view)
+        if isinstance(view, SharedFeatureView):
+            return self._registry.owner(view).loads(name)
         known = self._registry.loads(name)
         if not table.exists():
             return known
@@ -190,8 +222,64 @@ class OfflineStore:
                 rows_quarantined=said.rows_quarantined,
                 reasons=said.reasons,
                 author=said.author,
+                moved=(said.moved_from, said.location) if said.moved_from else None,
             )
         return self._registry.loads(name)
+
+    # A new version's history
+
+    def missing_loads(self, old: FeatureView, new: FeatureView) -> list[Load]:
+        """Return the loads of the older version's table that the newer one's does not have, in their order.
+
+        These are the loads published after the newer one's last: from then on only the older one was fed.
+        """
+        if storage_id(old) == storage_id(new):
+            return []
+        have = self.loads(new)
+        later = (load for load in self.loads(old) if not have or load.published_at > have[-1].published_at)
+        # What the older one once took over from the newer one is there already.
+        came_from_new = carry_over.load_id(new, "")
+        return list(itertools.dropwhile(lambda load: load.load_id.startswith(came_from_new), later))
+
+    def carry_over(self, old: FeatureView, new: FeatureView, *, who: str) -> IngestReport | None:
+        """Bring the rows of an older version that a newer one lacks into its table, as one load.
+
+        Args:
+            old: the version that has the rows.
+            new: the version that takes the fields which mean the same in both; the others are null in these rows.
+            who: who loads.
+
+        Returns:
+            What became of the rows; None if there are none, or none that mean the same.
+
+        Raises:
+            OfflineStoreError: a table cannot be read, or the disk refuses.
+        """
+        started = time.monotonic()
+        inherited = heritage(old, new)
+        missing = self.missing_loads(old, new)
+        if inherited.obstacle or not sum(load.rows_written for load in missing):
+            return None
+        files = self.table(old).files()
+        query = carry_over.rows_to_carry(old, new, inherited, files, after=missing[0].order - 1)
+        load_id = carry_over.load_id(old, missing[-1].order)
+        with self._connect([old], f'Carrying over the rows of feature view "{old.name}"') as connection:
+            loaded, notes = self._load(
+                new,
+                connection.sql(query).to_arrow_reader(engine.BATCH_ROWS),
+                load_id,
+                who,
+                f"the rows of {storage_id(old)}",
+                None,
+                checked_as=carry_over.carrying_view(new, inherited),
+            )
+        return IngestReport(
+            view=new.name,
+            loads=() if loaded is None else (loaded,),
+            skipped=1 if loaded is None else 0,
+            notes=notes,
+            seconds=time.monotonic() - started,
+        )
 
     # Reads for materialization
 
@@ -274,6 +362,7 @@ class OfflineStore:
             timestamp_field=timestamp_field,
             label=label,
             table_versions=versions,
+            audit_head=self._registry.head(signing_key(self._config)),
         )
         return self._registry.record_dataset(name, manifest, who=who), features
 

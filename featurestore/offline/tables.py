@@ -33,7 +33,12 @@ _ROW_GROUP_ROWS = 131_072
 
 @dataclass(frozen=True, kw_only=True)
 class LoadMetadata:
-    """What a commit says of its load; it lets the ledger be completed from the table alone."""
+    """What a commit says of its load; it lets the ledger be completed from the table alone.
+
+    ``location`` is where the view's source lay, without secrets, and ``moved_from`` where it had lain at the load
+    before, if elsewhere. ``watermark`` says up to where the source is loaded: rows and watermark are one commit, so
+    that a load that dies leaves neither.
+    """
 
     load_id: str
     rows_read: int
@@ -42,6 +47,9 @@ class LoadMetadata:
     reasons: Mapping[str, int]
     author: str
     reason: str
+    location: str = ""
+    moved_from: str = ""
+    watermark: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,16 +103,33 @@ class OfflineTable:
         # The commits are read by their numbers: DeltaTable.history() numbers backwards from the snapshot, wrongly when
         # another writer commits meanwhile, and a load that is passed over once would never find its place in the order.
         for number in range(0 if version is None else version + 1, newest + 1):
-            try:
-                written = (self.path / "_delta_log" / f"{number:020}.json").read_text(encoding="utf-8")
-            except FileNotFoundError:  # Delta removes old commits; their loads were recorded long before
-                continue
-            except OSError as error:
-                raise OfflineStoreError(f"The log of the table {self.path.name} cannot be read: {error}.") from error
-            for line in written.splitlines():
-                said = json.loads(line).get("commitInfo", {}).get(_METADATA_KEY)
-                if said is not None:
-                    yield number, LoadMetadata(**json.loads(said))
+            said = self._load_of(number)
+            if said is not None:
+                yield number, said
+
+    def newest_of_source(self) -> LoadMetadata | None:
+        """Return the newest load whose rows came from the view's source; None if the log knows of none."""
+        if not self.exists():
+            return None
+        for number in range(self._open().version(), -1, -1):
+            said = self._load_of(number)
+            if said is not None and said.location:
+                return said
+        return None
+
+    def _load_of(self, number: int) -> LoadMetadata | None:
+        """Return what a commit says of its load; None if it published none."""
+        try:
+            written = (self.path / "_delta_log" / f"{number:020}.json").read_text(encoding="utf-8")
+        except FileNotFoundError:  # Delta removes old commits; their loads were recorded long before
+            return None
+        except OSError as error:
+            raise OfflineStoreError(f"The log of the table {self.path.name} cannot be read: {error}.") from error
+        for line in written.splitlines():
+            said = json.loads(line).get("commitInfo", {}).get(_METADATA_KEY)
+            if said is not None:
+                return LoadMetadata(**json.loads(said))
+        return None
 
     def stage(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> StagedFile | None:
         """Write batches to a file that no reader sees; None when there are no rows.

@@ -17,19 +17,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from featurestore.config import Config
-from featurestore.definitions import FeatureService, storage_id
+from featurestore.definitions import FeatureService, SharedFeatureView, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP, check_name
 from featurestore.errors import OfflineStoreError, SchemaError, closest
 from featurestore.offline.content import content_hash
 from featurestore.offline.environment import environment, git_commit
 from featurestore.offline.historical import EntityRows, HistoricalFeatures
 from featurestore.profiles import fit_baseline
+from featurestore.registry.heads import Head
 from featurestore.registry.records import DatasetRecord, Registered
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST_FORMAT = 1
+_MANIFEST = "manifest.json"
 
 
 def check_dataset(name: str, rows: EntityRows, label: str | None, service: FeatureService) -> None:
@@ -70,6 +72,7 @@ def write_dataset(
     timestamp_field: str,
     label: str | None,
     table_versions: Mapping[str, int | None],
+    audit_head: Head,
 ) -> dict[str, Any]:
     """Write a dataset, its monitoring baseline and its manifest; return the manifest.
 
@@ -82,6 +85,7 @@ def write_dataset(
         timestamp_field: the column of the entity rows that held the instants.
         label: the column to be predicted, if there is one.
         table_versions: the Delta version of each view's table that was read.
+        audit_head: the audit log's, signed; whoever rewrites the log must rewrite this dataset's folder too.
 
     Raises:
         OfflineStoreError: the disk refuses.
@@ -94,7 +98,7 @@ def write_dataset(
     baseline = fit_baseline(profiled, outputs).to_arrow()
     # Named by all that is in it: the same again finds it there, and nothing is ever written over.
     identity = hashlib.sha256(f"{digest} {content_hash(baseline)}".encode()).hexdigest()
-    folder = config.path(config.offline.path) / "datasets" / name / identity[:16]
+    folder = _datasets(config) / name / identity[:16]
     manifest: dict[str, Any] = {
         "format": MANIFEST_FORMAT,
         "name": name,
@@ -103,9 +107,10 @@ def write_dataset(
         "service_hash": service.content_hash,
         "views": {
             view.name: {
-                "version": service.pins.get(view.name),
+                "version": service.pins.get(view.reference),
                 "storage_id": storage_id(view),
                 "table_version": table_versions[view.name],
+                **({"project": view.project} if isinstance(view, SharedFeatureView) else {}),
             }
             for view in service.definition.views
         },
@@ -126,12 +131,22 @@ def write_dataset(
         "git_commit": git_commit(config.root),
         "environment": environment(),
         "notes": list(features.notes),
+        "audit_head": audit_head.to_json(),
     }
     try:
         _write(folder, table, baseline, manifest)
     except OSError as error:
         raise OfflineStoreError(f'Dataset "{name}" cannot be written to {folder}: {error}') from error
     return manifest
+
+
+def manifest_files(config: Config) -> list[Path]:
+    """Return the manifest of each dataset's folder, of all datasets that lie on this disk."""
+    return sorted(_datasets(config).glob(f"*/*/{_MANIFEST}"))
+
+
+def _datasets(config: Config) -> Path:
+    return config.path(config.offline.path) / "datasets"
 
 
 def _write(folder: Path, table: pa.Table, baseline: pa.Table, manifest: dict[str, Any]) -> None:
@@ -143,7 +158,7 @@ def _write(folder: Path, table: pa.Table, baseline: pa.Table, manifest: dict[str
         partial.mkdir(parents=True)
         pq.write_table(table, partial / "data.parquet", compression="zstd")
         pq.write_table(baseline, partial / "baseline.parquet", compression="zstd")
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         try:
             partial.rename(folder)
         except OSError:

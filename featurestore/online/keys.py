@@ -1,5 +1,7 @@
 """Join keys as bytes: two keys are equal exactly when their bytes are.
 
+Minus zero equals zero. NaN equals nothing, as null does, so a key that has it is none.
+
 A key's parts have declared types, so parts of fixed width need no separator, and parts of variable width carry their
 length: (1, 23) and (12, 3), or ("a", "bc") and ("ab", "c"), differ. LMDB takes keys of up to 511 bytes; a longer one
 is kept as its 256-bit hash, marked as such, so that it cannot equal a short key.
@@ -25,15 +27,26 @@ def _sized(value: bytes) -> bytes:
     return struct.pack(">I", len(value)) + value
 
 
+_FLOAT, _DOUBLE = struct.Struct(">f"), struct.Struct(">d")
+
 _ENCODERS: dict[types.DType, Callable[[Any], bytes]] = {
     types.Bool: struct.Struct(">?").pack,
     types.Int32: struct.Struct(">i").pack,
     types.Int64: struct.Struct(">q").pack,
+    types.Float32: lambda value: _FLOAT.pack(value + 0.0),  # minus zero plus zero is zero
+    types.Float64: lambda value: _DOUBLE.pack(value + 0.0),
     types.Date: struct.Struct(">i").pack,
     types.Timestamp: struct.Struct(">q").pack,
     types.String: lambda value: _sized(value.encode()),
     types.Bytes: _sized,
 }
+
+
+def _encoder(dtype: types.DType) -> Callable[[Any], bytes]:
+    if dtype.precision:
+        # All values have the type's scale, so the digits alone tell them apart.
+        return lambda value: int(format(value, "f").replace(".", "")).to_bytes(16, "big", signed=True)
+    return _ENCODERS[dtype]
 
 
 class KeyLayout:
@@ -46,15 +59,22 @@ class KeyLayout:
     def __init__(self, keys: Mapping[str, types.DType]) -> None:
         self.names = tuple(keys)
         self._dtypes = tuple(keys.values())
-        self._encoders = tuple(_ENCODERS[dtype] for dtype in self._dtypes)
+        self._encoders = tuple(_encoder(dtype) for dtype in self._dtypes)
+        self._floats = tuple(
+            place for place, dtype in enumerate(self._dtypes) if dtype in (types.Float32, types.Float64)
+        )
 
     def encode(self, columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
-        """Return the key of each row; None where a part is None, since null equals nothing.
+        """Return the key of each row; None where a part is None or NaN, since these equal nothing.
 
         Args:
-            columns: one sequence for each join key: integers (days for Date, microseconds for Timestamp), texts,
-                bytes or truth values.
+            columns: one sequence for each join key: numbers (days for Date, microseconds for Timestamp, for a Decimal
+                :class:`decimal.Decimal` with the type's scale), texts, bytes or truth values.
         """
+        if self._floats:
+            columns = list(columns)
+            for place in self._floats:
+                columns[place] = [None if value != value else value for value in columns[place]]
         if len(columns) == 1:
             encode = self._encoders[0]
             return [None if value is None else _bounded(encode(value)) for value in columns[0]]

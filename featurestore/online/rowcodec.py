@@ -4,8 +4,10 @@ A record is field 16 of ``GetOnlineFeaturesResponse`` (tag, length, ``FeatureRow
 Joining records is therefore joining responses, and the server creates no object per feature. All that has a fixed
 width stands at an offset that depends only on the fields and on whether the row has a null mask::
 
-    82 01 <length> | 08 01 11 <event time> [1a <n> <null mask>] | <packed numbers, by type> | <texts> | <blobs>
+    82 01 <length> | 08 01 11 <event time> [1a <n> <null mask>] | <packed numbers, by type> | <texts> <blobs> <nested>
       frame        |   status, time, nulls (head)               |   fixed part            |   variable part
+
+The numbers of an Embedding are as many as its type says, so they stand in the fixed part too.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from featurestore import types
 from featurestore.definitions import Field
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OnlineStoreError
+from featurestore.online.columns import delimited, from_delimited, from_numbers, numbers
 
 #: Field 16 of the response, length-delimited.
 _FRAME = b"\x82\x01"
@@ -29,7 +32,7 @@ _EVENT_TAG = b"\x11"
 _NULLS_TAG = b"\x1a"
 #: The packed lists of FeatureRow in the order of their field numbers, with their tags.
 _PACKED = {"doubles": b"\x22", "int64s": b"\x2a", "floats": b"\x32", "int32s": b"\x3a", "bools": b"\x42"}
-_DELIMITED = {"strings": b"\x4a", "blobs": b"\x52"}
+_DELIMITED = {"strings": b"\x4a", "blobs": b"\x52", "nested": b"\x5a"}
 _CHUNK_ROWS = 1024  # keeps the matrix of a chunk in the processor's cache
 
 #: The record of a key that the store has not.
@@ -92,9 +95,9 @@ class RowCodec:
         for wire, tag in _PACKED.items():
             members = [index for index, one in enumerate(self.fields) if one.dtype.wire == wire]
             if members:
-                width = self.fields[members[0]].dtype.width
-                fixed += tag + varint(width * len(members))
-                for index in members:
+                widths = [self.fields[index].dtype.width for index in members]
+                fixed += tag + varint(sum(widths))
+                for index, width in zip(members, widths, strict=True):
                     self.offsets[index] = len(fixed)
                     fixed += bytes(width)
         self._fixed = fixed
@@ -118,13 +121,13 @@ class RowCodec:
         for index, column in enumerate(columns):
             if column.null_count:
                 nulls[:, index] = column.is_null().to_numpy(zero_copy_only=False)
-        events = _numbers(_one_array(batch[EVENT_TIMESTAMP]), types.Timestamp) if self._event_time else None
-        numbers = {index: _numbers(columns[index], self.fields[index].dtype) for index in self.offsets}
+        events = numbers(_one_array(batch[EVENT_TIMESTAMP]), types.Timestamp) if self._event_time else None
+        fixed = {index: numbers(columns[index], self.fields[index].dtype) for index in self.offsets}
         tails = self._tails(columns, count)
         before = np.empty((count, 0), np.uint8) if prefix is None else prefix
         masked = nulls.any(axis=1)
         if not masked.any():
-            return self._encode_alike(before, events, None, numbers, tails)
+            return self._encode_alike(before, events, None, fixed, tails)
         records: list[bytes] = [b""] * count
         for with_mask in (False, True):
             chosen = np.flatnonzero(masked == with_mask)
@@ -132,7 +135,7 @@ class RowCodec:
                 before[chosen],
                 None if events is None else events[chosen],
                 np.packbits(nulls[chosen], axis=1, bitorder="little") if with_mask else None,
-                {index: values[chosen] for index, values in numbers.items()},
+                {index: values[chosen] for index, values in fixed.items()},
                 None if tails is None else [tails[row] for row in chosen],
             )
             for row, record in zip(chosen.tolist(), made, strict=True):
@@ -144,7 +147,7 @@ class RowCodec:
         prefix: NDArray[np.uint8],
         events: NDArray[np.generic] | None,
         masks: NDArray[np.uint8] | None,
-        numbers: dict[int, NDArray[np.generic]],
+        fixed: dict[int, NDArray[np.generic]],
         tails: list[bytes] | None,
     ) -> list[bytes]:
         """Encode rows of which all, or none, have a null mask: their fixed bytes lie at the same places."""
@@ -157,7 +160,7 @@ class RowCodec:
         for index, offset in self.offsets.items():
             formats.append(self.fields[index].dtype.numpy)
             offsets.append(body + len(head) + offset)
-            values.append(numbers[index])
+            values.append(fixed[index])
         if events is not None:
             formats.append("<i8")
             offsets.append(body + len(_PRESENT + _EVENT_TAG))
@@ -197,7 +200,7 @@ class RowCodec:
         tails = [b""] * count
         for index in self.variable:
             tag = _DELIMITED[self.fields[index].dtype.wire]
-            values = columns[index].cast(pa.binary()).fill_null(b"").to_pylist()
+            values = delimited(columns[index], self.fields[index].dtype)
             tails = [tail + tag + varint(len(value)) + value for tail, value in zip(tails, values, strict=True)]
         return tails
 
@@ -232,11 +235,10 @@ class RowCodec:
         for index, one in enumerate(self.fields):
             if index in texts:
                 values = [value if keep else None for value, keep in zip(texts[index], valid[:, index], strict=True)]
-                found[one.name] = pa.array(values, pa.binary()).cast(one.dtype.to_arrow())
+                found[one.name] = from_delimited(values, one.dtype)
                 continue
             at = self.offsets[index]
-            numbers = np.ascontiguousarray(fixed[:, at : at + one.dtype.width]).view(one.dtype.numpy)[:, 0]
-            found[one.name] = pa.array(numbers, mask=~valid[:, index]).cast(one.dtype.to_arrow())
+            found[one.name] = from_numbers(fixed[:, at : at + one.dtype.width], valid[:, index], one.dtype)
         return found
 
     def _null_bits(self, places: list[tuple[int, bytes, int]], starts: list[int]) -> NDArray[np.bool_]:
@@ -318,15 +320,3 @@ def _body(record: bytes) -> int:
 
 def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _numbers(column: pa.Array, dtype: types.DType) -> NDArray[np.generic]:
-    """Return the values of a column of fixed width as its wire type; zero where null."""
-    if dtype is types.Date:
-        column = column.cast(pa.int32())
-    elif dtype is types.Timestamp:
-        column = column.cast(pa.int64())
-    if column.null_count:
-        column = column.fill_null(False if dtype is types.Bool else 0)
-    values: NDArray[np.generic] = column.to_numpy(zero_copy_only=False)
-    return values

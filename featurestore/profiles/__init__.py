@@ -5,12 +5,12 @@ sums: minutes merge to hours, hosts to a fleet, and every statistic is computed 
 
 What a field's type means here:
 
-| type                                | cells                                                                        |
-| ----------------------------------- | ---------------------------------------------------------------------------- |
-| Int32, Int64, Float32, Float64      | between the cuts, NaN, null; an infinity lies beyond every cut               |
-| Date, Timestamp                     | as numbers: days, microseconds since 1970                                    |
-| Bool, String                        | the most frequent values, other known values, unseen values, null            |
-| Bytes                               | not null, null                                                               |
+| type                                    | cells                                                                      |
+| --------------------------------------- | -------------------------------------------------------------------------- |
+| Int32, Int64, Float32, Float64, Decimal | between the cuts, NaN, null; an infinity lies beyond every cut             |
+| Date, Timestamp                         | as numbers: days, microseconds since 1970                                  |
+| Bool, String                            | the most frequent values, other known values, unseen values, null          |
+| Bytes, Array, Embedding, Struct         | not null, null                                                             |
 
 A field whose column is missing counts as null in every row: that is what a model would be given.
 """

@@ -240,16 +240,18 @@ def kind_of(dtype: types.DType) -> Kind:
     """Return how values of a type are summarised."""
     if dtype.numeric or dtype in (types.Date, types.Timestamp):
         return "numeric"
-    return "opaque" if dtype is types.Bytes else "categorical"
+    return "opaque" if dtype == types.Bytes or not dtype.scalar else "categorical"
 
 
 def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return the values of a numeric field that are not null; integers over 2**53 are rounded, on both sides alike."""
+    """Return the values of a numeric field that are not null; what floats cannot hold is rounded, on all sides."""
     column = column.drop_null()
     if pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
     elif pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
+    elif pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
     return _numpy(column).astype(np.float64)
 
 
@@ -272,7 +274,8 @@ def column_of(rows: pa.Table | pa.RecordBatch, name: str, dtype: types.DType) ->
         SchemaError: it cannot be read so.
     """
     column, wanted = rows.column(name), dtype.to_arrow()
-    if column.type == wanted:
+    # Of a list or a struct only the nulls count, and files keep lists of a fixed size as any others.
+    if column.type == wanted or not dtype.scalar:
         return column
     try:
         return column.cast(wanted)

@@ -1,32 +1,50 @@
 """Versioned definitions, aliases, and the ledgers of what was done with them."""
 
+from featurestore.registry.comparison import Comparison
+from featurestore.registry.consents import Consent
 from featurestore.registry.differences import Difference
-from featurestore.registry.identity import current_user
+from featurestore.registry.heads import FoundHead, Head
+from featurestore.registry.identity import current_user, is_verified
 from featurestore.registry.liveness import live_views, stored_once
 from featurestore.registry.plan import Change, Plan
 from featurestore.registry.records import (
     AuditEntry,
     DatasetRecord,
+    Identity,
     Load,
     Materialization,
     ModelRecord,
     Registered,
 )
 from featurestore.registry.registry import Registry, open_registry
+from featurestore.registry.searching import Match
+from featurestore.registry.signing import PrivateKey, signing_key
+from featurestore.registry.verifying import AuditReport, Problem
 
 __all__ = [
     "AuditEntry",
+    "AuditReport",
     "Change",
+    "Comparison",
+    "Consent",
     "DatasetRecord",
     "Difference",
+    "FoundHead",
+    "Head",
+    "Identity",
     "Load",
+    "Match",
     "Materialization",
     "ModelRecord",
     "Plan",
+    "PrivateKey",
+    "Problem",
     "Registered",
     "Registry",
     "current_user",
+    "is_verified",
     "live_views",
     "open_registry",
+    "signing_key",
     "stored_once",
 ]

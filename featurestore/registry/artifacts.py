@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.engine import Row
 
+from featurestore.definitions import Model
 from featurestore.definitions.names import check_name
 from featurestore.errors import ObjectNotFoundError, closest
 from featurestore.registry import schema, values
@@ -39,6 +41,11 @@ def insert_dataset(
     return get_dataset(connection, project, f"{name}@{version}")
 
 
+def manifest_hash(manifest: Mapping[str, Any]) -> str:
+    """Return SHA-256 of a manifest as the table holds it, by which the audit log knows it again."""
+    return hashlib.sha256(values.to_json(dict(manifest), "The manifest").encode()).hexdigest()
+
+
 def get_dataset(connection: Connection, project: str, reference: str) -> DatasetRecord:
     """Return a dataset by ``name`` (the newest version) or ``name@version``.
 
@@ -56,42 +63,34 @@ def list_datasets(connection: Connection, project: str) -> list[DatasetRecord]:
 
 
 def insert_model(
-    connection: Connection,
-    project: str,
-    name: str,
-    *,
-    service: tuple[str, int],
-    dataset: DatasetRecord,
-    hyperparameters: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    git_commit: str,
-    author: str,
+    connection: Connection, project: str, model: Model, *, service: tuple[str, int], dataset: DatasetRecord, author: str
 ) -> ModelRecord:
     """Record the next version of a model; the project is locked.
 
     Raises:
-        DefinitionError: the name cannot be one.
-        RegistryError: a hyperparameter or metric is something that JSON has not, such as NaN.
+        RegistryError: a hyperparameter is something that JSON has not, such as NaN.
     """
-    check_name(name, "a model")
-    version = _next(connection, schema.models, project, name)
+    version = _next(connection, schema.models, project, model.name)
+    kept = {
+        part: values.to_json(getattr(model, part), f'The {part} of model "{model.name}"')
+        for part in ("hyperparameters", "metrics", "feature_importances", "environment")
+    }
     connection.execute(
         insert(schema.models).values(
             project=project,
-            name=name,
+            name=model.name,
             version=version,
             service=service[0],
             service_version=service[1],
             dataset=dataset.name,
             dataset_version=dataset.version,
-            hyperparameters=values.to_json(dict(hyperparameters), f'The hyperparameters of model "{name}"'),
-            metrics=values.to_json(dict(metrics), f'The metrics of model "{name}"'),
-            git_commit=git_commit,
+            git_commit=model.git_commit,
             created_at=values.now(),
             created_by=author,
+            **kept,
         )
     )
-    return get_model(connection, project, f"{name}@{version}")
+    return get_model(connection, project, f"{model.name}@{version}")
 
 
 def get_model(connection: Connection, project: str, reference: str) -> ModelRecord:
@@ -104,9 +103,13 @@ def get_model(connection: Connection, project: str, reference: str) -> ModelReco
 
 
 def list_models(connection: Connection, project: str, service: str | None) -> list[ModelRecord]:
-    """Return models in order of creation, of one service (``name``) or one version of it (``name@version``)."""
+    """Return models in order of creation, of one service (``name``) or one version of it (``name@version``).
+
+    Models that were removed are left out; :func:`get_model` still returns them by version.
+    """
     table = schema.models
-    query = select(table).filter_by(project=project).order_by(table.c.created_at, table.c.name, table.c.version)
+    query = select(table).filter_by(project=project, removed_at=None)
+    query = query.order_by(table.c.created_at, table.c.name, table.c.version)
     if service is not None:
         name, version = values.split_reference(service)
         query = query.filter_by(service=name)
@@ -127,6 +130,8 @@ def _get(connection: Connection, table: Table, project: str, reference: str, wha
     query = select(table).filter_by(project=project, name=name).order_by(table.c.version.desc()).limit(1)
     if version is not None:
         query = query.filter_by(version=version)
+    elif table is schema.models:
+        query = query.filter_by(removed_at=None)
     row = connection.execute(query).first()
     if row is None:
         known = connection.execute(select(table.c.name, table.c.version).filter_by(project=project)).all()
@@ -156,6 +161,8 @@ def _model(row: Row[Any]) -> ModelRecord:
         dataset=f"{row.dataset}@{row.dataset_version}",
         hyperparameters=json.loads(row.hyperparameters),
         metrics=json.loads(row.metrics),
+        feature_importances=json.loads(row.feature_importances),
+        environment=json.loads(row.environment),
         git_commit=row.git_commit,
         created_at=values.instant(row.created_at),
         created_by=row.created_by,

@@ -2,7 +2,7 @@
 
 An entry's hash is SHA-256 over JSON of the entry and the previous hash. Editing, removing or moving an entry breaks
 the chain from there on; cutting the tail off contradicts the head that the project's row holds. Whoever can write the
-database can rebuild all of it: that is what exporting the head is for.
+database can rebuild all of it: that is what signed heads are for (see :mod:`featurestore.registry.heads`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,41 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.engine import Row
 
 from featurestore.registry import schema, values
+from featurestore.registry.identity import origin
 from featurestore.registry.records import AuditEntry
 from featurestore.types import microseconds
 
 #: What the first entry has in place of a previous hash.
 GENESIS = "0" * 64
+
+#: What an entry can tell of.
+ACTIONS = (
+    "apply",
+    "delete",
+    "ingest",
+    "materialize",
+    "dataset",
+    "model",
+    "promote",
+    "rollback",
+    "demote",
+    "share",
+    "unshare",
+    "request",
+    "approve",
+    "reject",
+    "transfer",
+    "move",
+    "silence",
+    "identity",
+)
+
+#: Where an entry's details keep from where it was done.
+_ORIGIN = "origin"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +62,19 @@ class Event:
 
 def lock(connection: Connection, project: str) -> None:
     """Take the project's write lock until the transaction ends, and make the project's row if there is none."""
-    row = connection.execute(select(schema.projects).filter_by(project=project).with_for_update()).first()
-    if row is None:
-        connection.execute(
-            insert(schema.projects).values(project=project, revision=0, audit_sequence=0, audit_hash=GENESIS)
+    locked = select(schema.projects.c.project).filter_by(project=project).with_for_update()
+    if connection.execute(locked).first() is None:
+        # Another process may be making the row at this moment: one of the two does, and then both queue for it.
+        first = text(
+            "INSERT INTO projects (project, revision, audit_sequence, audit_hash) "
+            "VALUES (:project, 0, 0, :genesis) ON CONFLICT DO NOTHING"
         )
+        connection.execute(first, {"project": project, "genesis": GENESIS})
+        connection.execute(locked)
 
 
 def append(connection: Connection, project: str, who: str, at: int, events: Iterable[Event]) -> None:
-    """Add entries, inside the transaction of the change that they tell of.
+    """Add entries, inside the transaction of the change that they tell of; they also say from where it was made.
 
     Args:
         connection: of a writing transaction that holds :func:`lock`.
@@ -55,6 +85,7 @@ def append(connection: Connection, project: str, who: str, at: int, events: Iter
     """
     head = connection.execute(select(schema.projects).filter_by(project=project)).one()
     sequence, previous = head.audit_sequence, head.audit_hash
+    here = origin()
     rows: list[dict[str, Any]] = []
     for one in events:
         sequence += 1
@@ -65,10 +96,10 @@ def append(connection: Connection, project: str, who: str, at: int, events: Iter
             "who": who,
             "action": one.action,
             "object": one.object,
-            "details": values.to_json(dict(one.details), f"The audit entry of {one.object}"),
+            "details": values.to_json({**one.details, _ORIGIN: here}, f"The audit entry of {one.object}"),
             "previous_hash": previous,
         }
-        previous = row["hash"] = _seal(row)
+        previous = row["hash"] = seal(row)
         rows.append(row)
     connection.execute(insert(schema.audit), rows)
     connection.execute(
@@ -82,59 +113,51 @@ def entries(
     *,
     object: str | None,  # noqa: A002 - the entry's own word
     action: str | None,
+    who: str | None,
     since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
 ) -> list[AuditEntry]:
-    """Return entries in the order of the log; ``object="weather"`` also finds ``weather@2``."""
-    query = select(schema.audit).filter_by(project=project).order_by(schema.audit.c.sequence)
+    """Return entries in the order of the log, of those that pass every filter the newest ``limit``.
+
+    ``object="weather"`` also finds ``weather@2``, and ``who="ada"`` also ``ada@laptop (unverified)``.
+    """
+    log = schema.audit.c
+    query = select(schema.audit).filter_by(project=project).order_by(log.sequence.desc()).limit(limit)
     if action is not None:
-        query = query.where(schema.audit.c.action == action)
+        query = query.where(log.action == action)
     if since is not None:
-        query = query.where(schema.audit.c.at >= microseconds(since))
-    if object is not None:
-        column = schema.audit.c.object
-        query = query.where((column == object) | column.startswith(f"{object}@", autoescape=True))
-    return [
-        AuditEntry(
-            sequence=row.sequence,
-            at=values.instant(row.at),
-            who=row.who,
-            action=row.action,
-            object=row.object,
-            details=json.loads(row.details),
-            previous_hash=row.previous_hash,
-            hash=row.hash,
-        )
-        for row in connection.execute(query)
-    ]
+        query = query.where(log.at >= microseconds(since))
+    if until is not None:
+        query = query.where(log.at < microseconds(until))
+    for column, wanted in ((log.object, object), (log.who, who)):
+        if wanted is not None:
+            query = query.where((column == wanted) | column.startswith(f"{wanted}@", autoescape=True))
+    return [_entry(row) for row in reversed(connection.execute(query).all())]
 
 
-def problems(connection: Connection, project: str) -> list[str]:
-    """Return a sentence for each place where the log is not what was written; none if it is intact."""
-    found: list[str] = []
-    sequence, previous = 0, GENESIS
-    for row in connection.execute(select(schema.audit).filter_by(project=project).order_by(schema.audit.c.sequence)):
-        if row.sequence != sequence + 1:
-            found.append(_missing(sequence + 1, row.sequence - 1))
-        elif row.previous_hash != previous:
-            found.append(f"Entry {row.sequence} does not follow entry {sequence}: one of them was replaced or moved.")
-        if _seal(row._mapping) != row.hash:
-            found.append(f"Entry {row.sequence} was edited.")
-        sequence, previous = row.sequence, row.hash
-    head: Row[Any] | None = connection.execute(select(schema.projects).filter_by(project=project)).first()
-    if head is None:
-        if sequence:
-            found.append("The head of the log is missing.")
-    elif sequence < head.audit_sequence:
-        found.append(_missing(sequence + 1, head.audit_sequence))
-    elif (sequence, previous) != (head.audit_sequence, head.audit_hash):
-        found.append(f"The log ends in entry {sequence}, which is not the head that was recorded.")
-    return found
+def head(connection: Connection, project: str) -> tuple[int, str]:
+    """Return the number and the hash of the newest entry; 0 and :data:`GENESIS` before the first."""
+    row = connection.execute(select(schema.projects).filter_by(project=project)).first()
+    return (0, GENESIS) if row is None else (row.audit_sequence, row.audit_hash)
 
 
-def _missing(first: int, last: int) -> str:
-    return f"Entry {first} is missing." if first == last else f"Entries {first} to {last} are missing."
+def _entry(row: Row[Any]) -> AuditEntry:
+    details = json.loads(row.details)
+    return AuditEntry(
+        sequence=row.sequence,
+        at=values.instant(row.at),
+        who=row.who,
+        origin=details.pop(_ORIGIN, {}),
+        action=row.action,
+        object=row.object,
+        details=details,
+        previous_hash=row.previous_hash,
+        hash=row.hash,
+    )
 
 
-def _seal(row: Mapping[Any, Any]) -> str:
+def seal(row: Mapping[Any, Any]) -> str:
+    """Return the hash that an entry should have: over all of it but its hash."""
     sealed = {key: value for key, value in row.items() if key != "hash"}
     return hashlib.sha256(json.dumps(sealed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,8 +12,10 @@ from featurestore.definitions import (
     Entity,
     FeatureService,
     FeatureView,
+    Field,
     OnDemandFeatureView,
 )
+from featurestore.definitions.shared import reference_in
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,17 @@ def describe(spec: Mapping[str, Any], notes: Mapping[str, Any], pins: Mapping[st
     for key, value in spec.items():
         if key == "name":
             continue
-        if key in ("ttl_us", "window_us"):
-            shape[key.removesuffix("_us")] = None if value is None else str(timedelta(microseconds=value))
+        if key.endswith("_us"):
+            shape[key.removesuffix("_us")] = _duration(value)
+        elif key == "source" and value is not None:
+            shape[key] = {
+                name.removesuffix("_us"): _duration(inner) if name.endswith("_us") else inner
+                for name, inner in value.items()
+            }
         elif key == "join_keys":
             shape[key] = dict(value)
         elif key in ("entities", "inputs"):
-            shape[key] = {one["name"]: f"{one['name']}@{pins[one['name']]}" for one in value}
+            shape[key] = {one["name"]: _pinned(one, pins) for one in value}
         elif key == "features":
             shape[key] = {part["view"]["name"]: _part(part, pins) for part in value}
         elif key in ("schema", "request"):
@@ -59,10 +66,18 @@ def describe(spec: Mapping[str, Any], notes: Mapping[str, Any], pins: Mapping[st
     return shape | _present({key: value for key, value in notes.items() if key not in shape})
 
 
+def _duration(microseconds: int | None) -> str | None:
+    return None if microseconds is None else str(timedelta(microseconds=microseconds))
+
+
 def _part(part: Mapping[str, Any], pins: Mapping[str, int]) -> str:
-    name = part["view"]["name"]
     chosen = part.get("features")
-    return f"{name}@{pins[name]}" + ("" if chosen is None else f"[{', '.join(chosen)}]")
+    return _pinned(part["view"], pins) + ("" if chosen is None else f"[{', '.join(chosen)}]")
+
+
+def _pinned(spec: Mapping[str, Any], pins: Mapping[str, int]) -> str:
+    reference = reference_in(spec)
+    return f"{reference}@{pins[reference]}"
 
 
 def _present(notes: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,17 +106,28 @@ def breaking(old: Definition, new: Definition) -> tuple[str, ...]:
     """Return a reason for each change that those who rely on ``old`` would not survive.
 
     That is a feature that goes (a new name is a feature that goes), a type that changes, and a key, entity or request
-    field that comes or goes, because every caller has to send another set of columns.
+    field that comes or goes, because every caller has to send another set of columns. A request field with a default
+    may be left out, so it may come; and the default may not go.
     """
     before, after = _interface(old), _interface(new)
+    optional = [{one.name for one in _request(each) if one.default is not None} for each in (old, new)]
     reasons = []
     for (role, name), dtype in before.items():
         if (role, name) not in after:
             reasons.append(f'{role} "{name}" is removed')
         elif after[role, name] != dtype:
             reasons.append(f'{role} "{name}" changes from {dtype} to {after[role, name]}')
-    reasons += [f'{role} "{name}" is added' for role, name in after if role != "feature" and (role, name) not in before]
+        elif role == "request field" and name in optional[0] - optional[1]:
+            reasons.append(f'{role} "{name}" has no default any more')
+    for role, name in after:
+        may_be_left_out = role == "feature" or (role == "request field" and name in optional[1])
+        if (role, name) not in before and not may_be_left_out:
+            reasons.append(f'{role} "{name}" is added')
     return tuple(reasons)
+
+
+def _request(definition: Definition) -> Sequence[Field]:
+    return definition.request if isinstance(definition, (OnDemandFeatureView, FeatureService)) else ()
 
 
 def _interface(definition: Definition) -> dict[tuple[str, str], str]:

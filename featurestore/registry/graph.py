@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,15 @@ from featurestore.definitions import (
     FeatureView,
     MonitorPolicy,
     OnDemandFeatureView,
+    PromotionPolicy,
+    SharedFeatureView,
+    SharedView,
     content_hash,
     kind_of,
 )
 from featurestore.definitions.canonical import KINDS
 from featurestore.errors import DefinitionError
+from featurestore.places import place_of
 
 #: Parts of a definition's notes that belong to the definitions it refers to, and are kept with those.
 _OTHERS_NOTES = ("entities", "inputs", "features")
@@ -31,50 +35,69 @@ class Wanted:
         definition: the object.
         kind: its kind.
         content_hash: its identity.
-        notes: what people read of it, without the notes of the definitions it refers to.
-        references: the names of those.
+        references: the names of the definitions that it refers to.
+        shared: the views of other projects that it refers to.
     """
 
     definition: Definition
     kind: str
     content_hash: str
-    notes: Mapping[str, Any]
     references: tuple[str, ...]
+    shared: tuple[SharedFeatureView, ...] = ()
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What people read of it, without the notes of the definitions it refers to; made anew each time.
+
+        Kept for ten thousand views they would be half a million dicts, which the garbage collector walks through.
+        """
+        return own_notes(self.definition)
 
 
 def collect(definitions: Sequence[Definition]) -> dict[str, Wanted]:
     """Return the definitions and all that they reach, by name; each comes after those that it refers to.
 
     Raises:
-        DefinitionError: something is not a definition, or one name stands for two things.
+        DefinitionError: something is not a definition, one name stands for two things, or one refers to itself.
     """
     found: dict[str, Wanted] = {}
     seen: set[int] = set()
 
+    path: list[Definition] = []
+
     def visit(definition: Definition) -> None:
+        if any(definition is one for one in path):
+            raise _circle(definition, path)
         if id(definition) in seen:
             return
         seen.add(id(definition))
-        referred = tuple(references(definition))
+        reached = tuple(references(definition))
+        # The views of other projects are their owners' to apply.
+        referred = [one for one in reached if not isinstance(one, SharedFeatureView)]
+        shared = {one.reference: one for one in reached if isinstance(one, SharedFeatureView)}
+        path.append(definition)
         for other in referred:
             visit(other)
+        path.pop()
         wanted = Wanted(
             definition=definition,
             kind=kind_of(definition),
             content_hash=content_hash(definition),
-            notes=own_notes(definition),
             references=tuple(dict.fromkeys(other.name for other in referred)),
+            shared=tuple(shared.values()),
         )
         known = found.setdefault(definition.name, wanted)
         if known.kind != wanted.kind:
             raise DefinitionError(
-                f'"{definition.name}" is both {words(known.kind)} and {words(wanted.kind)}.',
+                f'"{definition.name}" is both {words(known.kind)} and {words(wanted.kind)}{_other(known.definition)}.',
                 hint="Names are unique in a project, over all kinds: rename one.",
+                where=place_of(definition),
             )
         if known is not wanted and (known.content_hash, known.notes) != (wanted.content_hash, wanted.notes):
             raise DefinitionError(
-                f'There are two different definitions of {wanted.kind} "{definition.name}".',
+                f'There are two different definitions of {wanted.kind} "{definition.name}"{_other(known.definition)}.',
                 hint="Use one object wherever it is meant.",
+                where=place_of(definition),
             )
 
     for definition in definitions:
@@ -87,6 +110,21 @@ def collect(definitions: Sequence[Definition]) -> dict[str, Wanted]:
     return found
 
 
+def _circle(definition: Definition, path: Sequence[Definition]) -> DefinitionError:
+    first = next(at for at, one in enumerate(path) if one is definition)
+    names = " -> ".join(one.name for one in (*path[first:], definition))
+    return DefinitionError(
+        f'{words(kind_of(definition)).partition(" ")[2].capitalize()} "{definition.name}" refers to itself: {names}.',
+        hint="Take one of these references out.",
+        where=place_of(definition),
+    )
+
+
+def _other(definition: Definition) -> str:
+    place = place_of(definition)
+    return f"; the other one is in {place}" if place else ""
+
+
 def references(definition: Definition) -> Iterator[Definition]:
     """Yield the definitions that one refers to directly; for a service also the inputs of its on-demand views."""
     match definition:
@@ -95,16 +133,18 @@ def references(definition: Definition) -> Iterator[Definition]:
         case FeatureView():
             yield from definition.entities
         case OnDemandFeatureView():
-            yield from definition.inputs
+            yield from definition.input_views
         case FeatureService():
             # Not `.views`, which keeps one object a name: a second one that differs must be seen to be refused.
             for one in definition.features:
                 if isinstance(one, OnDemandFeatureView):
-                    yield from one.inputs
+                    yield from one.input_views
                     yield one
+                elif isinstance(one, SharedView):
+                    one.unknown()
                 else:
                     yield one if isinstance(one, FeatureView) else one.view
-        case MonitorPolicy():
+        case MonitorPolicy() | PromotionPolicy():
             yield definition.service
 
 

@@ -1,4 +1,4 @@
-"""What was done with the definitions: loads, materializations, datasets, models, and the audit log of it all."""
+"""What was done with the definitions: loads, materializations, datasets, models."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from featurestore.registry import artifacts, audit, loads
+from featurestore.definitions import FeatureService, Model
+from featurestore.errors import DefinitionError, closest
+from featurestore.registry import artifacts, loads
 from featurestore.registry.audit import Event
 from featurestore.registry.project import Project
-from featurestore.registry.records import AuditEntry, DatasetRecord, Load, Materialization, ModelRecord
+from featurestore.registry.records import DatasetRecord, Load, Materialization, ModelRecord
 from featurestore.registry.versions import Versions
 
 
@@ -29,6 +31,7 @@ class Ledgers(Project):
         rows_quarantined: int = 0,
         reasons: Mapping[str, int] | None = None,
         author: str,
+        moved: tuple[str, str] | None = None,
     ) -> Load:
         """Record that a load's rows are published, and give it its place in the table's order.
 
@@ -43,6 +46,7 @@ class Ledgers(Project):
             rows_quarantined: rows kept aside; read = written + quarantined.
             reasons: rows for each reason of quarantine.
             author: who loaded.
+            moved: from where to where the view's source moved since its last load; None if it did not.
 
         Raises:
             RegistryError: the counts contradict each other.
@@ -69,6 +73,8 @@ class Ledgers(Project):
                     "rows_written": rows_written,
                     "rows_quarantined": rows_quarantined,
                 }
+                if moved is not None:
+                    details["source_moved"] = {"from": moved[0], "to": moved[1]}
                 self._audit(connection, author, Event(action="ingest", object=storage_id, details=details))
         return recorded
 
@@ -125,7 +131,11 @@ class Ledgers(Project):
         """
         with self._write() as connection:
             made = artifacts.insert_dataset(connection, self.project, name, manifest, who)
-            details = {"service": manifest.get("service"), "content_hash": manifest.get("content_hash")}
+            details = {
+                "service": manifest.get("service"),
+                "content_hash": manifest.get("content_hash"),
+                "manifest_hash": artifacts.manifest_hash(made.manifest),
+            }
             self._audit(connection, who, Event(action="dataset", object=made.id, details=details))
         return made
 
@@ -143,47 +153,33 @@ class Ledgers(Project):
         with self._database.read() as connection:
             return artifacts.list_datasets(connection, self.project)
 
-    def record_model(
-        self,
-        name: str,
-        *,
-        service: str,
-        dataset: str,
-        hyperparameters: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        git_commit: str = "",
-        who: str,
-    ) -> ModelRecord:
+    def record_model(self, model: Model, *, who: str) -> ModelRecord:
         """Record the next version of a model.
 
         Args:
-            name: the model.
-            service: the version of the service whose features it takes: ``flight_delay@1``.
-            dataset: the version of the dataset it was trained on: ``delays_2013q1@1``.
-            hyperparameters: as JSON values.
-            metrics: finite numbers by name.
-            git_commit: the code that trained it.
+            model: names the versions of its service and dataset, or those that are current.
             who: who trained it.
 
         Raises:
             ObjectNotFoundError: the service or the dataset is not registered.
-            DefinitionError: the name cannot be one.
-            RegistryError: a hyperparameter or a metric is something that JSON has not, such as NaN.
+            DefinitionError: a feature importance is of no feature of the service.
+            RegistryError: a hyperparameter is something that JSON has not, such as NaN.
         """
         with self._write() as connection:
-            used = Versions(connection, self.project).find(service, "feature_service").row
-            trained_on = artifacts.get_dataset(connection, self.project, dataset)
-            made = artifacts.insert_model(
-                connection,
-                self.project,
-                name,
-                service=(used.name, used.version),
-                dataset=trained_on,
-                hyperparameters=hyperparameters or {},
-                metrics=metrics or {},
-                git_commit=git_commit,
-                author=who,
-            )
+            versions = Versions(connection, self.project)
+            used = versions.find(model.service, "feature_service")
+            service = versions.definition(used)
+            assert isinstance(service, FeatureService)  # noqa: S101 - found by its kind
+            features = [one.name for fields in service.outputs.values() for one in fields]
+            for name in model.feature_importances:
+                if name not in features:
+                    raise DefinitionError(
+                        f'Model "{model.name}" has an importance of "{name}", which is no feature of "{service.name}".',
+                        hint=closest(name, features),
+                    )
+            trained_on = artifacts.get_dataset(connection, self.project, model.dataset)
+            at = (used.row.name, used.row.version)
+            made = artifacts.insert_model(connection, self.project, model, service=at, dataset=trained_on, author=who)
             details = {"service": made.service, "dataset": made.dataset, "metrics": dict(made.metrics)}
             self._audit(connection, who, Event(action="model", object=made.id, details=details))
         return made
@@ -201,27 +197,3 @@ class Ledgers(Project):
         """Return models in order of creation; of a service (``name``) or one version of it (``name@version``)."""
         with self._database.read() as connection:
             return artifacts.list_models(connection, self.project, service)
-
-    # Audit
-
-    def audit(
-        self,
-        *,
-        object: str | None = None,  # noqa: A002 - the entry's own word
-        action: str | None = None,
-        since: datetime | None = None,
-    ) -> list[AuditEntry]:
-        """Return what was done, oldest first.
-
-        Args:
-            object: only what was done to it; ``weather`` also finds ``weather@2``.
-            action: only ``apply``, ``promote``, ``rollback``, ``ingest``, ``materialize``, ``dataset`` or ``model``.
-            since: only from this instant on.
-        """
-        with self._database.read() as connection:
-            return audit.entries(connection, self.project, object=object, action=action, since=since)
-
-    def verify_audit(self) -> list[str]:
-        """Return a sentence for each place where the audit log was tampered with; none if it is intact."""
-        with self._database.read() as connection:
-            return audit.problems(connection, self.project)

@@ -30,21 +30,25 @@ def open_database(url: str) -> Database:
         RegistryError: the URL is not one, the database cannot be opened, or a newer release has changed its schema.
     """
     database = Database(url, what="registry", error=RegistryError, hint=_HINT)
-    with database.errors():
-        if _stored_revision(database) != REVISION:
+    try:
+        with database.read() as connection:
+            current = _is_current(database, connection)
+        if not current:
             _migrate(database)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
-def _stored_revision(database: Database) -> str:
-    with database.engine.connect() as connection:
-        stored = _revision(connection)
+def _is_current(database: Database, connection: Connection) -> bool:
+    stored = _revision(connection)
     if stored > REVISION:
         raise RegistryError(
             f"The registry {database.name} has schema {stored}, of a newer release; this one knows up to {REVISION}.",
             hint="Upgrade the featurestore package here.",
         )
-    return stored
+    return stored == REVISION
 
 
 def _migrate(database: Database) -> None:
@@ -54,10 +58,10 @@ def _migrate(database: Database) -> None:
 
     database.enable_write_ahead_log()
     # The transaction is the lock: a second process waits here, then finds nothing left to do.
-    with database.engine.execution_options(writes=True).begin() as connection:
+    with database.write() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        if _revision(connection) == REVISION:
+        if _is_current(database, connection):
             return
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
 
 from featurestore.definitions import Definition
 
@@ -22,7 +23,7 @@ class Registered(Generic[D]):
         name: the object's name, unique in the project over all kinds.
         version: counts from 1 within this registry.
         content_hash: identifies the version between registries.
-        definition: the object as it was applied.
+        decode: returns the definition.
         pins: the versions of the definitions that it refers to, by name: a view's entities, an on-demand view's
             inputs, a service's views (stored and on-demand), a policy's service.
         applied_at: when this version was first applied.
@@ -34,10 +35,15 @@ class Registered(Generic[D]):
     name: str
     version: int
     content_hash: str
-    definition: D
+    decode: Callable[[], D] = field(repr=False, compare=False)
     pins: Mapping[str, int] = field(default_factory=dict)
     applied_at: datetime
     applied_by: str
+
+    @cached_property
+    def definition(self) -> D:
+        """The object as it was applied; decoded when first asked for, because most lists are read for the names."""
+        return self.decode()
 
     @property
     def id(self) -> str:
@@ -92,7 +98,7 @@ class DatasetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """One trained model: what it was trained on and how well it did."""
+    """One recorded version of a :class:`featurestore.Model`; ``service`` and ``dataset`` name versions."""
 
     name: str
     version: int
@@ -100,6 +106,8 @@ class ModelRecord:
     dataset: str
     hyperparameters: Mapping[str, Any]
     metrics: Mapping[str, float]
+    feature_importances: Mapping[str, float]
+    environment: Mapping[str, str]
     git_commit: str
     created_at: datetime
     created_by: str
@@ -112,16 +120,111 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry:
-    """One change: who did what to which object, when; ``hash`` covers it and the entry before."""
+    """One change: who did what to which object, when; ``hash`` covers it and the entry before.
+
+    Attributes:
+        sequence: its place in the project's log, from 1.
+        at: when.
+        who: the name that was proved, or a user and host marked as unverified.
+        origin: from where: ``host``, and ``program`` (``featurestore`` is the command line); empty in entries of
+            releases that did not keep it.
+        action: what was done.
+        object: to what.
+        details: how; what it was before and after.
+        previous_hash: of the entry before.
+        hash: over all of that.
+    """
 
     sequence: int
     at: datetime
     who: str
+    origin: Mapping[str, str] = field(default_factory=dict)
     action: str
     object: str
     details: Mapping[str, Any]
     previous_hash: str
     hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A name that a person or machine proves by a key.
+
+    Attributes:
+        name: the name that stands in the audit log.
+        public_key: ``ed25519:`` and base64.
+        added_at: when it was added, the last time.
+        added_by: who added it.
+        revoked_at: when it lost its standing; None if it has it.
+    """
+
+    name: str
+    public_key: str
+    added_at: datetime
+    added_by: str
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """Where an alias of a service points.
+
+    Attributes:
+        service: the service's name.
+        alias: ``production``, ``canary`` or any other.
+        version: the version that it points to.
+        share: of a canary, the share of the routing keys that it gets, 0 to 1; 1 of any other.
+        moved_at: when it came to point there, or got its share; None if a release that kept no time moved it.
+        moved_by: who moved it.
+        before: where a rollback leads, step by step.
+    """
+
+    service: str
+    alias: str
+    version: int
+    share: float
+    moved_at: datetime | None
+    moved_by: str
+    before: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        """``flight_delay@3``."""
+        return f"{self.service}@{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """A promotion that needs somebody else's approval, and what became of it.
+
+    Attributes:
+        number: counts from 1 in the project.
+        service: the service's name.
+        version: the version that is to be promoted.
+        alias: the alias that is to point there.
+        share: of a canary, the share that it is to get.
+        state: ``pending``, ``approved`` (the alias has moved) or ``rejected``.
+        requested_at: when.
+        requested_by: who asked.
+        decided_at: when it was approved or rejected; None while it is pending.
+        decided_by: who has approved so far, or who rejected it.
+    """
+
+    number: int
+    service: str
+    version: int
+    alias: str
+    share: float
+    state: Literal["pending", "approved", "rejected"]
+    requested_at: datetime
+    requested_by: str
+    decided_at: datetime | None
+    decided_by: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """``flight_delay@3``."""
+        return f"{self.service}@{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
 from typing import cast
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import select
 
 from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy
-from featurestore.errors import BreakingChangeError
-from featurestore.registry import audit, graph, schema, values
-from featurestore.registry.audit import Event
+from featurestore.registry import schema
+from featurestore.registry.auditing import Auditing
+from featurestore.registry.changing import Changing
+from featurestore.registry.consents import Consents
+from featurestore.registry.identities import Identities
+from featurestore.registry.inspection import Inspection
 from featurestore.registry.ledgers import Ledgers
+from featurestore.registry.liveness import Liveness
 from featurestore.registry.migrating import open_database
-from featurestore.registry.plan import Plan, Step, prepare
 from featurestore.registry.records import Registered
+from featurestore.registry.references import References
 from featurestore.registry.rollout import Rollout
 from featurestore.registry.versions import Versions
 
@@ -33,7 +36,7 @@ def open_registry(url: str, project: str) -> Registry:
     return Registry(open_database(url), project)
 
 
-class Registry(Rollout, Ledgers):
+class Registry(Changing, Inspection, References, Rollout, Consents, Ledgers, Liveness, Auditing, Identities):
     """One project of a registry; :func:`open_registry` makes it. Processes and threads may share the database.
 
     Every method that writes is one transaction together with its entries in the audit log, and takes ``who``: the
@@ -41,74 +44,6 @@ class Registry(Rollout, Ledgers):
     """
 
     # Definitions
-
-    def plan(self, definitions: Sequence[Definition]) -> Plan:
-        """Return what :meth:`apply` would change; what the definitions refer to is part of it.
-
-        Raises:
-            DefinitionError: one name stands for two things, or an on-demand expression cannot be evaluated.
-        """
-        wanted = graph.collect(definitions)
-        with self._database.read() as connection:
-            return _plan(prepare(wanted, Versions(connection, self.project)))
-
-    def apply(self, definitions: Sequence[Definition], *, who: str, allow_breaking: bool = False) -> Plan:
-        """Bring the registry to the definitions: all of them, or nothing. What is not named stays as it is.
-
-        Returns:
-            What was changed.
-
-        Raises:
-            DefinitionError: as :meth:`plan`.
-            BreakingChangeError: users of the present versions would break, and ``allow_breaking`` is not set.
-        """
-        wanted = graph.collect(definitions)
-        with self._database.read() as connection:
-            plan = _plan(prepare(wanted, Versions(connection, self.project)))
-        if plan.is_empty:  # so that services which apply at every start do not queue for the lock
-            return plan
-        with self._write() as connection:
-            steps = prepare(wanted, Versions(connection, self.project))
-            plan = _plan(steps)
-            if plan.breaking and not allow_breaking:
-                raise BreakingChangeError(
-                    "Users of the present versions would break: " + "; ".join(plan.breaking) + ".",
-                    hint="If that is meant, apply with --allow-breaking (allow_breaking=True).",
-                )
-            changed = [step for step in steps if step.change.action != "unchanged"]
-            if changed:
-                at = values.now()
-                for step in changed:
-                    self._carry_out(connection, step, at, who)
-                self._revise(connection)
-                audit.append(connection, self.project, who, at, [_event(step) for step in changed])
-        return plan
-
-    def _carry_out(self, connection: Connection, step: Step, at: int, who: str) -> None:
-        change = step.change
-        notes = values.to_json(dict(step.wanted.notes), f'The notes of "{change.name}"')
-        key = {"project": self.project, "name": change.name}
-        if change.action == "create":
-            connection.execute(
-                insert(schema.objects).values(**key, kind=change.kind, current_version=change.to_version)
-            )
-        elif change.action in ("new version", "make current"):
-            connection.execute(update(schema.objects).filter_by(**key).values(current_version=change.to_version))
-        if change.action in ("create", "new version"):
-            connection.execute(
-                insert(schema.versions).values(
-                    **key,
-                    version=change.to_version,
-                    content_hash=step.wanted.content_hash,
-                    spec=values.to_json(dict(step.spec), f'The definition of "{change.name}"'),
-                    notes=notes,
-                    pins=values.to_json(dict(step.pins), f'The pins of "{change.name}"'),
-                    applied_at=at,
-                    applied_by=who,
-                )
-            )
-        else:
-            connection.execute(update(schema.versions).filter_by(**key, version=change.to_version).values(notes=notes))
 
     def get(self, reference: str, *, kind: str | None = None) -> Registered[Definition]:
         """Return ``weather`` (the current version) or ``weather@1``.
@@ -154,23 +89,3 @@ class Registry(Rollout, Ledgers):
         with self._database.read() as connection:
             versions = Versions(connection, self.project)
             return [versions.registered(stored) for stored in versions.current(kind)]
-
-
-def _plan(steps: Sequence[Step]) -> Plan:
-    return Plan(changes=tuple(step.change for step in steps))
-
-
-def _event(step: Step) -> Event:
-    change = step.change
-    return Event(
-        action="apply",
-        object=f"{change.name}@{change.to_version}",
-        details={
-            "kind": change.kind,
-            "action": change.action,
-            "from_version": change.from_version,
-            "to_version": change.to_version,
-            "content_hash": step.wanted.content_hash,
-            "differences": [[one.path, one.old, one.new] for one in change.differences],
-        },
-    )

@@ -1,17 +1,134 @@
-"""A plan as text, after Terraform's: ``+`` comes, ``~`` changes, ``-`` goes, ``!`` breaks users."""
+"""A plan as text, after Terraform's.
+
+``+`` comes, ``~`` changes, ``-`` goes, ``!`` breaks users, and ``#`` tells the cost.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
+import re
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from featurestore.registry.differences import Difference
 
+if TYPE_CHECKING:
+    from featurestore.registry.plan import Change, Plan
+
+Format = Literal["text", "markdown", "json"]
+
+#: What a plan counts, in the order of its last line.
+COUNTED: Mapping[str, str] = {
+    "create": "to create",
+    "new version": "to get a new version",
+    "make current": "to go back to an earlier version",
+    "update notes": "with new notes",
+    "remove": "to remove",
+    "unchanged": "unchanged",
+}
+
 _INDENT = "      "
 _DEEPER = _INDENT + "    "
+
+
+def render(plan: Plan, format: Format) -> str:  # noqa: A002 - the option's own word
+    """Return a plan for a terminal, a pull request or a program."""
+    if format == "json":
+        return json.dumps(plan.to_json(), indent=2, ensure_ascii=False)
+    return _markdown(plan) if format == "markdown" else _text(plan)
+
+
+def differences_as_json(differences: Iterable[Difference]) -> list[dict[str, Any]]:
+    """Return differences as JSON values."""
+    return [{"path": one.path, "old": one.old, "new": one.new} for one in differences]
+
+
+def _text(plan: Plan) -> str:
+    lines: list[str] = []
+    for change in plan.changed:
+        lines.append(render_block(_sign(change), _headline(change), change.differences, _reasons(change), "text"))
+        lines += [f"{_INDENT}# {note}" for note in change.notes]
+    return "\n".join([*lines, "", _summary(plan)] if lines else [_summary(plan)])
+
+
+def _reasons(change: Change) -> list[str]:
+    return [*(f"breaking: {reason}" for reason in change.breaking), *(f"in use: {user}" for user in change.users)]
+
+
+def render_block(
+    sign: str,
+    headline: str,
+    differences: Iterable[Difference],
+    reasons: Iterable[str],
+    format: Format,  # noqa: A002 - the option's own word
+) -> str:
+    """Return one object's differences as ``text`` or ``markdown``.
+
+    Args:
+        sign: ``+``, ``~`` or ``-``.
+        headline: the object.
+        differences: what is different.
+        reasons: what speaks against it.
+        format: the format.
+    """
+    body = [line for difference in differences for line in render_difference(difference)]
+    body += [f"{_INDENT}! {reason}" for reason in reasons]
+    if format == "text":
+        return "\n".join([f"  {sign} {headline}", *body])
+    body = [_coloured(line.removeprefix(_INDENT)) for line in body]
+    fence = "`" * max(3, 1 + max((len(run) for line in body for run in re.findall("`+", line)), default=0))
+    return "\n".join([f"### {sign} `{headline}`", *(["", f"{fence}diff", *body, fence] if body else [])])
+
+
+def _summary(plan: Plan) -> str:
+    if plan.is_empty:
+        return f"No changes: {plan.counts.get('unchanged', 0)} definitions are as registered."
+    return f"Plan: {', '.join(f'{count} {COUNTED[effect]}' for effect, count in plan.counts.items())}."
+
+
+def _sign(change: Change) -> str:
+    return {"create": "+", "remove": "-"}.get(change.effect, "~")
+
+
+def _headline(change: Change) -> str:
+    known = " (known definition)" if change.action == "make current" else ""
+    if change.effect == "create":
+        return f"{change.kind} {change.name}@{change.to_version}{known}"
+    if change.action == "update notes":
+        return f"{change.kind} {change.name}@{change.to_version} (notes only, no new version)"
+    if change.action == "remove":
+        return f"{change.kind} {change.name}@{change.from_version}"
+    return f"{change.kind} {change.name}@{change.from_version} -> {change.name}@{change.to_version}{known}"
+
+
+def _markdown(plan: Plan) -> str:
+    """Return a plan for a pull request: a heading with the counts, what stops it, and each object's diff."""
+    counts = [f"{count} {COUNTED[effect]}" for effect, count in plan.counts.items() if effect != "unchanged"]
+    lines = [f"## Feature store plan: {', '.join(counts) or 'no changes'}"]
+    stops = [("Breaking", "apply it with `--allow-breaking` if that is meant", list(plan.breaking))]
+    used = [f"{change.kind} {change.name}: {user}" for change in plan.changes for user in change.users]
+    stops.append(("In use", "what is used cannot be removed", used))
+    for title, meaning, reasons in stops:
+        if reasons:
+            lines += ["", "> [!CAUTION]", f"> **{title}**: {meaning}.", *(f"> - {_inline(one)}" for one in reasons)]
+    for change in plan.changed:
+        block = render_block(_sign(change), _headline(change), change.differences, _reasons(change), "markdown")
+        lines += ["", block, *([""] if change.notes else []), *(f"- {_inline(note)}" for note in change.notes)]
+    unchanged = plan.counts.get("unchanged", 0)
+    return "\n".join([*lines, *(["", f"{unchanged} definitions are as registered."] if unchanged else [])])
+
+
+def _coloured(line: str) -> str:
+    """Return a line that shows its colour in a block of a diff: that hangs on its first character."""
+    if line.startswith("~ "):
+        return f"!{line[1:]}"
+    return line[4:] if line.startswith(("    + ", "    - ")) else line
+
+
+def _inline(text: str) -> str:
+    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", text)
 
 
 def render_difference(difference: Difference) -> Iterator[str]:
@@ -34,8 +151,8 @@ def _value(sign: str, path: str, value: Any) -> Iterator[str]:
             if inner not in (None, "", [], {}):
                 yield from _value(sign, f"{path}.{key}", inner)
     elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        for inner in value:
-            yield from _value(sign, f"{path}.{inner.get('name') or len(path)}", inner)
+        for number, inner in enumerate(value, 1):
+            yield from _value(sign, f"{path}.{inner.get('name') or number}", inner)
     elif isinstance(value, str) and "\n" in value:
         yield f"{_INDENT}{sign} {path} ="
         yield from (f"{_DEEPER}{line}" for line in _lines(value))
@@ -77,5 +194,7 @@ def _changed_text(old: str, new: str) -> Iterator[str]:
 
 def _lines(text: str) -> list[str]:
     # The first line of a literal stands beside its quotes; the others carry the indentation of the file.
+    if text.startswith("def "):
+        return text.rstrip().splitlines()
     first, _, rest = text.strip().partition("\n")
     return [first, *textwrap.dedent(rest).splitlines()] if rest else [first]

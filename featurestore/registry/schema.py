@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     String,
@@ -206,4 +207,6 @@ audit = Table(
     Column("details", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    # Which versions an alias has left lately is asked at each load, and a log of loads gets long.
+    Index("ix_audit_action", "project", "action", "at"),
 )

@@ -32,14 +32,16 @@ def to_json(value: Any, what: str) -> str:
         what: the thing that holds them, for the message.
 
     Raises:
-        RegistryError: JSON has no such value (a set, a datetime, NaN ...).
+        RegistryError: JSON has no such value (a set, a datetime, NaN ...), or a text is none (half of a character).
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        text.encode()
     except (TypeError, ValueError) as error:
         raise RegistryError(
             f"{what} cannot be kept as JSON: {error}.", hint="Use texts, finite numbers, booleans, lists and dicts."
         ) from None
+    return text
 
 
 def split_reference(reference: str) -> tuple[str, int | None]:

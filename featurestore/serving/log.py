@@ -24,7 +24,8 @@ import structlog
 
 from featurestore.errors import ServingError
 from featurestore.online.base import ORDER_BYTES, event_time
-from featurestore.serving.lookup import LogEntry, to_arrow
+from featurestore.online.columns import to_column
+from featurestore.serving.lookup import LogEntry
 from featurestore.serving.plan import ServicePlan
 from featurestore.v1 import serving_pb2 as pb
 
@@ -226,7 +227,8 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
         "service": pa.repeat(plan.id, total),
     }
     for name, dtype in plan.columns.items():
-        columns[name] = to_arrow([value for entry in entries for value in entry.columns[name]], dtype)
+        values = [value for entry in entries for value in entry.columns[name]]
+        columns[name] = plan.filled(name, to_column(values, dtype))
     for place, view in enumerate(plan.stored):
         statuses: list[int] = []
         records: list[bytes | None] = []
@@ -240,7 +242,7 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
                 events.append(None if value is None else event_time(value))
         if view.outputs:
             decoded = view.codec.decode(records)
-            columns |= {one.name: decoded[one.name] for one in view.outputs}
+            columns |= {one.name: one.filled(decoded[one.name]) for one in view.outputs}
         columns[f"{view.name}__status"] = pa.array(statuses, pa.int8())
         columns[f"{view.name}__event_timestamp"] = pa.array(events, pa.int64()).cast(_INSTANT)
     for computed in plan.on_demand:

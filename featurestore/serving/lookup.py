@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import time
@@ -11,29 +12,21 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 from google.protobuf.message import DecodeError
-from polars.exceptions import PolarsError
 
 from featurestore import types
-from featurestore.errors import InvalidRequestError, ObjectNotFoundError, closest
+from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, closest
 from featurestore.online import OnlineStore
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order
+from featurestore.online.columns import from_wire, to_column
+from featurestore.online.defaults import Defaults
 from featurestore.online.rowcodec import NOT_FOUND, outside_max_age, varint
-from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView
+from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
+from featurestore.serving.routing import Canary
+from featurestore.types.wire import from_values
 from featurestore.v1 import serving_pb2 as pb
 
-#: By type: the member of Column.values that carries it, and the values that it can hold.
-_INT32 = (-(1 << 31), (1 << 31) - 1)
-_CARRIED: dict[types.DType, tuple[str, tuple[int, int] | None]] = {
-    types.Bool: ("bools", None),
-    types.Int32: ("int64s", _INT32),
-    types.Int64: ("int64s", None),
-    types.Float32: ("doubles", None),
-    types.Float64: ("doubles", None),
-    types.String: ("strings", None),
-    types.Bytes: ("blobs", None),
-    types.Date: ("int64s", _INT32),
-    types.Timestamp: ("int64s", None),
-}
+#: By type: the values that it can hold, where the member of Column.values that carries it holds more.
+_LIMITS: dict[str, tuple[int, int]] = dict.fromkeys(("Int32", "Date"), (-(1 << 31), (1 << 31) - 1))
 
 
 class LogEntry(NamedTuple):
@@ -76,13 +69,21 @@ class Lookups:
             requests are answered.
         max_rows: entity rows that one request may have.
         replay: whether the store's clock, not the world's, is the instant against which ages are judged.
+        canaries: by bare name, the version that answers a share of the requests for it. It may be replaced too.
     """
 
     def __init__(
-        self, store: OnlineStore, plans: Mapping[str, ServicePlan], *, max_rows: int, replay: bool = False
+        self,
+        store: OnlineStore,
+        plans: Mapping[str, ServicePlan | Unserved],
+        *,
+        max_rows: int,
+        replay: bool = False,
+        canaries: Mapping[str, Canary] | None = None,
     ) -> None:
         self.store = store
         self.plans = plans
+        self.canaries = canaries or {}
         self.replay = replay
         self._max_rows = max_rows
 
@@ -100,6 +101,9 @@ class Lookups:
         """
         request = _parse(pb.GetOnlineFeaturesRequest, data)
         plan = self._plan(request.service)
+        canary = self.canaries.get(request.service)
+        if canary is not None and canary.takes(request):
+            plan = canary.plan
         columns, count = _columns(request, plan, self._max_rows)
         found = self.store.read(
             [(view.storage_id, view.keys.encode([columns[name] for name in view.keys.names])) for view in plan.stored]
@@ -145,11 +149,14 @@ class Lookups:
 
     def _plan(self, name: str) -> ServicePlan:
         try:
-            return self.plans[name]
+            found = self.plans[name]
         except KeyError:
             raise ObjectNotFoundError(
                 f'There is no feature service "{name}".', hint=closest(name, self.plans)
             ) from None
+        if isinstance(found, Unserved):
+            raise found.error
+        return found
 
 
 def _parse(message: Callable[..., Any], data: bytes) -> Any:
@@ -165,6 +172,8 @@ def _parse(message: Callable[..., Any], data: bytes) -> Any:
 
 def _records(view: StoredView, values: Sequence[bytes | None], oldest: bytes) -> list[bytes]:
     """Return the record of each row as it is sent."""
+    if view.defaults is not None:
+        return _filled_records(view.defaults, view.project, values, oldest)
     if view.project is None:
         return [
             NOT_FOUND
@@ -185,10 +194,25 @@ def _records(view: StoredView, values: Sequence[bytes | None], oldest: bytes) ->
     ]
 
 
+def _filled_records(
+    defaults: Defaults, project: Callable[[bytes], bytes] | None, values: Sequence[bytes | None], oldest: bytes
+) -> list[bytes]:
+    records = []
+    for value in values:
+        if value is None:
+            records.append(defaults.not_found)
+        elif value < oldest:
+            records.append(defaults.outside_max_age(event_time(value)))
+        else:
+            record = value[ORDER_BYTES:]
+            records.append(defaults(record if project is None else project(record)))
+    return records
+
+
 def _columns(
     request: pb.GetOnlineFeaturesRequest, plan: ServicePlan, max_rows: int
 ) -> tuple[dict[str, list[Any]], int]:
-    """Return the values of each column, None where null, and their number.
+    """Return the values of each column, None where null or left out, and their number.
 
     Raises:
         InvalidRequestError: a column is missing, surplus, double, of another type or length, or they are too long.
@@ -204,7 +228,7 @@ def _columns(
             raise InvalidRequestError(f'Feature service "{plan.id}" takes no "{name}".', hint=closest(name, expected))
         if name in found:
             raise InvalidRequestError(f'The request has column "{name}" twice.', hint="Send each column once.")
-        carried, limits = _CARRIED[dtype]
+        carried = dtype.sent
         kind = column.WhichOneof("values")
         if kind != carried:
             raise InvalidRequestError(
@@ -225,6 +249,7 @@ def _columns(
                 f"The request has {count:,} entity rows; at most {max_rows:,} are answered at once.",
                 hint="Send several requests, or raise max_rows under [serving] in featurestore.toml.",
             )
+        limits = _LIMITS.get(dtype.name)
         if limits is not None and values and not limits[0] <= min(values) <= max(values) <= limits[1]:
             raise InvalidRequestError(
                 f'Column "{name}" of the request has a value that {dtype} cannot hold.',
@@ -236,14 +261,55 @@ def _columns(
                 None if row // 8 < len(mask) and mask[row // 8] >> row % 8 & 1 else value
                 for row, value in enumerate(values)
             ]
-        found[name] = values
+        found[name] = values if dtype.name in _AS_SENT else _read(values, dtype, name, is_key=name in plan.keys)
     if len(found) != len(expected):
         missing = [name for name in expected if name not in found]
-        raise InvalidRequestError(
-            f'The request lacks "{missing[0]}" ({expected[missing[0]]}), which feature service "{plan.id}" needs.',
-            hint="It takes: " + ", ".join(f"{name} ({dtype})" for name, dtype in expected.items()) + ".",
-        )
+        # Without any column the request does not say how many rows it has, so then every field is needed.
+        needed = [name for name in missing if name not in plan.optional] if found else missing
+        if needed:
+            raise InvalidRequestError(
+                f'The request lacks "{needed[0]}" ({expected[needed[0]]}), which feature service "{plan.id}" needs.',
+                hint="It takes: " + ", ".join(f"{name} ({dtype})" for name, dtype in expected.items()) + ".",
+            )
+        found |= {name: [None] * count for name in missing}
     return found, count
+
+
+#: Types whose values are taken as they are sent, once they lie within the limits.
+_AS_SENT = frozenset({"Bool", "Int32", "Int64", "String", "Bytes", "Date", "Timestamp"})
+#: From here on, doubles round to an infinity of Float32: half a step over the greatest one.
+_BEYOND_FLOAT32 = (2.0 - 2.0**-24) * 2.0**127
+
+
+def _read(values: list[Any], dtype: types.DType, name: str, *, is_key: bool) -> list[Any]:
+    """Return the values of a column of another type: floats, decimals of texts, lists and dicts of messages.
+
+    Raises:
+        InvalidRequestError: a value is not of the type, or NaN is a key.
+    """
+    found: list[Any] = []
+    for row, value in enumerate(values):
+        if is_key and value != value:
+            raise InvalidRequestError(
+                f'Column "{name}" of the request has NaN in entity row {row}, and it is a join key.',
+                hint="NaN equals nothing, so it is no key; send null for one that is not known.",
+            )
+        if dtype == types.Float32 and value is not None and _BEYOND_FLOAT32 <= abs(value) < math.inf:
+            raise InvalidRequestError(
+                f'Column "{name}" of the request has a value that {dtype} cannot hold.',
+                hint="It would become an infinity.",
+            )
+        try:
+            if value is None or dtype.sent == "doubles":
+                found.append(value)
+            else:
+                found.append(from_wire(value, dtype) if dtype.scalar else from_values(value, dtype, from_wire))
+        except ValueError as error:
+            raise InvalidRequestError(
+                f'Column "{name}" of the request has in entity row {row} a value that is not {dtype}: {error}.',
+                hint="A Decimal is a text such as 1.50; the Values of other types are laid out as serving.proto says.",
+            ) from None
+    return found
 
 
 def _on_demand(
@@ -255,16 +321,21 @@ def _on_demand(
     """Return the on-demand features by name, and the records of each on-demand view.
 
     Raises:
-        InvalidRequestError: an expression cannot be evaluated for these values.
+        InvalidRequestError: an expression, or a function, cannot be evaluated for these values.
     """
     needed = {name for view in plan.on_demand for name in view.transform.inputs}
-    inputs = {name: to_arrow(columns[name], dtype) for name, dtype in plan.request.items() if name in needed}
+    inputs = {
+        name: plan.filled(name, to_column(columns[name], dtype))
+        for name, dtype in plan.request.items()
+        if name in needed
+    }
     for view in plan.stored:
         if needed.isdisjoint(one.name for one in view.codec.fields):
             continue
         values, oldest = by_view[view.name]
         present = [None if value is None or value < oldest else value[ORDER_BYTES:] for value in values]
-        inputs |= {name: array for name, array in view.codec.decode(present).items() if name in needed}
+        decoded = view.codec.decode(present)
+        inputs |= {one.name: one.filled(decoded[one.name]) for one in view.codec.fields if one.name in needed}
     computed: dict[str, pa.Array] = {}
     records: dict[str, list[bytes]] = {}
     for computing in plan.on_demand:
@@ -275,21 +346,11 @@ def _on_demand(
         )
         try:
             made = computing.transform.evaluate(frame)
-        except PolarsError as error:
-            raise InvalidRequestError(
-                f'On-demand feature view "{computing.name}" cannot be evaluated for this request: '
-                f"{str(error).splitlines()[0]}.",
-            ) from error
-        arrays = {one.name: made[one.name].to_arrow().cast(one.dtype.to_arrow()) for one in computing.codec.fields}
+        except DataError as error:
+            raise InvalidRequestError(error.message, hint=error.hint) from error
+        arrays = {
+            one.name: one.filled(made[one.name].to_arrow().cast(one.dtype.to_arrow())) for one in computing.codec.fields
+        }
         computed |= arrays
         records[computing.name] = computing.codec.encode(pa.table(arrays))
     return computed, records
-
-
-def to_arrow(values: Sequence[Any], dtype: types.DType) -> pa.Array:
-    """Return values of a request (days for Date, microseconds for Timestamp) as an Arrow array of their type."""
-    if dtype is types.Date:
-        return pa.array(values, pa.int32()).cast(pa.date32())
-    if dtype is types.Timestamp:
-        return pa.array(values, pa.int64()).cast(dtype.to_arrow())
-    return pa.array(values, dtype.to_arrow())

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
+import pyarrow as pa
+
 from featurestore import types
 from featurestore.definitions import FeatureService, Field, OnDemandFeatureView, storage_id
+from featurestore.errors import FeatureStoreError
+from featurestore.online.defaults import Defaults, defaults_of
 from featurestore.online.keys import KeyLayout
 from featurestore.online.rowcodec import RowCodec
 from featurestore.registry.records import Registered
@@ -28,6 +32,7 @@ class StoredView:
         codec: the layout of its rows.
         outputs: the features of it that the service gives; empty for one that is only an on-demand input.
         project: cuts a record down to ``outputs``; None when they are the whole record.
+        defaults: puts defaults into a record of ``outputs``; None when they have none.
     """
 
     name: str
@@ -37,6 +42,7 @@ class StoredView:
     codec: RowCodec
     outputs: tuple[Field, ...]
     project: Callable[[bytes], bytes] | None
+    defaults: Defaults | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,13 @@ class OnDemandView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unserved:
+    """A version of a service that cannot be compiled here: a function's package is missing, say."""
+
+    error: FeatureStoreError
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServicePlan:
     """One version of a service, compiled.
 
@@ -63,6 +76,7 @@ class ServicePlan:
         name: ``flight_delay``.
         keys: the join keys that a request carries, in order.
         request: the request fields that it carries beside them.
+        optional: those of them that a request may leave out, because they have a default.
         stored: the stored views, all of which are read.
         on_demand: the on-demand views, in order.
         sent: the views of a response in order, each a member of ``stored`` or ``on_demand``.
@@ -73,6 +87,7 @@ class ServicePlan:
     name: str
     keys: dict[str, types.DType]
     request: dict[str, types.DType]
+    optional: dict[str, Field]
     stored: tuple[StoredView, ...]
     on_demand: tuple[OnDemandView, ...]
     sent: tuple[StoredView | OnDemandView, ...]
@@ -82,6 +97,10 @@ class ServicePlan:
     def columns(self) -> dict[str, types.DType]:
         """The columns of a request with their types."""
         return self.keys | self.request
+
+    def filled(self, name: str, column: pa.Array) -> pa.Array:
+        """Return the values of a column of a request, with the default in place of nulls if it has one."""
+        return self.optional[name].filled(column) if name in self.optional else column
 
     @cached_property
     def stored_names(self) -> tuple[str, ...]:
@@ -116,17 +135,20 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
                 codec=codec,
                 outputs=chosen,
                 project=None if whole else codec.projection([one.name for one in chosen]),
+                defaults=defaults_of(chosen),
             )
         )
     on_demand = [_on_demand(view) for view in definition.on_demand_views]
     by_name: dict[str, StoredView | OnDemandView] = {one.name: one for one in stored}
     by_name |= {one.name: one for one in on_demand}
     request = {one.name: one.dtype for one in definition.request}
+    references = {view.name: view.reference for view in definition.views}
     return ServicePlan(
         id=service.id,
         name=service.name,
         keys=definition.keys,
         request=request,
+        optional={one.name: one for one in definition.request if one.default is not None},
         stored=tuple(stored),
         on_demand=tuple(on_demand),
         sent=tuple(by_name[name] for name in outputs),
@@ -134,11 +156,14 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
             service=service.id,
             content_hash=service.content_hash,
             join_keys=[pb.FieldSchema(name=name, dtype=dtype.name) for name, dtype in definition.keys.items()],
-            request_fields=[pb.FieldSchema(name=name, dtype=dtype.name) for name, dtype in request.items()],
+            request_fields=[
+                pb.FieldSchema(name=one.name, dtype=one.dtype.name, optional=one.default is not None)
+                for one in definition.request
+            ],
             views=[
                 pb.ViewSchema(
                     name=name,
-                    version=service.pins.get(name, 0),
+                    version=service.pins.get(references.get(name, name), 0),
                     features=[pb.FieldSchema(name=one.name, dtype=one.dtype.name) for one in fields],
                     on_demand=isinstance(by_name[name], OnDemandView),
                 )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
+from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
-from featurestore.registry import Registry, open_registry
+from featurestore.registry import Head, Registry, open_registry, signing_key
 from featurestore.registry.records import Registered
-from featurestore.serving.plan import ServicePlan, compile_plan
+from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
+
+_logger = structlog.get_logger(__name__)
 
 
 class Runtime:
@@ -33,6 +38,18 @@ class Runtime:
         """Return, by each name that a request may use, the version of a service that it stands for."""
         return served_services(self._registry)
 
+    def canaries(self) -> Mapping[str, tuple[int, float]]:
+        """Return, for each service with a canary, its version and its share of the routing keys."""
+        return self._registry.canaries()
+
+    def audit_head(self) -> Head:
+        """Return the head of the audit log, signed.
+
+        Raises:
+            ConfigError: the key that signs it cannot be read or made.
+        """
+        return self._registry.head(signing_key(self.config))
+
     def close(self) -> None:
         """Close the registry."""
         self._registry.close()
@@ -40,15 +57,21 @@ class Runtime:
 
 def served_services(registry: Registry) -> dict[str, Registered[FeatureService]]:
     """Return, by each name that a request may use, the version of a service that it stands for."""
-    found: dict[str, Registered[FeatureService]] = {}
-    for current in registry.list("feature_service"):
-        found[current.name] = registry.resolve_service(current.name)
-        for version in registry.versions(current.name):
-            found[version.id] = registry.service(version.id)
-    return found
+    return registry.resolved_services()
 
 
-def compile_plans(services: Mapping[str, Registered[FeatureService]]) -> dict[str, ServicePlan]:
-    """Return the plan behind each name."""
-    plans = {service.id: compile_plan(service) for service in services.values()}
+def compile_plans(services: Mapping[str, Registered[FeatureService]]) -> dict[str, ServicePlan | Unserved]:
+    """Return the plan behind each name; one that cannot be compiled costs its own requests, and no other service."""
+    once = {service.id: service for service in services.values()}
+    plans = {name: _compiled(service) for name, service in once.items()}
     return {name: plans[service.id] for name, service in services.items()}
+
+
+def _compiled(service: Registered[FeatureService]) -> ServicePlan | Unserved:
+    try:
+        return compile_plan(service)
+    except FeatureStoreError as error:
+        _logger.error("service cannot be served", service=service.id, error=error.message, hint=error.hint)
+        return Unserved(
+            error=ServingError(f"{service.id} cannot be served here: {error.message}", hint=error.hint),
+        )

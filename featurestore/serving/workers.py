@@ -24,9 +24,11 @@ from featurestore.config import Config
 from featurestore.errors import AddressInUseError, ConfigError, FeatureStoreError, ServingError
 from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
+from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
+from featurestore.serving.routing import canaries
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.server import FeatureServer
 
@@ -127,7 +129,6 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
     runtime = Runtime(config)
     try:
         services = runtime.services()
-        compile_plans(services)
         ids = sorted({service.id for service in services.values()})
         line = f"Serving {', '.join(ids) or 'no service yet'} at {address}, {workers} worker{'s' * (workers > 1)}."
         if not config.replay:
@@ -140,6 +141,8 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
             )
         for file in (log / WATERMARKS).glob("*.json"):
             file.unlink()
+        # A worker compiles before it serves, and says what is wrong; here it must be known before the clock is set.
+        compile_plans(services)
         start = instant(0) if clock is None else types.utc(clock, "The clock of the replay")
         store = open_online_store(config.online, config.root, durable=False)
         try:
@@ -170,6 +173,7 @@ class _Worker:
         self._lookups = lookups
         self._config = runtime.config
         self._feed = ReplayFeed(runtime.offline, lookups.store) if lookups.replay else None
+        self._heads: HeadLog | None = None
         self._revision = -1
         self._reloading = threading.Lock()
 
@@ -191,6 +195,9 @@ class _Worker:
             queue=serving.log_queue,
             replay=self._lookups.replay,
         )
+        if self._feed is None:  # a rehearsal's log is thrown away, and would be no witness
+            self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
+            self._heads.add()
         server = FeatureServer(self._lookups, log, None if self._feed is None else partial(self._advance, self._feed))
         await server.start(address)
         ready()
@@ -226,8 +233,11 @@ class _Worker:
             plans = compile_plans(services)
             if self._feed is not None:
                 self._feed.follow(view for service in services.values() for view in service.definition.views)
-            self._lookups.plans = plans
+            beside = canaries(services, plans, self._runtime.canaries())
+            self._lookups.plans, self._lookups.canaries = plans, beside
             self._revision = revision
+            if self._heads is not None:
+                self._heads.add()
 
     def _advance(self, feed: ReplayFeed, now: int) -> int:
         # Another worker may serve a new service already; its views must not miss the rows of this advance.

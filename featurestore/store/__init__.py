@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from featurestore.status import status
+from featurestore.store.auditing import Auditing
 from featurestore.store.definitions import Definitions
 from featurestore.store.lookups import NewestRows
+from featurestore.store.rollout import Rollout
 
 __all__ = ["FeatureStore"]
 
 
-class FeatureStore(Definitions, NewestRows):
+class FeatureStore(Rollout, Definitions, NewestRows, Auditing):
     """A folder with ``featurestore.toml``, and what it configures.
 
     Args:

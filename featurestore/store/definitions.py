@@ -1,37 +1,108 @@
-"""What a user does with definitions: plan, apply, get."""
+"""What a user does with definitions: plan, apply, delete, and look at them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from featurestore.definitions import Definition, MonitorPolicy
-from featurestore.errors import ConfigError, closest
-from featurestore.registry import Plan, current_user
+from featurestore.errors import ConfigError, RegistryError, closest
+from featurestore.places import place_of
+from featurestore.registry import Comparison, Match, Plan, planfile
 from featurestore.registry.records import Registered
+from featurestore.store.carrying import carried, foretold
 from featurestore.store.opened import Opened
+
+if TYPE_CHECKING:
+    from featurestore.lineage import Lineage
 
 
 class Definitions(Opened):
     """Plan, apply and look up definitions."""
 
-    def plan(self, definitions: Sequence[Definition] | Definition) -> Plan:
+    def plan(self, definitions: Sequence[Definition] | Definition, *, prune: bool = False) -> Plan:
         """Return what :meth:`apply` would change; nothing is written.
+
+        Args:
+            definitions: what shall be registered.
+            prune: whether everything else of the project is to be removed.
 
         Raises:
             DefinitionError: a definition is wrong, or two of one name differ.
             ConfigError: a monitor policy routes to a channel that is not configured.
         """
-        return self.registry.plan(self._checked(definitions))
+        plan = self.registry.plan(self._checked(definitions), prune=prune)
+        return plan.with_notes(foretold(plan, self.registry, self.offline))
 
-    def apply(self, definitions: Sequence[Definition] | Definition, *, allow_breaking: bool = False) -> Plan:
-        """Register definitions, all or none, and return what changed. Adds and changes, never removes.
+    def save_plan(self, plan: Plan, file: str | os.PathLike[str]) -> None:
+        """Write a plan to a file, for :meth:`apply_plan`: JSON, with the definitions and without secrets.
+
+        Raises:
+            RegistryError: the file cannot be written.
+        """
+        planfile.save(plan, Path(file), who=self.who())
+
+    def apply(
+        self, definitions: Sequence[Definition] | Definition, *, allow_breaking: bool = False, prune: bool = False
+    ) -> Plan:
+        """Register definitions, all or none, and return what changed.
+
+        Args:
+            definitions: what shall be registered.
+            allow_breaking: whether users of the present versions may break.
+            prune: whether everything else of the project is removed; datasets and models never are.
 
         Raises:
             DefinitionError: a definition is wrong, or two of one name differ.
             BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
+            ObjectInUseError: something uses what ``prune`` would remove.
+            ConfigError: a monitor policy routes to a channel that is not configured.
+            OfflineStoreError: the definitions are applied, and the rows of a version before could not be carried over;
+                applying again does that.
+        """
+        plan = self.registry.apply(
+            self._checked(definitions), who=self.who(), allow_breaking=allow_breaking, prune=prune
+        )
+        return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()))
+
+    def apply_plan(self, file: str | os.PathLike[str], *, allow_breaking: bool = False) -> Plan:
+        """Do what a plan of :meth:`save_plan` says, that and nothing else, and return what changed.
+
+        Where all of it is done already, nothing is.
+
+        Raises:
+            RegistryError: the file is no plan of this project, or the registry would now do something else.
+            BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
+            ObjectInUseError: something uses what would be removed.
             ConfigError: a monitor policy routes to a channel that is not configured.
         """
-        return self.registry.apply(self._checked(definitions), who=current_user(), allow_breaking=allow_breaking)
+        saved = planfile.read(Path(file))
+        if saved.project != self.config.project:
+            raise RegistryError(
+                f'The plan {file} is of project "{saved.project}", and this is "{self.config.project}".',
+                hint="Apply it to the feature store that it was made for: --repo FOLDER",
+            )
+        plan = self.registry.apply(
+            self._checked(saved.definitions),
+            who=self.who(),
+            allow_breaking=allow_breaking,
+            prune=saved.prune,
+            saved=saved,
+        )
+        return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()))
+
+    def delete(self, name: str) -> Plan:
+        """Remove an object, or a model, and return what went.
+
+        Its versions can still be read by ``name@version``, its rows stay, and applying its definition brings it back.
+
+        Raises:
+            ObjectNotFoundError: there is no such object or model.
+            ObjectInUseError: a service, model, alias, policy, another object or another project uses it.
+        """
+        return self.registry.remove(name, who=self.who())
 
     def _checked(self, definitions: Sequence[Definition] | Definition) -> Sequence[Definition]:
         """Return the definitions as a list, if what they say of this store's configuration is right."""
@@ -42,8 +113,49 @@ class Definitions(Opened):
                     raise ConfigError(
                         f'Monitor policy "{one.name}" routes to "{route}", which featurestore.toml does not configure.',
                         hint=closest(route, self.config.channels) or f"Add a section [channels.{route}].",
+                        where=place_of(one),
                     )
         return listed
+
+    def diff(self, old: str, new: str = "") -> Comparison:
+        """Return what is different in one version from another: ``diff("weather@1", "weather@3")``.
+
+        Without ``new`` the current version is compared.
+
+        Raises:
+            ObjectNotFoundError: one of them is not registered.
+            RegistryError: they are of different kinds.
+        """
+        return self.registry.diff(old, new)
+
+    def show(self, reference: str) -> dict[str, Any]:
+        """Return everything about an object and one version of it (the current one if none is named), as JSON values.
+
+        Raises:
+            ObjectNotFoundError: it is not registered.
+        """
+        return self.registry.show(reference)
+
+    def search(self, text: str) -> list[Match]:
+        """Return the objects in whose names, fields, tags, owner or description every word occurs, the best first."""
+        return self.registry.search(text)
+
+    def lineage(self, reference: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Lineage:
+        """Return what something comes from and what comes from it; see docs/lineage.md.
+
+        Args:
+            reference: ``weather``, ``weather@2:temp``, ``flights.arr_delay``, a service, a dataset, a model, a policy.
+            up: whether to look for what it comes from.
+            down: whether to look for what comes from it.
+            depth: how many steps far; None for all.
+
+        Raises:
+            ObjectNotFoundError: there is nothing of that name.
+            RegistryError: ``depth`` is no positive number.
+        """
+        from featurestore.lineage import lineage  # with a parser of SQL that nothing else here has to wait for
+
+        return lineage(self.registry, self.config, reference, up=up, down=down, depth=depth)
 
     def get(self, reference: str) -> Registered[Definition]:
         """Return a registered version: ``weather`` is the current one, ``weather@1`` that one.

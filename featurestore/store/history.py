@@ -9,22 +9,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from featurestore.definitions import FeatureService, FeatureView
+from featurestore.definitions import FeatureService, FeatureView, Model
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import DataError
-from featurestore.offline.environment import git_commit
+from featurestore.offline.environment import git_commit, packages
 from featurestore.offline.frames import to_table
 from featurestore.offline.historical import HistoricalFeatures
 from featurestore.offline.ingest import IngestReport
 from featurestore.offline.store import Progress
 from featurestore.offline.training import TrainingDataset
-from featurestore.registry import current_user, live_views, stored_once
+from featurestore.registry import live_views, stored_once
 from featurestore.registry.records import ModelRecord, Registered
-from featurestore.store.opened import Opened
 from featurestore.store.references import service_name
+from featurestore.store.sharing import Sharing
 
 
-class History(Opened):
+class History(Sharing):
     """Rows over time."""
 
     def ingest(
@@ -49,12 +49,13 @@ class History(Opened):
 
         Raises:
             ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
             DataError: the rows cannot be taken; nothing of this load is published.
         """
         current, *others = self._live(view)
         if others and frame is not None and not isinstance(frame, (str, os.PathLike)):
             frame = to_table(frame, f'the rows for feature view "{view}"')  # a stream can be read only once
-        who = current_user()
+        who = self.who()
 
         def load(definition: FeatureView) -> IngestReport:
             if frame is None:
@@ -74,14 +75,14 @@ class History(Opened):
 
     def _live(self, view: str) -> list[Registered[FeatureView]]:
         """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""
-        named = self.registry.feature_view(view)
+        named = self._own_view(view)
         if "@" in view:
             return [named]
-        return stored_once([one for one in live_views(self.registry) if one.name == named.name])
+        return stored_once(live_views(self.registry, named.name))
 
     def quarantine(self, view: str) -> pa.Table | None:
         """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none."""
-        return self.offline.quarantine(self.registry.feature_view(view).definition)
+        return self.offline.quarantine(self._own_view(view).definition)
 
     def get_historical_features(
         self,
@@ -134,7 +135,7 @@ class History(Opened):
         """
         service = self.registry.resolve_service(service_name(features))
         record, rows = self.offline.create_dataset(
-            name, service, entity_df, label=label, timestamp_field=timestamp_field, who=current_user()
+            name, service, entity_df, label=label, timestamp_field=timestamp_field, who=self.who()
         )
         return TrainingDataset(record, rows)
 
@@ -146,18 +147,32 @@ class History(Opened):
         dataset: str,
         hyperparameters: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
+        feature_importances: Mapping[str, float] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> ModelRecord:
-        """Record a trained model: the next version of its name.
+        """Record a trained model, with the commit of the code: the next version of its name.
+
+        Args:
+            name: the model.
+            service: the service whose features it takes; a bare name is the version that is served.
+            dataset: the dataset that it was trained on; a bare name is the newest version.
+            hyperparameters: as JSON values.
+            metrics: finite numbers by name.
+            feature_importances: finite numbers by feature of the service.
+            environment: versions by package; Python's and those of all installed packages when not given.
 
         Raises:
             ObjectNotFoundError: there is no such service or dataset.
+            DefinitionError: a number is not finite, or an importance is of no feature of the service.
         """
-        return self.registry.record_model(
-            name,
+        model = Model(
+            name=name,
             service=self.registry.resolve_service(service).id,
             dataset=self.registry.dataset(dataset).id,
-            hyperparameters=dict(hyperparameters or {}),
-            metrics=dict(metrics or {}),
+            hyperparameters=hyperparameters or {},
+            metrics=metrics or {},
+            feature_importances=feature_importances or {},
             git_commit=git_commit(self.config.root),
-            who=current_user(),
+            environment=packages() if environment is None else environment,
         )
+        return self.registry.record_model(model, who=self.who())

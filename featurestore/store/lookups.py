@@ -10,9 +10,9 @@ from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.definitions import FeatureService, FeatureView, storage_id
 from featurestore.materialize import MaterializeReport, materialize
 from featurestore.offline.store import Progress
-from featurestore.registry import current_user
 from featurestore.registry.records import Registered
 from featurestore.serving.lookup import Lookups
+from featurestore.serving.routing import canaries
 from featurestore.serving.runtime import compile_plans, served_services
 from featurestore.store.history import History
 from featurestore.store.references import service_name
@@ -30,6 +30,7 @@ class NewestRows(History):
 
         Raises:
             ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
             OnlineStoreError: the online store refuses.
         """
         current, *others = [self._materialize(one, progress) for one in self._live(view)]
@@ -37,6 +38,7 @@ class NewestRows(History):
 
     def _materialize(self, view: Registered[FeatureView], progress: Progress | None) -> MaterializeReport:
         """Materialize one version, and enter it in the ledger; a view that was never ingested leaves no trace."""
+        who = self.who()
         now = datetime.now(UTC)
         # Read before the rows: what is recorded is in them for certain, and later loads may be too.
         version = self.offline.table_version(view.definition)
@@ -44,17 +46,26 @@ class NewestRows(History):
         if version is not None:
             counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
             table = storage_id(view.definition)
-            self.registry.record_materialization(table, version, now, counts, who=current_user())
+            self.registry.record_materialization(table, version, now, counts, who=who)
         return replace(report, view=view.id)
 
-    def get_online_features(self, features: str | FeatureService, entity_rows: Any) -> OnlineFeatures:
+    def get_online_features(
+        self, features: str | FeatureService, entity_rows: Any, *, routing_key: str = ""
+    ) -> OnlineFeatures:
         """Return a service's newest values, in process; the same answer as the server's.
+
+        Args:
+            features: the service: ``flight_delay``, ``flight_delay@1``, or a FeatureService, which stands for its name.
+            entity_rows: join keys and request fields, as :meth:`FeatureClient.get_online_features` takes them.
+            routing_key: decides whether a canary answers; the first entity row does when it is empty.
 
         Raises:
             ObjectNotFoundError: there is no such service.
             InvalidRequestError: a key or request field is missing or of another type.
         """
-        return self.client().get_online_features(features=service_name(features), entity_rows=entity_rows)
+        return self.client().get_online_features(
+            features=service_name(features), entity_rows=entity_rows, routing_key=routing_key
+        )
 
     def client(self) -> FeatureClient:
         """Return a client that reads the online store in this process: the interface of the remote one, no network.
@@ -62,10 +73,12 @@ class NewestRows(History):
         It answers from the services that are registered now.
         """
         services = served_services(self.registry)
+        plans = compile_plans(services)
         lookups = Lookups(
             self.online,
-            compile_plans(services),
+            plans,
             max_rows=self.config.serving.max_rows,
             replay=bool(self.config.replay),
+            canaries=canaries(services, plans, self.registry.canaries()),
         )
         return FeatureClient(transport=lookups.transport)

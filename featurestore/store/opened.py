@@ -13,7 +13,7 @@ from featurestore.config import Config
 from featurestore.errors import ConfigError, closest
 from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore, open_online_store
-from featurestore.registry import Registry, open_registry
+from featurestore.registry import PrivateKey, Registry, current_user, open_registry
 
 
 class Opened:
@@ -63,6 +63,18 @@ class Opened:
     def registry(self) -> Registry:
         """The registry, opened when first used."""
         return open_registry(self.config.database_url(self.config.registry), self.config.project)
+
+    def who(self) -> str:
+        """Return who acts: the identity that is configured, once it is proved; else the system's user, as unverified.
+
+        Raises:
+            ConfigError: the identity's key cannot be read, or is none.
+            RegistryError: the key is another's, or the identity is unknown or revoked.
+        """
+        name = self.config.identity.name
+        if not name:
+            return current_user()
+        return self.registry.identify(name, PrivateKey(self.config.identity_key(), f'The key of "{name}"'))
 
     @cached_property
     def offline(self) -> OfflineStore:

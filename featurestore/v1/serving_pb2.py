@@ -24,47 +24,51 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x61turestore/v1/serving.proto\x12\x0f\x66\x65\x61turestore.v1\"\xa0\x02\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06int64s\x18\x02 \x01(\x0b\x32\x1c.featurestore.v1.Int64ValuesH\x00\x12\x30\n\x07\x64oubles\x18\x03 \x01(\x0b\x32\x1d.featurestore.v1.DoubleValuesH\x00\x12\x30\n\x07strings\x18\x04 \x01(\x0b\x32\x1d.featurestore.v1.StringValuesH\x00\x12-\n\x05\x62lobs\x18\x05 \x01(\x0b\x32\x1c.featurestore.v1.BytesValuesH\x00\x12,\n\x05\x62ools\x18\x06 \x01(\x0b\x32\x1b.featurestore.v1.BoolValuesH\x00\x12\r\n\x05nulls\x18\x07 \x01(\x0c\x42\x08\n\x06values\"\x1d\n\x0bInt64Values\x12\x0e\n\x06values\x18\x01 \x03(\x12\"\x1e\n\x0c\x44oubleValues\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1e\n\x0cStringValues\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1d\n\x0b\x42ytesValues\x12\x0e\n\x06values\x18\x01 \x03(\x0c\"\x1c\n\nBoolValues\x12\x0e\n\x06values\x18\x01 \x03(\x08\"i\n\x18GetOnlineFeaturesRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12(\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x17.featurestore.v1.Column\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xa1\x01\n\x19GetOnlineFeaturesResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\tserved_at\x18\x03 \x01(\x10\x12\x0e\n\x06replay\x18\x04 \x01(\x08\x12\x11\n\trow_count\x18\x05 \x01(\r\x12)\n\x04rows\x18\x10 \x03(\x0b\x32\x1b.featurestore.v1.FeatureRow\"\xd0\x01\n\nFeatureRow\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.featurestore.v1.RowStatus\x12\x17\n\x0f\x65vent_timestamp\x18\x02 \x01(\x10\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\"*\n\x17GetServiceSchemaRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xe4\x01\n\x18GetServiceSchemaResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\t\x12/\n\tjoin_keys\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x34\n\x0erequest_fields\x18\x04 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12*\n\x05views\x18\x05 \x03(\x0b\x32\x1b.featurestore.v1.ViewSchema\x12\x0e\n\x06replay\x18\x06 \x01(\x08\"n\n\nViewSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12.\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x11\n\ton_demand\x18\x04 \x01(\x08\"*\n\x0b\x46ieldSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\"\"\n\x13\x41\x64vanceClockRequest\x12\x0b\n\x03now\x18\x01 \x01(\x10\">\n\x14\x41\x64vanceClockResponse\x12\x0b\n\x03now\x18\x01 \x01(\x10\x12\x19\n\x11rows_materialized\x18\x02 \x01(\x04*y\n\tRowStatus\x12\x1a\n\x16ROW_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12ROW_STATUS_PRESENT\x10\x01\x12\x18\n\x14ROW_STATUS_NOT_FOUND\x10\x02\x12\x1e\n\x1aROW_STATUS_OUTSIDE_MAX_AGE\x10\x03\x32\xe5\x01\n\x0eServingService\x12j\n\x11GetOnlineFeatures\x12).featurestore.v1.GetOnlineFeaturesRequest\x1a*.featurestore.v1.GetOnlineFeaturesResponse\x12g\n\x10GetServiceSchema\x12(.featurestore.v1.GetServiceSchemaRequest\x1a).featurestore.v1.GetServiceSchemaResponse2l\n\rReplayService\x12[\n\x0c\x41\x64vanceClock\x12$.featurestore.v1.AdvanceClockRequest\x1a%.featurestore.v1.AdvanceClockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x61turestore/v1/serving.proto\x12\x0f\x66\x65\x61turestore.v1\"\xd1\x02\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06int64s\x18\x02 \x01(\x0b\x32\x1c.featurestore.v1.Int64ValuesH\x00\x12\x30\n\x07\x64oubles\x18\x03 \x01(\x0b\x32\x1d.featurestore.v1.DoubleValuesH\x00\x12\x30\n\x07strings\x18\x04 \x01(\x0b\x32\x1d.featurestore.v1.StringValuesH\x00\x12-\n\x05\x62lobs\x18\x05 \x01(\x0b\x32\x1c.featurestore.v1.BytesValuesH\x00\x12,\n\x05\x62ools\x18\x06 \x01(\x0b\x32\x1b.featurestore.v1.BoolValuesH\x00\x12/\n\x06nested\x18\x08 \x01(\x0b\x32\x1d.featurestore.v1.NestedValuesH\x00\x12\r\n\x05nulls\x18\x07 \x01(\x0c\x42\x08\n\x06values\"\x1d\n\x0bInt64Values\x12\x0e\n\x06values\x18\x01 \x03(\x12\"\x1e\n\x0c\x44oubleValues\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1e\n\x0cStringValues\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1d\n\x0b\x42ytesValues\x12\x0e\n\x06values\x18\x01 \x03(\x0c\"\x1c\n\nBoolValues\x12\x0e\n\x06values\x18\x01 \x03(\x08\"7\n\x0cNestedValues\x12\'\n\x06values\x18\x01 \x03(\x0b\x32\x17.featurestore.v1.Values\"~\n\x18GetOnlineFeaturesRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12(\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x17.featurestore.v1.Column\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0brouting_key\x18\x04 \x01(\t\"\xa1\x01\n\x19GetOnlineFeaturesResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\tserved_at\x18\x03 \x01(\x10\x12\x0e\n\x06replay\x18\x04 \x01(\x08\x12\x11\n\trow_count\x18\x05 \x01(\r\x12)\n\x04rows\x18\x10 \x03(\x0b\x32\x1b.featurestore.v1.FeatureRow\"\xf9\x01\n\nFeatureRow\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.featurestore.v1.RowStatus\x12\x17\n\x0f\x65vent_timestamp\x18\x02 \x01(\x10\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\x12\'\n\x06nested\x18\x0b \x03(\x0b\x32\x17.featurestore.v1.Values\"\xb0\x01\n\x06Values\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\x12\'\n\x06nested\x18\x0b \x03(\x0b\x32\x17.featurestore.v1.Values\"*\n\x17GetServiceSchemaRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xe4\x01\n\x18GetServiceSchemaResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\t\x12/\n\tjoin_keys\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x34\n\x0erequest_fields\x18\x04 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12*\n\x05views\x18\x05 \x03(\x0b\x32\x1b.featurestore.v1.ViewSchema\x12\x0e\n\x06replay\x18\x06 \x01(\x08\"n\n\nViewSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12.\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x11\n\ton_demand\x18\x04 \x01(\x08\"<\n\x0b\x46ieldSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\x10\n\x08optional\x18\x03 \x01(\x08\"\"\n\x13\x41\x64vanceClockRequest\x12\x0b\n\x03now\x18\x01 \x01(\x10\">\n\x14\x41\x64vanceClockResponse\x12\x0b\n\x03now\x18\x01 \x01(\x10\x12\x19\n\x11rows_materialized\x18\x02 \x01(\x04*y\n\tRowStatus\x12\x1a\n\x16ROW_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12ROW_STATUS_PRESENT\x10\x01\x12\x18\n\x14ROW_STATUS_NOT_FOUND\x10\x02\x12\x1e\n\x1aROW_STATUS_OUTSIDE_MAX_AGE\x10\x03\x32\xe5\x01\n\x0eServingService\x12j\n\x11GetOnlineFeatures\x12).featurestore.v1.GetOnlineFeaturesRequest\x1a*.featurestore.v1.GetOnlineFeaturesResponse\x12g\n\x10GetServiceSchema\x12(.featurestore.v1.GetServiceSchemaRequest\x1a).featurestore.v1.GetServiceSchemaResponse2l\n\rReplayService\x12[\n\x0c\x41\x64vanceClock\x12$.featurestore.v1.AdvanceClockRequest\x1a%.featurestore.v1.AdvanceClockResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'featurestore.v1.serving_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROWSTATUS']._serialized_start=1510
-  _globals['_ROWSTATUS']._serialized_end=1631
+  _globals['_ROWSTATUS']._serialized_start=1875
+  _globals['_ROWSTATUS']._serialized_end=1996
   _globals['_COLUMN']._serialized_start=51
-  _globals['_COLUMN']._serialized_end=339
-  _globals['_INT64VALUES']._serialized_start=341
-  _globals['_INT64VALUES']._serialized_end=370
-  _globals['_DOUBLEVALUES']._serialized_start=372
-  _globals['_DOUBLEVALUES']._serialized_end=402
-  _globals['_STRINGVALUES']._serialized_start=404
-  _globals['_STRINGVALUES']._serialized_end=434
-  _globals['_BYTESVALUES']._serialized_start=436
-  _globals['_BYTESVALUES']._serialized_end=465
-  _globals['_BOOLVALUES']._serialized_start=467
-  _globals['_BOOLVALUES']._serialized_end=495
-  _globals['_GETONLINEFEATURESREQUEST']._serialized_start=497
-  _globals['_GETONLINEFEATURESREQUEST']._serialized_end=602
-  _globals['_GETONLINEFEATURESRESPONSE']._serialized_start=605
-  _globals['_GETONLINEFEATURESRESPONSE']._serialized_end=766
-  _globals['_FEATUREROW']._serialized_start=769
-  _globals['_FEATUREROW']._serialized_end=977
-  _globals['_GETSERVICESCHEMAREQUEST']._serialized_start=979
-  _globals['_GETSERVICESCHEMAREQUEST']._serialized_end=1021
-  _globals['_GETSERVICESCHEMARESPONSE']._serialized_start=1024
-  _globals['_GETSERVICESCHEMARESPONSE']._serialized_end=1252
-  _globals['_VIEWSCHEMA']._serialized_start=1254
-  _globals['_VIEWSCHEMA']._serialized_end=1364
-  _globals['_FIELDSCHEMA']._serialized_start=1366
-  _globals['_FIELDSCHEMA']._serialized_end=1408
-  _globals['_ADVANCECLOCKREQUEST']._serialized_start=1410
-  _globals['_ADVANCECLOCKREQUEST']._serialized_end=1444
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=1446
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=1508
-  _globals['_SERVINGSERVICE']._serialized_start=1634
-  _globals['_SERVINGSERVICE']._serialized_end=1863
-  _globals['_REPLAYSERVICE']._serialized_start=1865
-  _globals['_REPLAYSERVICE']._serialized_end=1973
+  _globals['_COLUMN']._serialized_end=388
+  _globals['_INT64VALUES']._serialized_start=390
+  _globals['_INT64VALUES']._serialized_end=419
+  _globals['_DOUBLEVALUES']._serialized_start=421
+  _globals['_DOUBLEVALUES']._serialized_end=451
+  _globals['_STRINGVALUES']._serialized_start=453
+  _globals['_STRINGVALUES']._serialized_end=483
+  _globals['_BYTESVALUES']._serialized_start=485
+  _globals['_BYTESVALUES']._serialized_end=514
+  _globals['_BOOLVALUES']._serialized_start=516
+  _globals['_BOOLVALUES']._serialized_end=544
+  _globals['_NESTEDVALUES']._serialized_start=546
+  _globals['_NESTEDVALUES']._serialized_end=601
+  _globals['_GETONLINEFEATURESREQUEST']._serialized_start=603
+  _globals['_GETONLINEFEATURESREQUEST']._serialized_end=729
+  _globals['_GETONLINEFEATURESRESPONSE']._serialized_start=732
+  _globals['_GETONLINEFEATURESRESPONSE']._serialized_end=893
+  _globals['_FEATUREROW']._serialized_start=896
+  _globals['_FEATUREROW']._serialized_end=1145
+  _globals['_VALUES']._serialized_start=1148
+  _globals['_VALUES']._serialized_end=1324
+  _globals['_GETSERVICESCHEMAREQUEST']._serialized_start=1326
+  _globals['_GETSERVICESCHEMAREQUEST']._serialized_end=1368
+  _globals['_GETSERVICESCHEMARESPONSE']._serialized_start=1371
+  _globals['_GETSERVICESCHEMARESPONSE']._serialized_end=1599
+  _globals['_VIEWSCHEMA']._serialized_start=1601
+  _globals['_VIEWSCHEMA']._serialized_end=1711
+  _globals['_FIELDSCHEMA']._serialized_start=1713
+  _globals['_FIELDSCHEMA']._serialized_end=1773
+  _globals['_ADVANCECLOCKREQUEST']._serialized_start=1775
+  _globals['_ADVANCECLOCKREQUEST']._serialized_end=1809
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=1811
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=1873
+  _globals['_SERVINGSERVICE']._serialized_start=1999
+  _globals['_SERVINGSERVICE']._serialized_end=2228
+  _globals['_REPLAYSERVICE']._serialized_start=2230
+  _globals['_REPLAYSERVICE']._serialized_end=2338
 # @@protoc_insertion_point(module_scope)

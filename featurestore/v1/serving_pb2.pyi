@@ -19,13 +19,14 @@ ROW_STATUS_NOT_FOUND: RowStatus
 ROW_STATUS_OUTSIDE_MAX_AGE: RowStatus
 
 class Column(_message.Message):
-    __slots__ = ("name", "int64s", "doubles", "strings", "blobs", "bools", "nulls")
+    __slots__ = ("name", "int64s", "doubles", "strings", "blobs", "bools", "nested", "nulls")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INT64S_FIELD_NUMBER: _ClassVar[int]
     DOUBLES_FIELD_NUMBER: _ClassVar[int]
     STRINGS_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     BOOLS_FIELD_NUMBER: _ClassVar[int]
+    NESTED_FIELD_NUMBER: _ClassVar[int]
     NULLS_FIELD_NUMBER: _ClassVar[int]
     name: str
     int64s: Int64Values
@@ -33,8 +34,9 @@ class Column(_message.Message):
     strings: StringValues
     blobs: BytesValues
     bools: BoolValues
+    nested: NestedValues
     nulls: bytes
-    def __init__(self, name: _Optional[str] = ..., int64s: _Optional[_Union[Int64Values, _Mapping]] = ..., doubles: _Optional[_Union[DoubleValues, _Mapping]] = ..., strings: _Optional[_Union[StringValues, _Mapping]] = ..., blobs: _Optional[_Union[BytesValues, _Mapping]] = ..., bools: _Optional[_Union[BoolValues, _Mapping]] = ..., nulls: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., int64s: _Optional[_Union[Int64Values, _Mapping]] = ..., doubles: _Optional[_Union[DoubleValues, _Mapping]] = ..., strings: _Optional[_Union[StringValues, _Mapping]] = ..., blobs: _Optional[_Union[BytesValues, _Mapping]] = ..., bools: _Optional[_Union[BoolValues, _Mapping]] = ..., nested: _Optional[_Union[NestedValues, _Mapping]] = ..., nulls: _Optional[bytes] = ...) -> None: ...
 
 class Int64Values(_message.Message):
     __slots__ = ("values",)
@@ -66,15 +68,23 @@ class BoolValues(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[bool]
     def __init__(self, values: _Optional[_Iterable[bool]] = ...) -> None: ...
 
+class NestedValues(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[Values]
+    def __init__(self, values: _Optional[_Iterable[_Union[Values, _Mapping]]] = ...) -> None: ...
+
 class GetOnlineFeaturesRequest(_message.Message):
-    __slots__ = ("service", "columns", "request_id")
+    __slots__ = ("service", "columns", "request_id", "routing_key")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     service: str
     columns: _containers.RepeatedCompositeFieldContainer[Column]
     request_id: str
-    def __init__(self, service: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    routing_key: str
+    def __init__(self, service: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., request_id: _Optional[str] = ..., routing_key: _Optional[str] = ...) -> None: ...
 
 class GetOnlineFeaturesResponse(_message.Message):
     __slots__ = ("request_id", "service", "served_at", "replay", "row_count", "rows")
@@ -93,7 +103,7 @@ class GetOnlineFeaturesResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., service: _Optional[str] = ..., served_at: _Optional[int] = ..., replay: _Optional[bool] = ..., row_count: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ...) -> None: ...
 
 class FeatureRow(_message.Message):
-    __slots__ = ("status", "event_timestamp", "nulls", "doubles", "int64s", "floats", "int32s", "bools", "strings", "blobs")
+    __slots__ = ("status", "event_timestamp", "nulls", "doubles", "int64s", "floats", "int32s", "bools", "strings", "blobs", "nested")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     NULLS_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +114,7 @@ class FeatureRow(_message.Message):
     BOOLS_FIELD_NUMBER: _ClassVar[int]
     STRINGS_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
+    NESTED_FIELD_NUMBER: _ClassVar[int]
     status: RowStatus
     event_timestamp: int
     nulls: bytes
@@ -114,7 +125,30 @@ class FeatureRow(_message.Message):
     bools: _containers.RepeatedScalarFieldContainer[bool]
     strings: _containers.RepeatedScalarFieldContainer[str]
     blobs: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, status: _Optional[_Union[RowStatus, str]] = ..., event_timestamp: _Optional[int] = ..., nulls: _Optional[bytes] = ..., doubles: _Optional[_Iterable[float]] = ..., int64s: _Optional[_Iterable[int]] = ..., floats: _Optional[_Iterable[float]] = ..., int32s: _Optional[_Iterable[int]] = ..., bools: _Optional[_Iterable[bool]] = ..., strings: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    nested: _containers.RepeatedCompositeFieldContainer[Values]
+    def __init__(self, status: _Optional[_Union[RowStatus, str]] = ..., event_timestamp: _Optional[int] = ..., nulls: _Optional[bytes] = ..., doubles: _Optional[_Iterable[float]] = ..., int64s: _Optional[_Iterable[int]] = ..., floats: _Optional[_Iterable[float]] = ..., int32s: _Optional[_Iterable[int]] = ..., bools: _Optional[_Iterable[bool]] = ..., strings: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., nested: _Optional[_Iterable[_Union[Values, _Mapping]]] = ...) -> None: ...
+
+class Values(_message.Message):
+    __slots__ = ("nulls", "doubles", "int64s", "floats", "int32s", "bools", "strings", "blobs", "nested")
+    NULLS_FIELD_NUMBER: _ClassVar[int]
+    DOUBLES_FIELD_NUMBER: _ClassVar[int]
+    INT64S_FIELD_NUMBER: _ClassVar[int]
+    FLOATS_FIELD_NUMBER: _ClassVar[int]
+    INT32S_FIELD_NUMBER: _ClassVar[int]
+    BOOLS_FIELD_NUMBER: _ClassVar[int]
+    STRINGS_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    NESTED_FIELD_NUMBER: _ClassVar[int]
+    nulls: bytes
+    doubles: _containers.RepeatedScalarFieldContainer[float]
+    int64s: _containers.RepeatedScalarFieldContainer[int]
+    floats: _containers.RepeatedScalarFieldContainer[float]
+    int32s: _containers.RepeatedScalarFieldContainer[int]
+    bools: _containers.RepeatedScalarFieldContainer[bool]
+    strings: _containers.RepeatedScalarFieldContainer[str]
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    nested: _containers.RepeatedCompositeFieldContainer[Values]
+    def __init__(self, nulls: _Optional[bytes] = ..., doubles: _Optional[_Iterable[float]] = ..., int64s: _Optional[_Iterable[int]] = ..., floats: _Optional[_Iterable[float]] = ..., int32s: _Optional[_Iterable[int]] = ..., bools: _Optional[_Iterable[bool]] = ..., strings: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., nested: _Optional[_Iterable[_Union[Values, _Mapping]]] = ...) -> None: ...
 
 class GetServiceSchemaRequest(_message.Message):
     __slots__ = ("service",)
@@ -151,12 +185,14 @@ class ViewSchema(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., features: _Optional[_Iterable[_Union[FieldSchema, _Mapping]]] = ..., on_demand: _Optional[bool] = ...) -> None: ...
 
 class FieldSchema(_message.Message):
-    __slots__ = ("name", "dtype")
+    __slots__ = ("name", "dtype", "optional")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ...) -> None: ...
+    optional: bool
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., optional: _Optional[bool] = ...) -> None: ...
 
 class AdvanceClockRequest(_message.Message):
     __slots__ = ("now",)

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,12 @@ def test_a_training_dataset_is_made_and_listed(run: Run, repo: Path) -> None:
 
 
 def test_the_audit_log_is_intact_until_somebody_edits_it(run: Run, repo: Path) -> None:
-    assert run("audit", "--verify", cwd=repo).stdout == "The audit log is intact.\n"
+    assert run("audit", "verify", cwd=repo).stdout.startswith("The audit log is intact: ")
+    with closing(sqlite3.connect(repo / "data/registry.db")) as database, database:
+        database.execute("UPDATE audit SET who = 'eve' WHERE sequence = 2")
+    found = run("audit", "verify", cwd=repo)
+    assert found.returncode == 1
+    assert found.stderr.startswith("Entry 2 was edited. That was done after ")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -77,8 +80,14 @@ def test_dicts_and_columns_make_the_same_request(ask: Callable[..., Server]) -> 
 
 def test_every_type_has_its_place_in_a_request(ask: Callable[..., Server]) -> None:
     keys = {"s": "String", "r": "Bytes", "b": "Bool", "d": "Date", "t": "Timestamp", "f": "Float64"}
+    keys |= {"m": "Decimal(10, 2)", "a": "Array(Date)", "e": "Embedding(2)", "x": "Struct(d Date, m Decimal(3, 1))"}
     row = {"s": "é", "r": b"\x00", "b": True, "d": date(1970, 1, 2), "t": INSTANT, "f": 1.5}
-    s, r, b, d, t, f = ask(keys, [row]).request.columns
+    row |= {"m": Decimal("1.5"), "a": [date(1970, 1, 2), None], "e": np.array([1, 2]), "x": {"m": 7}}
+    s, r, b, d, t, f, m, a, e, x = ask(keys, [row]).request.columns
+    assert list(m.strings.values) == ["1.50"]
+    assert list(a.nested.values) == [pb.Values(nulls=b"\x02", int32s=[1, 0])]
+    assert list(e.nested.values) == [pb.Values(floats=[1.0, 2.0])]
+    assert list(x.nested.values) == [pb.Values(nulls=b"\x01", int32s=[0], strings=["7.0"])]
     assert (list(s.strings.values), list(r.blobs.values), list(b.bools.values)) == (["é"], [b"\x00"], [True])
     assert (list(d.int64s.values), list(t.int64s.values)) == ([1], [types.microseconds(INSTANT)])
     assert list(f.doubles.values) == [1.5]
@@ -95,6 +104,16 @@ def test_every_type_has_its_place_in_a_request(ask: Callable[..., Server]) -> No
         ("Bytes", "text"),
         ("Date", INSTANT),
         ("Float64", "1.0"),
+        ("Float64", Decimal("1.0")),
+        ("Float32", 1e39),
+        ("Decimal(4, 2)", 1.5),
+        ("Decimal(4, 2)", True),
+        ("Decimal(4, 2)", Decimal("1.555")),
+        ("Array(Int64)", [1.5]),
+        ("Array(Int32)", [2**31]),
+        ("Array(String)", "ab"),
+        ("Embedding(2)", [1.0]),
+        ("Struct(a Int64)", {"b": 1}),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(ask: Callable[..., Server], dtype: str, value: object) -> None:
@@ -146,6 +165,39 @@ def test_values_nulls_and_absent_rows_become_python_values_arrays_and_tables() -
     assert table["n"].to_pylist() == [7, 8, None, None]
     assert len(found) == 4
     assert found.served_at == INSTANT
+
+
+def test_an_embedding_is_as_many_numbers_of_an_array_as_it_has() -> None:
+    features = {"x": "Float32", "e": "Embedding(2)", "m": "Decimal(4, 2)"}
+    rows = [
+        pb.FeatureRow(status=1, floats=[0.5, 1.5, 2.5], strings=["1.25"]),
+        pb.FeatureRow(status=1, floats=[0.5, 0, 0], strings=[""], nulls=b"\x06"),
+        pb.FeatureRow(status=2),
+    ]
+    server = Server(schema({"k": "Int64"}, features), response(*rows))
+    found = FeatureClient(transport=server).get_online_features("svc", {"k": [1, 2, 3]})
+    nan = math.nan
+    np.testing.assert_array_equal(found.to_numpy(), [[0.5, 1.5, 2.5, 1.25], [0.5, nan, nan, nan], [nan] * 4])
+    assert found.to_dict()["m"] == [Decimal("1.25"), None, None]
+    assert found.to_arrow().schema.types == [pa.float32(), pa.list_(pa.float32(), 2), pa.decimal128(4, 2)]
+
+
+@pytest.mark.parametrize("dtype", ["Array(Float64)", "Struct(a Float64)"])
+def test_a_list_of_any_length_has_no_place_in_an_array_of_numbers(dtype: str) -> None:
+    values = pb.Values(doubles=[1.0])
+    server = Server(schema({"k": "Int64"}, {"a": dtype}), response(pb.FeatureRow(status=1, nested=[values])))
+    with pytest.raises(InvalidRequestError, match='"a" is'):
+        FeatureClient(transport=server).get_online_features("svc", {"k": [1]}).to_numpy()
+
+
+def test_frames_with_lists_and_structs_make_the_request_that_dicts_make(ask: Callable[..., Server]) -> None:
+    keys = {"a": "Array(Int64)", "e": "Embedding(2)", "x": "Struct(n Int64, s String)", "m": "Decimal(4, 2)"}
+    rows = [{"a": [1, None], "e": [1.0, 2.0], "x": {"n": 1, "s": None}, "m": Decimal("1.25")}, dict.fromkeys(keys)]
+    expected = ask(keys, rows).request
+    types_of = {name: types.by_name(dtype).to_arrow() for name, dtype in keys.items()}
+    table = pa.Table.from_pylist(rows, pa.schema(types_of))
+    for frame in (table, pl.from_arrow(table), pd.DataFrame(rows)):
+        assert ask(keys, frame).request == expected
 
 
 def test_an_answer_without_rows_is_an_array_without_rows() -> None:

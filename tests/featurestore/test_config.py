@@ -29,12 +29,14 @@ def test_the_template_is_a_working_configuration_and_its_comments_are_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPS_WEBHOOK_SECRET", "whsec_x")
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://db/shop")
     text = config.template("shop")
     assert load(tmp_path, text).project == "shop"
     head, _, tail = text.partition("# [sources.flights]")
     uncommented = "\n".join(line.removeprefix("# ") for line in ("# [sources.flights]" + tail).splitlines())
     loaded = load(tmp_path, head + uncommented)
     assert loaded.sources["flights"].path == "/mnt/flights/*.parquet"
+    assert loaded.connection("warehouse").options == {"uri": "postgresql://db/shop"}
     assert loaded.channel("ops").secret.get_secret_value() == "whsec_x"
 
 
@@ -57,6 +59,8 @@ def test_paths_are_relative_to_the_file_unless_absolute(tmp_path: Path, monkeypa
         ("[serving]\nport = 70000", 'setting "serving.port"'),
         ("[serving]\nlog_sample = 1.5", 'setting "serving.log_sample"'),
         ("[channels.ops]\nkind = 'fax'", 'setting "channels.ops.kind"'),
+        ("[connections.x]\nuri = 'x://y'", 'setting "connections.x.driver"'),
+        ("[connections.x]\ndriver = 'd'\nurl = 'x://y'", 'no setting "connections.x.url"'),
         ("[offline]\nengine = 'spark'", 'setting "offline.engine"'),
         ("[sources.x]\npath = '${NO_SUCH}/x.csv'", '"sources.x.path" needs .* NO_SUCH'),
     ],
@@ -107,6 +111,41 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert loaded.channel("ops").secret.get_secret_value() == "hush"
 
 
+WAREHOUSE = """
+[connections.warehouse]
+driver = "postgresql"
+uri = "postgresql://ada:${PASSWORD}@db/shop"
+options = {"adbc.some.token" = "file:token.txt", "adbc.some.size" = "5"}
+"""
+
+
+def test_a_connections_secrets_are_read_only_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(tmp_path, WAREHOUSE)
+    with pytest.raises(ConfigError, match=r'"connections\.warehouse\.uri" needs .* PASSWORD'):
+        loaded.connection("warehouse")
+    monkeypatch.setenv("PASSWORD", "hush")
+    with pytest.raises(ConfigError, match=r'"connections\.warehouse\.options\.adbc\.some\.token": .*token\.txt'):
+        loaded.connection("warehouse")
+    (tmp_path / "token.txt").write_text("quiet\n")
+    connection = loaded.connection("warehouse")
+    assert connection.options == {
+        "uri": "postgresql://ada:hush@db/shop",
+        "adbc.some.token": "quiet",
+        "adbc.some.size": "5",
+    }
+    assert {"hush", "quiet"} <= set(connection.secrets)
+    assert "5" not in connection.secrets
+    for shown in (repr(connection), repr(loaded), loaded.model_dump_json()):
+        assert "hush" not in shown
+        assert "quiet" not in shown
+
+
+def test_a_connection_that_is_not_there_is_named_with_what_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='no connection "warehose"') as raised:
+        load(tmp_path, WAREHOUSE).connection("warehose")
+    assert raised.value.hint == 'Did you mean "warehouse"?'
+
+
 def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     loaded = load(tmp_path, "[channels.ops]\nkind = 'webhook'\nsecret = 'hush'")
     assert "hush" not in repr(loaded)
@@ -153,3 +192,30 @@ def test_a_project_has_a_name_that_toml_and_folders_can_carry(tmp_path: Path, na
 def test_a_projects_default_name_is_its_folders_as_far_as_that_may_be(tmp_path: Path, folder: str, name: str) -> None:
     assert config.project_name(tmp_path / folder) == name
     assert load(tmp_path, config.template(name)).project == name
+
+
+def test_the_identity_of_the_environment_goes_before_that_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bob.pem").write_text("bob's key")
+    (tmp_path / "ada.pem").write_text("ada's key")
+    text = '[identity]\nname = "bob"\nkey = "file:bob.pem"'
+    assert load(tmp_path, text).identity_key() == "bob's key"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEATURESTORE_IDENTITY", "ada")
+    monkeypatch.setenv("FEATURESTORE_IDENTITY_KEY", "ada.pem")
+    loaded = load(tmp_path, text)
+    assert (loaded.identity.name, loaded.identity_key()) == ("ada", "ada's key")
+    monkeypatch.delenv("FEATURESTORE_IDENTITY")
+    with pytest.raises(ConfigError, match="FEATURESTORE_IDENTITY is not") as raised:
+        load(tmp_path, text)
+    assert raised.value.hint == "export FEATURESTORE_IDENTITY=NAME"
+
+
+def test_the_keys_of_the_audit_and_of_an_identity_are_read_only_when_they_are_needed(tmp_path: Path) -> None:
+    loaded = load(tmp_path, '[audit]\nsigning_key = "${NO_SUCH}"\n[identity]\nname = "ada"\nkey = "file:none"')
+    with pytest.raises(ConfigError, match=r'"audit\.signing_key" needs the environment variable NO_SUCH'):
+        loaded.signing_key()
+    with pytest.raises(ConfigError, match=r'"identity\.key": .*none cannot be read'):
+        loaded.identity_key()
+    assert load(tmp_path, "").signing_key() is None

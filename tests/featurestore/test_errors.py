@@ -23,7 +23,7 @@ def test_the_tree_is_as_drawn() -> None:
             drawn[found.group(2)] = path[depth - 1] if depth else "Exception"
     classes = {name: one for name, one in vars(errors).items() if inspect.isclass(one) and issubclass(one, Exception)}
     assert drawn == {name: one.__bases__[0].__name__ for name, one in classes.items()}
-    assert set(classes) | {"closest"} == set(errors.__all__)
+    assert set(classes) | {"about", "closest"} == set(errors.__all__)
 
 
 def test_the_hint_is_shown_under_the_message() -> None:

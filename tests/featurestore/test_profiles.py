@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,14 @@ VALUES: dict[types.DType, st.SearchStrategy[Any]] = {
     types.Bytes: st.binary(max_size=2),
     types.Date: st.dates(),
     types.Timestamp: st.datetimes(timezones=st.just(UTC)),
+    types.Decimal(6, 2): st.integers(-999_999, 999_999).map(lambda digits: Decimal(digits).scaleb(-2)),
+    types.Array(types.Float64): st.lists(st.none() | st.floats(), max_size=2),
+    types.Embedding(2): st.lists(st.floats(width=32), min_size=2, max_size=2),
+    types.Struct({"a": types.Int64}): st.fixed_dictionaries({"a": st.none() | st.just(1)}),
 }
-FIELDS = [Field(name=dtype.name.lower(), dtype=dtype) for dtype in VALUES]
+FIELDS = [Field(name=dtype.kind.lower(), dtype=dtype) for dtype in VALUES]
 
-# Tables of nine types take a while to draw, and a busy machine longer.
+# Tables of so many types take a while to draw, and a busy machine longer.
 unhurried = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -42,7 +47,7 @@ def tables(draw: st.DrawFn, min_size: int = 0) -> pa.Table:
     """Return rows with a column of every type."""
     rows = draw(st.integers(min_size, 25))
     columns = {
-        dtype.name.lower(): pa.array(draw(st.lists(st.none() | values, min_size=rows, max_size=rows)), dtype.to_arrow())
+        dtype.kind.lower(): pa.array(draw(st.lists(st.none() | values, min_size=rows, max_size=rows)), dtype.to_arrow())
         for dtype, values in VALUES.items()
     }
     hours = draw(st.lists(st.integers(0, 100), min_size=rows, max_size=rows))
@@ -202,6 +207,28 @@ def test_booleans_dates_timestamps_and_bytes_have_their_cells() -> None:
     assert counted([date(2013, 1, 2)], days) == {"2013-01-01 to 2013-01-03": 1}
     assert counted([START], bins_of([START + timedelta(days=1)], types.Timestamp)) == {"under 2013-01-02T00:00:00Z": 1}
     assert counted([b"", None], bins_of([b"x"], types.Bytes)) == {"not null": 1, "null": 1}
+
+
+def test_decimals_are_numbers() -> None:
+    bins = bins_of([Decimal("1.10"), Decimal("2.20")], types.Decimal(6, 2))
+    assert counted([Decimal("1.50"), Decimal("9.00"), None], bins) == {"1.1 to 2.2": 1, "over 2.2": 1, "null": 1}
+    assert profile(column([Decimal("1.5"), Decimal("2.5")], types.Decimal(6, 2)), bins).mean_of("x") == 2.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (types.Array(types.String), []),
+        (types.Embedding(2), [1.0, 2.0]),
+        (types.Struct({"a": types.Int64}), {"a": None}),
+    ],
+    ids=repr,
+)
+def test_of_lists_and_structs_only_nulls_are_counted(dtype: types.DType, value: Any) -> None:
+    bins = bins_of([value, None], dtype)
+    assert counted([value, None, None], bins) == {"not null": 1, "null": 2}
+    plain = pa.table({"x": pa.array([value, None])})
+    assert profile(plain, bins).cells("x").tolist() == [1, 1], "as a file holds them"
 
 
 def test_a_missing_column_counts_as_null() -> None:

@@ -4,51 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal as Number
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import duckdb
 import numpy as np
-import polars as pl
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import types
 from featurestore.errors import DefinitionError, TimestampError
-from featurestore.types import BY_NAME, DType
+from featurestore.types import BY_NAME, Array, Decimal, DType, Embedding, Int64, String, Struct, exact_decimal
 from featurestore.v1 import serving_pb2
-
-EXAMPLES: dict[str, Any] = {
-    "Bool": True,
-    "Int32": -(2**31),
-    "Int64": 2**63 - 1,
-    "Float32": 0.5,
-    "Float64": 0.1,
-    "String": "é",
-    "Bytes": b"\x00\xff",
-    "Date": date(1969, 12, 31),
-    "Timestamp": datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC),
-}
-
-
-@pytest.mark.parametrize("dtype", BY_NAME.values(), ids=repr)
-def test_a_value_passes_through_arrow_duckdb_and_polars_unchanged(dtype: DType) -> None:
-    value = EXAMPLES[dtype.name]
-    table = pa.table({"c": pa.array([value, None], dtype.to_arrow())})
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("t", table)
-        assert connection.sql("SELECT typeof(c) FROM t").fetchall()[0] == (dtype.duckdb,)
-        back = connection.sql(f"SELECT CAST(c AS {dtype.duckdb}) AS c FROM t").to_arrow_table()
-    assert back.schema.field("c").type == dtype.to_arrow()
-    assert back["c"].to_pylist() == [value, None]
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    assert frame.schema["c"] == dtype.to_polars()
-    assert frame["c"].to_list() == [value, None]
 
 
 @pytest.mark.parametrize("dtype", BY_NAME.values(), ids=repr)
@@ -60,9 +31,64 @@ def test_the_wire_has_a_field_for_each_type(dtype: DType) -> None:
         assert np.dtype(dtype.numpy).itemsize == dtype.width
 
 
-def test_floats_are_no_keys_and_only_numbers_have_limits() -> None:
-    assert {name for name, dtype in BY_NAME.items() if not dtype.key} == {"Float32", "Float64"}
+@given(data=st.data())
+def test_a_type_and_its_name_say_the_same(data: st.DataObject, any_type: st.SearchStrategy[DType]) -> None:
+    dtype = data.draw(any_type)
+    read = types.by_name(dtype.name)
+    assert read == dtype
+    assert hash(read) == hash(dtype)
+    assert read.to_arrow() == dtype.to_arrow()
+    assert (read.wire, read.width, read.numpy, read.numeric) == (dtype.wire, dtype.width, dtype.numpy, dtype.numeric)
+    assert types.by_name(dtype.name.replace(", ", " ,")) == dtype, "white space does not matter"
+
+
+def test_a_definition_reads_as_the_name_does() -> None:
+    assert repr(Struct({"a": Int64, "b": Array(String)})) == "Struct(a Int64, b Array(String))"
+    assert repr([Decimal(10, 2), Array(Embedding(3))]) == "[Decimal(10, 2), Array(Embedding(3))]"
+    assert eval(repr(Decimal(10, 2))) == Decimal(10, 2)
+
+
+def test_numbers_have_limits_and_what_is_several_things_is_no_scalar() -> None:
     assert {name for name, dtype in BY_NAME.items() if dtype.numeric} == {"Int32", "Int64", "Float32", "Float64"}
+    assert Decimal(10, 2).numeric
+    assert all(dtype.scalar for dtype in (*BY_NAME.values(), Decimal(10, 2)))
+    assert not any(dtype.scalar or dtype.numeric for dtype in (Array(Int64), Embedding(2), Struct({"a": Int64})))
+
+
+def deep(levels: int) -> DType:
+    dtype = Int64
+    for _ in range(levels):
+        dtype = Array(dtype)
+    return dtype
+
+
+@pytest.mark.parametrize(
+    ("make", "says", "hint"),
+    [
+        (lambda: Decimal(50, 2), "a precision of 50", "1 to 38"),
+        (lambda: Decimal(0, 0), "a precision of 0", "1 to 38"),
+        (lambda: Decimal(10, 11), "a scale of 11", "10 digits"),
+        (lambda: Decimal(10, -1), "a scale of -1", "10 digits"),
+        (lambda: Decimal("10", 2), "a precision of '10'", "1 to 38"),  # type: ignore[arg-type]
+        (lambda: Decimal(True, 0), "a precision of True", "1 to 38"),
+        (lambda: Array(float), "which is not a feature type", "Float64"),  # type: ignore[arg-type]
+        (lambda: Array(Array), "which is not a feature type", "Float64"),  # type: ignore[arg-type]
+        (lambda: Embedding(0), r"Embedding\(0\) is no type", "1 to 65,536"),
+        (lambda: Embedding(65_537), "is no type", "Array"),
+        (lambda: Embedding(2.0), "is no type", "1 to 65,536"),  # type: ignore[arg-type]
+        (lambda: Struct({}), "has no fields", "Struct"),
+        (lambda: Struct([("a", Int64)]), "has no fields", "dict"),  # type: ignore[arg-type]
+        (lambda: Struct({"a b": Int64}), "'a b' cannot name", "letters"),
+        (lambda: Struct({1: Int64}), "1 cannot name", "letters"),  # type: ignore[dict-item]
+        (lambda: Struct({"a": Int64, "A": Int64}), 'names "a" and "A"', "Rename"),
+        (lambda: Struct({"a": int}), 'Field "a" of a Struct', "Int64"),  # type: ignore[dict-item]
+        (lambda: deep(16), "within each other", "Flatten"),
+    ],
+)
+def test_a_type_that_cannot_be_is_refused_where_it_is_made(make: Callable[[], DType], says: str, hint: str) -> None:
+    with pytest.raises(DefinitionError, match=says) as raised:
+        make()
+    assert hint in raised.value.hint
 
 
 def test_a_type_is_found_by_its_name_or_what_is_meant_is_said() -> None:
@@ -70,6 +96,45 @@ def test_a_type_is_found_by_its_name_or_what_is_meant_is_said() -> None:
     with pytest.raises(DefinitionError, match='no type "Int46"') as raised:
         types.by_name("Int46")
     assert raised.value.hint == 'Did you mean "Int64"?'
+    with pytest.raises(DefinitionError, match='no type "Decimal"') as raised:
+        types.by_name("Decimal")
+    assert "Decimal(10, 2)" in raised.value.hint
+
+
+@given(
+    st.text(max_size=20)
+    | st.lists(
+        st.sampled_from(["Array", "Struct", "Decimal", "Embedding", "(", ")", ",", " ", "a", "Int64", "3"]), max_size=12
+    ).map("".join)
+    | st.integers(0, 3000).map(lambda levels: "Array(" * levels)
+)
+def test_any_text_is_a_type_or_refused(text: str) -> None:
+    try:
+        dtype = types.by_name(text)
+    except DefinitionError:
+        return
+    assert types.by_name(dtype.name) == dtype
+
+
+@given(
+    st.decimals(allow_nan=None) | st.integers(),
+    st.integers(1, 38).flatmap(lambda p: st.tuples(st.just(p), st.integers(0, p))),
+)
+def test_a_decimal_keeps_its_value_or_is_refused(value: Any, digits: tuple[int, int]) -> None:
+    dtype = Decimal(*digits)
+    try:
+        exact = exact_decimal(value, dtype)
+    except ValueError:
+        number = Number(value)
+        assert (
+            not number.is_finite()
+            or abs(number) >= 10 ** (dtype.precision - dtype.scale)
+            or Fraction(number) * 10**dtype.scale % 1 != 0
+        )
+    else:
+        assert Fraction(exact) == Fraction(value)
+        assert exact.as_tuple().exponent == -dtype.scale
+        assert len(exact.as_tuple().digits) <= max(dtype.precision, 1)
 
 
 def test_importing_the_table_imports_none_of_the_libraries_that_it_names() -> None:

@@ -24,6 +24,7 @@ from featurestore.definitions import (
     FeatureService,
     FeatureView,
     Field,
+    Model,
     MonitorPolicy,
     OnDemandFeatureView,
 )
@@ -196,9 +197,7 @@ class Scene:
         pq.write_table(fit_baseline(table, fields).to_arrow(), self.config.path(path))
         record = self.registry.record_dataset(name, {"service": version, "baseline": path}, who="test")
         if model:
-            self.registry.record_model(
-                model, service=version, dataset=record.id, hyperparameters={}, metrics={}, git_commit="", who="test"
-            )
+            self.registry.record_model(Model(name=model, service=version, dataset=record.id), who="test")
         return record.id
 
     def serve(self, rows: pa.Table, name: str = "") -> None:

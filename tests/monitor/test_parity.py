@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -123,6 +125,32 @@ def test_a_sample_is_as_large_as_asked_and_an_empty_log_is_no_error(scene: Any) 
     assert check_parity(store, "flight_delay@1", rows=7).checked == 7
 
 
+_FLOAT_LIST = pa.list_(pa.float64())
+_DEEP = pa.struct([("a", pa.list_(pa.list_(pa.float64()))), ("b", pa.string())])
+_DEEP_VALUES = st.none() | st.fixed_dictionaries(
+    {
+        "a": st.none()
+        | st.lists(st.none() | st.lists(st.sampled_from([None, 0.0, -0.0, 1.0]), max_size=2), max_size=2),
+        "b": st.sampled_from([None, "", "x"]),
+    }
+)
+
+
+@given(st.lists(st.tuples(_DEEP_VALUES, _DEEP_VALUES), min_size=1, max_size=6), st.booleans())
+def test_lists_and_structs_are_the_same_when_all_that_they_hold_is(pairs: list[tuple[Any, Any]], alike: bool) -> None:
+    left, right = [one for one, _ in pairs], [one if alike else other for one, other in pairs]
+    columns = (pa.chunked_array([pa.array(values, _DEEP)]) for values in (left, right))
+    # JSON tells minus zero from zero, and a struct's fields have no order.
+    forms = [[json.dumps(value, sort_keys=True) for value in values] for values in (left, right)]
+    assert same_values(*columns).tolist() == [a == b for a, b in zip(*forms, strict=True)]
+
+
+def test_a_list_is_compared_with_the_same_list_of_a_fixed_size() -> None:
+    plain, fixed = (pa.array([[1.0, 2.0], None, [1.0, 3.0]], kind) for kind in (_FLOAT_LIST, pa.list_(pa.float64(), 2)))
+    same = same_values(pa.chunked_array([plain]), pa.chunked_array([fixed]))
+    assert same.tolist() == [True, True, True]
+
+
 _FLOATS = st.lists(st.one_of(st.none(), st.floats(), st.sampled_from([0.0, -0.0, float("nan")])), min_size=1)
 
 
@@ -152,6 +180,11 @@ def test_floats_are_compared_bit_for_bit(left: list[float | None], data: st.Data
         (pa.float64(), [0.0, -0.0], [-0.0, -0.0], [False, True]),
         (pa.float32(), [0.1, None], [0.1, float("nan")], [True, False]),
         (pa.binary(), [b"x"], [b"x"], [True]),
+        (pa.decimal128(4, 2), [Decimal("1.10"), None], [Decimal("1.1"), Decimal(0)], [True, False]),
+        (_FLOAT_LIST, [[1.0, None], [], None], [[1.0, None], None, None], [True, False, True]),
+        (_FLOAT_LIST, [[float("nan")], [0.0], [1.0]], [[float("nan")], [-0.0], [1.0, 2.0]], [True, False, False]),
+        (pa.list_(pa.float32(), 1), [[0.5], None], [[0.5], [0.0]], [True, False]),
+        (pa.struct([("a", pa.int64())]), [{"a": 1}, {"a": None}, None], [{"a": 1}, None, None], [True, False, True]),
     ],
 )
 def test_values_are_equal_when_nobody_could_tell_them_apart(

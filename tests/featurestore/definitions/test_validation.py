@@ -78,9 +78,9 @@ def policy(**parts: Any) -> MonitorPolicy:
             "Give one dtype a key.",
         ),
         (
-            lambda: Entity(name="point", dtypes=[types.Float64]),
-            'Join key "point" of entity "point" cannot be Float64',
-            "A key may be: Bool, Int32, Int64, String, Bytes, Date, Timestamp.",
+            lambda: Entity(name="point", dtypes=[types.Embedding(2)]),
+            'Join key "point" of entity "point" cannot be Embedding',
+            "A key may be: Bool, Int32, Int64, Float32, Float64, String, Bytes, Date, Timestamp, or a Decimal.",
         ),
         # Fields
         (lambda: Field(name="temp", dtype=float), "which is not a feature type", "Float64"),

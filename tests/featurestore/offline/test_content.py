@@ -100,6 +100,46 @@ def test_rare_types_have_a_repeatable_hash_that_sees_their_values(values: list[A
     assert content_hash(pa.table({"c": pa.concat_arrays([array, array])})) != first
 
 
+def test_how_lists_and_structs_are_encoded_changes_nothing() -> None:
+    values = [{"a": [[1.0, None]], "s": ["x", None]}, None, {"a": [], "s": None}, {"a": [None], "s": []}]
+
+    def struct(lists: Any, texts: pa.DataType) -> pa.DataType:
+        return pa.struct([("a", lists(lists(pa.float64()))), ("s", lists(texts))])
+
+    forms = [struct(pa.list_, pa.string()), struct(pa.large_list, pa.large_string())]
+    array = pa.array(values, forms[0])
+    hashes = {one(values, form) for form in forms}
+    hashes.add(content_hash(pa.table({"c": pa.chunked_array([array.slice(0, 1), array.slice(1)])})))
+    hashes.add(content_hash(pa.table({"c": pa.concat_arrays([array, array]).slice(4)})))
+    assert len(hashes) == 1
+    pairs = [[1.0, 2.0], None, [0.5, -0.0]]
+    assert one(pairs, pa.list_(pa.float32(), 2)) == one(pairs, pa.list_(pa.float32()))
+
+
+def test_lists_and_structs_that_differ_in_any_way_have_other_hashes() -> None:
+    numbers = pa.list_(pa.int64())
+    hashes = [
+        one([[1], [2]], numbers),
+        one([[1, 2], []], numbers),
+        one([[], [1, 2]], numbers),
+        one([[1, 2], None], numbers),
+        one([[1, None], []], numbers),
+        one([[1, 0], []], numbers),
+        one([[1, 2], []], pa.list_(pa.int32())),
+        one([{"a": 1}, None]),
+        one([{"a": 1}, {"a": None}]),
+        one([{"b": 1}, None]),
+        one([{"a": 1, "b": None}, None]),
+        one([[0.0]]),
+        one([[-0.0]]),
+        one([[math.nan]]),
+        one([[[]]], pa.list_(numbers)),
+        one([[None]], pa.list_(numbers)),
+        one([[]], pa.list_(numbers)),
+    ]
+    assert len(set(hashes)) == len(hashes)
+
+
 def test_the_hash_is_the_same_in_every_release() -> None:
     """Manifests of years ago hold these; a change of the algorithm needs a new manifest format."""
     table = pa.table(

@@ -242,7 +242,7 @@ def test_a_view_that_was_never_ingested_gives_nulls_and_a_note(
     assert result.table.select(["temp", "wind", "wind_chill"]).to_pylist() == [
         {"temp": None, "wind": None, "wind_chill": None}
     ]
-    assert result.notes == ('feature view "weather" was never ingested: its features are null',)
+    assert result.notes == ('feature view "weather" was never ingested: its features are null, or their defaults',)
 
 
 def test_no_entity_rows_give_no_rows_of_the_same_columns(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,10 +12,28 @@ from hypothesis import strategies as st
 
 from featurestore import types
 from featurestore.online.keys import MAX_BYTES, KeyLayout
-from featurestore.types import Bool, Bytes, Date, DType, Int32, Int64, String, Timestamp
+from featurestore.types import (
+    Bool,
+    Bytes,
+    Date,
+    Decimal,
+    DType,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    String,
+    Timestamp,
+    exact_decimal,
+)
+
+MONEY = Decimal(38, 9)
 
 VALUES: dict[DType, st.SearchStrategy[Any]] = {
     Bool: st.booleans(),
+    Float32: st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0, 1e-45]),
+    Float64: st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 5e-324]),
+    MONEY: st.integers(1 - 10**38, 10**38 - 1).map(lambda digits: exact_decimal(f"{digits}e-9", MONEY)),
     Int32: st.integers(-(2**31), 2**31 - 1),
     Int64: st.integers(-(2**63), 2**63 - 1),
     String: st.text(max_size=3) | st.text(min_size=300, max_size=320),
@@ -67,6 +86,21 @@ def test_a_short_key_cannot_pose_as_the_hash_of_a_long_one() -> None:
 def test_a_null_part_makes_no_key() -> None:
     assert KeyLayout({"a": String}).encode([[None, "x"]])[0] is None
     assert KeyLayout({"a": String, "b": Int64}).encode([["x", "x"], [None, 1]])[0] is None
+
+
+def test_minus_zero_is_zero_and_nan_is_no_key() -> None:
+    for dtype in (Float32, Float64):
+        zero, minus, nan, other = KeyLayout({"a": dtype}).encode([[0.0, -0.0, math.nan, 1.0]])
+        assert zero == minus != other
+        assert nan is None
+        assert KeyLayout({"a": dtype, "b": String}).encode([[math.nan, 1.0], ["x", "x"]])[0] is None
+
+
+def test_a_float_key_is_rounded_as_a_column_of_its_type_is() -> None:
+    column = pa.array([0.1, 1e-46, 16_777_217.0])
+    batch = pa.record_batch({"a": column.cast(pa.float32())})
+    layout = KeyLayout({"a": Float32})
+    assert layout.encode([column.to_pylist()]) == layout.encode_batch(batch)
 
 
 def test_batches_and_requests_make_the_same_keys() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
+import ast
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from featurestore.definitions import MonitorPolicy
+import featurestore
+from featurestore.definitions import Model, MonitorPolicy
 from featurestore.errors import RegistryError
 from featurestore.registry import Registry
+from featurestore.registry.audit import ACTIONS
+from featurestore.registry.migrating import open_database
 
 Build = Callable[..., MonitorPolicy]
 
@@ -36,7 +39,7 @@ def used(registry: Registry, policy: Build) -> Registry:
     )
     registry.record_materialization("weather-1", 1, datetime(2013, 1, 1, tzinfo=UTC), {"read": 1}, who="ada")
     registry.record_dataset("delays", {}, who="ada")
-    registry.record_model("ridge", service="flight_delay", dataset="delays", who="ada")
+    registry.record_model(Model(name="ridge", service="flight_delay", dataset="delays"), who="ada")
     return registry
 
 
@@ -58,6 +61,52 @@ def test_the_log_can_be_filtered(used: Registry) -> None:
     assert [entry.who for entry in used.audit(action="promote")] == ["bob", "bob"]
     assert len(used.audit(since=datetime.now(UTC) - timedelta(hours=1))) == len(used.audit())
     assert used.audit(since=datetime.now(UTC) + timedelta(hours=1)) == []
+    third = used.audit()[2]
+    assert [entry.sequence for entry in used.audit(until=third.at)] == []  # the first three are of one transaction
+    assert [entry.sequence for entry in used.audit(since=third.at, limit=2)] == [14, 15]
+    with pytest.raises(RegistryError, match='knows no action "promotes"') as raised:
+        used.audit(action="promotes")
+    assert raised.value.hint == 'Did you mean "promote"?'
+
+
+def test_a_name_is_found_with_and_without_proof_and_no_other_name_is(registry: Registry) -> None:
+    for who in ("ada", "ada@laptop (unverified)", "adam", "ada_2", "ad%"):
+        registry.record("silence", "weather", {}, who=who)
+    assert [entry.who for entry in registry.audit(who="ada")] == ["ada", "ada@laptop (unverified)"]
+    assert [entry.who for entry in registry.audit(who="ad%")] == ["ad%"]
+
+
+def test_an_entry_says_from_where_it_was_made_and_that_is_sealed(registry: Registry, url: str) -> None:
+    registry.record("silence", "weather", {"until": "2024-05-01"}, who="ada")
+    (entry,) = registry.audit()
+    assert set(entry.origin) == {"host", "program"}
+    assert all(entry.origin.values())
+    assert entry.details == {"until": "2024-05-01"}
+    database = open_database(url)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE audit SET details = replace(details, 'host', 'hast')")
+    database.close()
+    assert registry.verify_audit() == ["Entry 1 was edited."]
+
+
+def test_another_part_enters_only_actions_that_the_log_knows(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match='knows no action "mute"'):
+        registry.record("mute", "weather", {}, who="ada")
+    assert registry.audit() == []
+
+
+def test_every_action_that_the_code_enters_is_one_that_the_log_knows() -> None:
+    package = Path(featurestore.__file__).parent
+    entered = {
+        keyword.value.value
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Event"
+        for keyword in node.keywords
+        if keyword.arg == "action" and isinstance(keyword.value, ast.Constant)
+    }
+    assert entered <= set(ACTIONS)
+    assert "apply" in entered
 
 
 @pytest.mark.parametrize(
@@ -80,8 +129,11 @@ def test_the_log_can_be_filtered(used: Registry) -> None:
     ],
 )
 def test_tampering_is_found(used: Registry, url: str, tampering: str, problem: str) -> None:
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-        connection.executescript(tampering)
+    database = open_database(url)
+    with database.write() as connection:
+        for statement in filter(str.strip, tampering.split(";")):
+            connection.exec_driver_sql(statement)
+    database.close()
     assert any(found.startswith(problem) for found in used.verify_audit())
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
-from featurestore.definitions import MonitorPolicy
+from featurestore.definitions import Model, MonitorPolicy
 from featurestore.errors import DefinitionError, ObjectNotFoundError, RegistryError
 from featurestore.registry import Load, Registry, current_user, values
 
@@ -95,15 +96,24 @@ def test_what_is_no_dataset_is_refused(registry: Registry) -> None:
         registry.record_dataset("delays", {"at": datetime(2013, 1, 1, tzinfo=UTC)}, who="ada")
 
 
+def model(**other: Any) -> Model:
+    return Model(**{"name": "ridge", "service": "flight_delay", "dataset": "delays", **other})
+
+
 def test_a_model_names_the_service_and_dataset_versions_it_was_made_with(registry: Registry, policy: Build) -> None:
     registry.apply([policy()], who="ada")
     registry.record_dataset("delays", {}, who="ada")
-    made = registry.record_model(
-        "ridge", service="flight_delay", dataset="delays", hyperparameters={"l2": 1.5}, metrics={"mae": 9.5}, who="ada"
-    )
+    said = {
+        "hyperparameters": {"l2": 1.5},
+        "metrics": {"mae": np.float64(9.5)},
+        "feature_importances": {"temp": 0.75},
+        "environment": {"python": "3.11"},
+    }
+    made = registry.record_model(model(**said), who="ada")
     registry.apply([policy(ttl=None)], who="ada")
-    registry.record_model("ridge", service="flight_delay@2", dataset="delays@1", git_commit="abc", who="ada")
+    registry.record_model(model(service="flight_delay@2", dataset="delays@1", git_commit="abc"), who="ada")
     assert (made.id, made.service, made.dataset) == ("ridge@1", "flight_delay@1", "delays@1")
+    assert {part: getattr(made, part) for part in said} == said
     assert registry.model("ridge@1") == made
     assert registry.model("ridge").git_commit == "abc"
     assert [one.id for one in registry.models("flight_delay@2")] == ["ridge@2"]
@@ -111,17 +121,37 @@ def test_a_model_names_the_service_and_dataset_versions_it_was_made_with(registr
     assert [one.id for one in registry.models()] == ["ridge@1", "ridge@2"]
 
 
-def test_a_model_of_unknown_parts_or_without_a_number_is_refused(registry: Registry, policy: Build) -> None:
+def test_a_model_of_unknown_parts_is_refused(registry: Registry, policy: Build) -> None:
     registry.apply([policy()], who="ada")
     with pytest.raises(ObjectNotFoundError, match="no dataset"):
-        registry.record_model("ridge", service="flight_delay", dataset="delays", who="ada")
+        registry.record_model(model(), who="ada")
     registry.record_dataset("delays", {}, who="ada")
     with pytest.raises(ObjectNotFoundError, match="no feature service"):
-        registry.record_model("ridge", service="other", dataset="delays", who="ada")
-    with pytest.raises(RegistryError, match='metrics of model "ridge" cannot be kept as JSON'):
-        registry.record_model("ridge", service="flight_delay", dataset="delays", metrics={"mae": math.nan}, who="ada")
+        registry.record_model(model(service="other"), who="ada")
+    with pytest.raises(DefinitionError, match='importance of "tmp", which is no feature of "flight_delay"') as refused:
+        registry.record_model(model(feature_importances={"tmp": 1.0}), who="ada")
+    assert refused.value.hint == 'Did you mean "temp"?'
+    with pytest.raises(RegistryError, match='hyperparameters of model "ridge" cannot be kept as JSON'):
+        registry.record_model(model(hyperparameters={"l2": math.nan}), who="ada")
     with pytest.raises(ObjectNotFoundError, match='no model "ridge"'):
         registry.model("ridge")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "a b"},
+        {"service": None},
+        {"hyperparameters": [1]},
+        {"metrics": {"mae": math.nan}},
+        {"metrics": {"mae": True}},
+        {"feature_importances": {"temp": "high"}},
+        {"environment": {"python": 3.11}},
+    ],
+)
+def test_a_model_that_says_nothing_sensible_is_refused_when_it_is_built(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DefinitionError):
+        model(**wrong)
 
 
 def test_the_user_of_the_machine_is_marked_as_unverified() -> None:

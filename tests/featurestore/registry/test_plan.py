@@ -170,6 +170,12 @@ def test_a_request_field_that_callers_must_newly_send_is_breaking(registry: Regi
     registry.apply([chill], who="ada")
     more = replace(chill, request=[*chill.request, Field(name="month", dtype=types.Int64)])
     assert registry.plan([more]).breaking == ('on_demand_feature_view chill: request field "month" is added',)
+    optional = replace(more, request=[more.request[0], replace(more.request[1], default=6)])
+    assert registry.plan([optional]).breaking == ()
+    registry.apply([optional], who="ada")
+    assert registry.plan([more]).breaking == (
+        'on_demand_feature_view chill: request field "month" has no default any more',
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from featurestore.definitions import Definition, FeatureService, MonitorPolicy, content_hash
-from featurestore.errors import ObjectNotFoundError
+from featurestore.errors import ObjectNotFoundError, RegistryError
 from featurestore.registry import Registry, open_registry
 
 Build = Callable[..., MonitorPolicy]
@@ -85,6 +85,15 @@ def test_a_typed_reader_refuses_other_kinds(registry: Registry, policy: Build) -
     assert caught.value.hint == 'Did you mean "flight_delay"?'
     with pytest.raises(ObjectNotFoundError, match='no object "gone"'):
         registry.versions("gone")
+
+
+def test_a_text_that_no_database_can_hold_is_refused(registry: Registry, policy: Build) -> None:
+    registry.apply([policy()], who="ada")
+    half = policy(description="half a character: \ud83d")
+    for tried in (registry.plan, lambda definitions: registry.apply(definitions, who="ada")):
+        with pytest.raises(RegistryError, match='The notes of "weather" cannot be kept as JSON'):
+            tried([half])
+    assert registry.verify_audit() == []
 
 
 def test_listing_one_kind(registry: Registry, policy: Build) -> None:

@@ -1,4 +1,4 @@
-"""Removal, shares, approvals, identities, consents, and what a model says of itself."""
+"""Removal, shares, approvals, identities, consents, what a model says of itself, and the audit log by action."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,8 @@ def upgrade() -> None:
     """Add them."""
     op.add_column("objects", sa.Column("removed_at", sa.BigInteger()))
     op.add_column("aliases", sa.Column("share", sa.Float(), nullable=False, server_default="1"))
+    # A canary was only a name until now: it must not take every request because the server was upgraded.
+    op.execute("UPDATE aliases SET share = 0 WHERE alias = 'canary'")
     op.add_column("aliases", sa.Column("moved_at", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("aliases", sa.Column("moved_by", sa.Text(), nullable=False, server_default=""))
     op.add_column("models", sa.Column("feature_importances", sa.Text(), nullable=False, server_default="{}"))
@@ -55,3 +57,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project", "view"], ["objects.project", "objects.name"], name="fk_consents_objects"),
         sa.PrimaryKeyConstraint("project", "view", "consumer"),
     )
+    op.create_index("ix_audit_action", "audit", ["project", "action", "at"])

@@ -10,6 +10,7 @@ from polars.exceptions import PolarsError
 
 from featurestore.definitions import OnDemandFeatureView
 from featurestore.errors import DataError, DefinitionError, closest
+from featurestore.transforms.samples import samples
 
 #: SQL whose result is not a function of the row: a feature made by it could never be reproduced.
 _CLOCK_OR_CHANCE = re.compile(
@@ -32,7 +33,7 @@ _QUOTED_OR_DECIMAL = re.compile(
 )
 
 
-class Transform:
+class Expressions:
     """The compiled expressions of one on-demand view.
 
     An expression is a function of one row. Numbers with a point are binary floating point, as in Python, and the
@@ -40,9 +41,7 @@ class Transform:
     null, so that one odd row costs its own value and not its neighbours'.
 
     Attributes:
-        view: the view.
-        inputs: each column that an evaluation needs, with its Polars type, in order: the features of the input views,
-            then the request fields. Only those that an expression names.
+        inputs: each column that an expression names, with its Polars type, in the order of the view.
 
     Raises:
         DefinitionError: an expression cannot be parsed, names a column that neither the inputs nor the request have,
@@ -50,10 +49,8 @@ class Transform:
     """
 
     def __init__(self, view: OnDemandFeatureView) -> None:
-        self.view = view
-        known: dict[str, pl.DataType] = {
-            one.name: one.dtype.to_polars() for source in view.inputs for one in source.schema
-        } | {one.name: one.dtype.to_polars() for one in view.request}
+        self._view = view
+        known: dict[str, pl.DataType] = {one.name: one.dtype.to_polars() for one in view.given}
         used: set[str] = set()
         self._expressions: list[pl.Expr] = []
         for one in view.schema:
@@ -80,7 +77,7 @@ class Transform:
             self._refuse_other_rows(one.name, expression, known)
 
     def _where(self, name: str) -> str:
-        return f'The expression of "{name}" in on-demand feature view "{self.view.name}"'
+        return f'The expression of "{name}" in on-demand feature view "{self._view.name}"'
 
     def _parse(self, name: str, text: str) -> pl.Expr:
         code = _QUOTED_OR_DECIMAL.sub(" ", text)
@@ -104,8 +101,7 @@ class Transform:
 
     def _refuse_other_rows(self, name: str, expression: pl.Expr, known: dict[str, pl.DataType]) -> None:
         # The list of functions above is only as good as our knowledge of Polars; three rows tell the rest.
-        digits = pl.Series(["1", "2", "4"])
-        rows = pl.DataFrame({column: _sample(digits, dtype) for column, dtype in known.items()})
+        rows = samples(known)
         try:
             together = rows.with_columns(expression).get_column(name)
             alone = pl.concat([rows[at].with_columns(expression).get_column(name) for at in range(rows.height)])
@@ -120,41 +116,20 @@ class Transform:
             hint="Compute figures over many rows in a SqlSource; greatest() and least() compare columns.",
         )
 
-    def evaluate(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the view's features, one row for each row of ``frame``.
-
-        Args:
-            frame: has at least the columns of :attr:`inputs`, of those types, and at least one column.
-
-        Returns:
-            A frame of the same height whose columns are the view's schema: names, order and types.
+    def compute(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the features of rows, in the declared types.
 
         Raises:
             DataError: Polars refuses the values, as a strict CAST of a text that is no number does.
         """
         try:
-            return self._evaluate(frame)
+            # A constant expression gives one row; with_columns spreads it over the frame.
+            return rows.with_columns(self._expressions).select([one.name for one in self._view.schema])
         except PolarsError as error:
             raise DataError(
-                f'On-demand feature view "{self.view.name}" cannot be evaluated: {_first_line(error)}.',
+                f'On-demand feature view "{self._view.name}" cannot be evaluated: {_first_line(error)}.',
                 hint="TRY_CAST gives null where CAST fails.",
             ) from error
-
-    def _evaluate(self, frame: pl.DataFrame) -> pl.DataFrame:
-        # Polars divides by a constant exactly where a column, or a chunk of one, has one row; longer ones it multiplies
-        # by the reciprocal, and the last bit may differ. So columns are one chunk of at least two rows.
-        rows = frame.rechunk()
-        if frame.height == 1 and self.inputs:
-            rows = pl.DataFrame([pl.concat([one, one], rechunk=True) for one in frame.select(list(self.inputs))])
-        # A constant expression gives one row; with_columns spreads it over the frame.
-        features = rows.with_columns(self._expressions).select([one.name for one in self.view.schema])
-        return features.head(frame.height)
-
-
-def _sample(digits: pl.Series, dtype: pl.DataType) -> pl.Series:
-    if dtype in (pl.String, pl.Binary):
-        return digits.cast(dtype)
-    return digits.cast(pl.Int32).cast(pl.Int64 if dtype != pl.Date else pl.Int32).cast(dtype)
 
 
 def _first_line(error: Any) -> str:

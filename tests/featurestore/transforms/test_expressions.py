@@ -164,7 +164,7 @@ def test_an_expression_that_looks_at_other_rows_is_refused(text: str) -> None:
 
 
 def test_a_function_over_rows_that_is_on_no_list_is_found_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurestore.transforms._OTHER_ROWS", re.compile("(?!)"))
+    monkeypatch.setattr("featurestore.transforms.expressions._OTHER_ROWS", re.compile("(?!)"))
     with pytest.raises(DefinitionError, match="looks at other rows"):
         transform(out="temp - avg(temp)")
 

@@ -1,0 +1,72 @@
+"""A trained model, as it is entered in the registry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurestore.definitions.arguments import check_mapping, check_text, is_number
+from featurestore.definitions.names import check_name
+from featurestore.errors import DefinitionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What was trained, on what, and how well it did.
+
+    Attributes:
+        name: its name in the project; each record makes its next version.
+        service: the service whose features it takes: ``flight_delay@1``.
+        dataset: the dataset that it was trained on: ``delays_2013q1@1``.
+        hyperparameters: as JSON values.
+        metrics: finite numbers by name.
+        feature_importances: finite numbers by feature, over any of the service's features; the monitor's alerts put
+            the features that matter first.
+        git_commit: the code that trained it.
+        environment: what it was trained with: versions by package, or whatever else its author wants to find again.
+
+    Raises:
+        DefinitionError: a name cannot be one, or a number is not finite.
+    """
+
+    name: str
+    service: str
+    dataset: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    feature_importances: Mapping[str, float] = field(default_factory=dict)
+    git_commit: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "a model")
+        what = f'Model "{self.name}"'
+        for text in ("service", "dataset", "git_commit"):
+            check_text(getattr(self, text), what, text)
+        if not isinstance(self.hyperparameters, Mapping):
+            raise DefinitionError(
+                f"{what} has hyperparameters={self.hyperparameters!r}, which is not a dict.",
+                hint='Write hyperparameters={"alpha": 1.0}.',
+            )
+        object.__setattr__(self, "hyperparameters", dict(self.hyperparameters))
+        for numbers in ("metrics", "feature_importances"):
+            object.__setattr__(self, numbers, _finite(getattr(self, numbers), what, numbers))
+        object.__setattr__(self, "environment", check_mapping(self.environment, what, "environment"))
+
+
+def _finite(value: object, what: str, argument: str) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        raise DefinitionError(
+            f"{what} has {argument}={value!r}, which is not a dict.", hint=f'Write {argument}={{"name": 0.5}}.'
+        )
+    for name, number in value.items():
+        # NumPy's numbers are what training code has at hand; they count as the floats that they are.
+        plain = number.item() if hasattr(number, "item") else number
+        if not isinstance(name, str) or not is_number(plain) or not math.isfinite(plain):
+            raise DefinitionError(
+                f"{what} has {name!r}: {number!r} in its {argument}, which is not a finite number by name.",
+                hint="Leave out what could not be computed.",
+            )
+    return {name: float(number) for name, number in value.items()}

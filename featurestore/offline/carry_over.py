@@ -1,0 +1,58 @@
+"""A new version's table starts from the rows of the version before, where they mean the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from featurestore.definitions import FeatureView, Field, Heritage, storage_id
+from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
+from featurestore.offline.engine import identifier
+from featurestore.offline.join import rows_with_order
+
+
+def load_id(old: FeatureView, order: int | str) -> str:
+    """Return the id of the load that brings the rows of an older version, up to its load of that order."""
+    return f"carried-over-from-{storage_id(old)}-{order}"
+
+
+def carrying_view(view: FeatureView, inherited: Heritage) -> FeatureView:
+    """Return the view as carried rows are checked: kept fields row by row, added ones not at all, as they are null.
+
+    Rows that the new checks refuse are kept aside rather than stop a version that is registered already. Checks of a
+    load as a whole do not hold: the rows come from many.
+    """
+    fields = [_row_checks(one) if one.name in inherited.kept else _unchecked(one) for one in view.schema]
+    return dataclasses.replace(view, schema=fields, on_bad_rows="quarantine")
+
+
+def _row_checks(field: Field) -> Field:
+    across_loads = field.unique_within if field.unique_within == "table" else None
+    return dataclasses.replace(field, max_null_rate=None, unique_within=across_loads)
+
+
+def _unchecked(field: Field) -> Field:
+    return Field(name=field.name, dtype=field.dtype)
+
+
+def rows_to_carry(old: FeatureView, new: FeatureView, inherited: Heritage, files: list[str], after: int) -> str:
+    """Return a query: rows of the old version as an ingest into the new one would bring them, in the join's order.
+
+    Args:
+        old: the version whose rows they are.
+        new: the version that takes them.
+        inherited: which fields it takes.
+        files: the Parquet files of the old version's table.
+        after: the old table's load order up to which the new table needs nothing.
+    """
+    columns = {new.timestamp_field: EVENT_TIMESTAMP}
+    if new.created_timestamp_column is not None:
+        columns.setdefault(new.created_timestamp_column, CREATED_TIMESTAMP)
+    # A view may have the column of its instants as a key or a feature too; then it is that column which is checked.
+    columns |= {name: identifier(name) for name in (*new.keys, *inherited.kept)}
+    selected = [f"{source} AS {identifier(name)}" for name, source in columns.items()]
+    types = {one.name: one.dtype for one in new.schema}
+    selected += [f"NULL::{types[name].duckdb} AS {identifier(name)}" for name in inherited.added if name not in columns]
+    return (
+        f"SELECT {', '.join(selected)} FROM {rows_with_order(old, files)} WHERE load_order > {after} "
+        f"ORDER BY {EVENT_TIMESTAMP}, {CREATED_TIMESTAMP} NULLS FIRST, load_order, {ROW_NUMBER}"
+    )

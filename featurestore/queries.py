@@ -1,0 +1,106 @@
+"""Whether the query of a SqlSource can be what it says: one SELECT over its declared sources, the same each time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.scope import traverse_scope
+
+from featurestore.definitions import SqlSource
+from featurestore.errors import DefinitionError, closest
+
+#: What DuckDB calls volatile, or the same only within one query, with other spellings of it. Rows that hang on the
+#: clock, on chance or on the settings of a session cannot be made again. (error() is volatile too, but gives no value.)
+_CHANGING = re.compile(
+    r"current_(?:catalog|connection_id|database|date|localtime|localtimestamp|query|query_id|role|schema|schemas|setting"
+    r"|time|timestamp|transaction_id|user|version)"
+    r"|get_current_time|get_current_timestamp|get(?:env|variable)|in_search_path|localtime|localtimestamp|now|timeofday"
+    r"|today|transaction_timestamp|txid_current|unix_timestamp|version|user|session_user"
+    r"|gen_random_uuid|rand|random|setseed|uuid|uuidv4|uuidv7|currval|nextval|setval|sleep_ms|stats|vector_type|write_log"
+)
+
+#: What makes rows of its arguments alone; any other function in FROM reads something that is not declared.
+_ROWS_OF_ARGUMENTS = frozenset({"generate_series", "range", "unnest", "repeat", "repeat_row", "json_each", "json_tree"})
+
+
+def check_query(source: SqlSource) -> None:
+    """Check the query of a source, without its data.
+
+    Raises:
+        DefinitionError: it cannot be parsed, is not one SELECT, names a table that is not among ``source.sources``, or
+            its result can differ from one run to the next on the same data.
+    """
+    what = f'The query of SqlSource "{source.name}"' if source.name else "The query of a SqlSource"
+    query = _parsed(source.query, what)
+    declared = [one.name for one in source.sources]
+    # DuckDB's names are the same in upper and lower case.
+    known = {name.casefold() for name in declared}
+    for table in _tables(query):
+        if table.name.casefold() not in known or table.args.get("db"):
+            raise DefinitionError(
+                f'{what} names the table "{table.sql(dialect="duckdb")}", which is none of its sources.',
+                hint=closest(table.name, declared) + " Declare what the query reads: sources=[FileSource(name=...)].",
+            )
+    for function in _table_functions(query):
+        raise DefinitionError(
+            f"{what} reads {function}(...), which is none of its sources.",
+            hint="Declare the files: sources=[FileSource(name=..., path=...)], and name them in FROM.",
+        )
+    for changing in _changing(query):
+        raise DefinitionError(
+            f"{what} uses {changing}, whose result changes from run to run.",
+            hint="Take the instant from a column of the rows; what is random has to be stored with them.",
+        )
+
+
+def _parsed(text: str, what: str) -> exp.Query:
+    try:
+        statements = [one for one in sqlglot.parse(text, read="duckdb") if one is not None]
+    except SqlglotError as error:
+        raise DefinitionError(
+            f"{what} is not valid SQL: {_first(error)}.", hint="It is read as DuckDB's SQL."
+        ) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query) or isinstance(statements[0], exp.Values):
+        raise DefinitionError(f"{what} is not one SELECT.", hint="Write one SELECT, WITH ... before it.")
+    return statements[0]
+
+
+def _tables(query: exp.Query) -> Iterator[exp.Table]:
+    """Yield the tables that are not defined by the query itself."""
+    for scope in traverse_scope(query):
+        for source in scope.sources.values():
+            if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
+                yield source
+
+
+def _table_functions(query: exp.Query) -> Iterator[str]:
+    for table in query.find_all(exp.Table):
+        if isinstance(table.this, exp.Func):
+            name = _name(table.this)
+            if name not in _ROWS_OF_ARGUMENTS:
+                yield name
+
+
+def _changing(query: exp.Query) -> Iterator[str]:
+    for node in query.walk():
+        if isinstance(node, exp.Func) and _CHANGING.fullmatch(_name(node)):
+            yield node.sql(dialect="duckdb")
+        if isinstance(node, exp.Anonymous) and _name(node) == "age" and len(node.expressions) == 1:
+            yield f"{node.sql(dialect='duckdb')}, which is up to today"
+        if isinstance(node, exp.TableSample):  # with a seed too: rows come in the order in which threads read them
+            yield "a sample"
+
+
+def _name(function: exp.Func) -> str:
+    if isinstance(function, exp.Anonymous):
+        return str(function.name).casefold()
+    return function.sql_name().casefold()
+
+
+def _first(error: Exception) -> str:
+    # sqlglot underlines the place on terminals.
+    return str(error).replace("\x1b[4m", "").replace("\x1b[0m", "").strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,86 @@
+"""What becomes of a view's rows when its definition changes: said by a plan, done by an apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from featurestore.definitions import FeatureView, heritage, storage_id
+from featurestore.offline.store import OfflineStore
+from featurestore.registry import Plan, Registry
+from featurestore.registry.graph import collect
+
+
+def foretold(plan: Plan, registry: Registry, offline: OfflineStore) -> dict[str, tuple[str, ...]]:
+    """Return what the changes of views mean for the rows that are stored: sentences by the view's name."""
+    said = {new.name: tuple(_sentences(old, new, offline)) for old, new in _successions(plan, registry)}
+    return {name: sentences for name, sentences in said.items() if sentences}
+
+
+def carried(plan: Plan, registry: Registry, offline: OfflineStore, *, who: str) -> dict[str, tuple[str, ...]]:
+    """Bring the rows of the versions before into the tables of the versions that a plan made current.
+
+    Doing it again does nothing, and does what was left undone: where a first attempt was killed, or the disk was full.
+
+    Returns:
+        What was done: sentences by the view's name.
+
+    Raises:
+        OfflineStoreError: a table cannot be read, or the disk refuses.
+    """
+    said: dict[str, tuple[str, ...]] = {}
+    for old, new in _successions(plan, registry, unfinished=offline):
+        report = offline.carry_over(old, new, who=who)
+        if report is not None:
+            kept = f", {report.quarantined:,} kept aside by the new checks" if report.quarantined else ""
+            said[new.name] = (f"{report.written:,} rows carried over{kept}",)
+    return said
+
+
+def _successions(
+    plan: Plan, registry: Registry, unfinished: OfflineStore | None = None
+) -> Iterator[tuple[FeatureView, FeatureView]]:
+    """Yield the views that get another version, each with the version before.
+
+    With ``unfinished`` also those that have one and no table yet, though a version before has.
+    """
+    views = [one for one in plan.changes if one.kind == "feature_view"]
+    moved = [one for one in views if (one.to_version or 1) > 1 or one.from_version not in (None, one.to_version)]
+    if not moved:
+        return
+    wanted = collect(plan.definitions)
+    for change in moved:
+        new = wanted[change.name].definition if change.name in wanted else None
+        if not isinstance(new, FeatureView):
+            continue
+        if change.from_version is not None and change.from_version != change.to_version:
+            yield registry.feature_view(f"{change.name}@{change.from_version}").definition, new
+        elif unfinished is not None and unfinished.table_version(new) is None:
+            for one in reversed(registry.versions(change.name)):
+                old = one.definition
+                if isinstance(old, FeatureView) and unfinished.table_version(old) is not None:
+                    yield old, new
+                    break
+
+
+def _sentences(old: FeatureView, new: FeatureView, offline: OfflineStore) -> Iterator[str]:
+    if storage_id(old) == storage_id(new):
+        if old.ttl is not None and (new.ttl is None or new.ttl > old.ttl) and offline.loads(old):
+            yield f"values are kept longer; fill the gap online: featurestore materialize {new.name}"
+        return
+    rows = sum(load.rows_written for load in offline.missing_loads(old, new))
+    if not rows:
+        return
+    inherited = heritage(old, new)
+    again = "" if new.source is None else f"; to read its source: featurestore ingest {new.name}"
+    if inherited.obstacle:
+        yield f"history starts now, because {inherited.obstacle}{again}"
+    else:
+        yield f"{rows:,} rows are carried over, with {_listed(inherited.kept)}"
+        if inherited.added:
+            yield f"older rows have no {_listed(inherited.added)}{again}"
+    yield f"lookups of the new version find nothing until: featurestore materialize {new.name}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more fields"

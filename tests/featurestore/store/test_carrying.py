@@ -1,0 +1,77 @@
+"""A new version keeps the history that still means the same; a plan says so before, and an apply does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
+from featurestore.definitions import storage_id
+from featurestore.types import Float64, Int64
+
+NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
+VIEW = FeatureView(name="spending", entities=[USER], schema=[Field(name="total", dtype=Float64)])
+WIDER = replace(VIEW, schema=[*VIEW.schema, Field(name="orders", dtype=Int64)])
+ENTITIES = [{"user_id": 1, "event_timestamp": NOON + timedelta(days=1)}]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureStore]:
+    with FeatureStore.init(tmp_path / "shop") as store:
+        store.apply([VIEW, FeatureService(name="scoring", features=[VIEW])])
+        store.ingest("spending", [{"user_id": 1, "total": 10.5, "event_timestamp": NOON}])
+        yield store
+
+
+def notes(store: FeatureStore, *definitions: Any) -> tuple[str, ...]:
+    return next(change.notes for change in store.plan(definitions).changes if change.name == "spending")
+
+
+def test_a_plan_says_what_becomes_of_the_rows(store: FeatureStore) -> None:
+    said = notes(store, WIDER)
+    assert "1 rows are carried over, with total" in said
+    assert "older rows have no orders" in said
+    assert "lookups of the new version find nothing until: featurestore materialize spending" in said
+    sourced = replace(VIEW, source=FileSource(path="orders.csv"))
+    (why, *_) = [note for note in notes(store, sourced) if note.startswith("history starts now")]
+    assert why.endswith("featurestore ingest spending")
+
+
+def test_a_longer_ttl_shares_the_rows_and_asks_for_the_gap_online(store: FeatureStore) -> None:
+    store.apply([replace(VIEW, ttl=timedelta(days=1))])
+    said = notes(store, replace(VIEW, ttl=timedelta(days=7)))
+    assert any("kept longer" in note for note in said)
+    assert not any("kept longer" in note for note in notes(store, replace(VIEW, ttl=timedelta(hours=7))))
+
+
+def test_an_apply_carries_the_rows_over_and_training_sees_them(store: FeatureStore) -> None:
+    plan = store.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
+    assert "1 rows carried over" in plan.render()
+    joined = store.get_historical_features(ENTITIES, "scoring").to_polars()
+    assert joined.select("total", "orders").rows() == [(10.5, None)]
+    store.materialize("spending")
+    assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [10.5], "orders": [None]}
+
+
+def test_an_apply_that_was_killed_after_the_registry_is_finished_by_the_next(store: FeatureStore) -> None:
+    store.registry.apply([WIDER], who="ada")
+    assert store.offline.table_version(WIDER) is None
+    store.apply([WIDER])
+    assert [load.rows_written for load in store.offline.loads(WIDER)] == [1]
+
+
+def test_going_back_to_a_known_definition_brings_what_it_missed(store: FeatureStore) -> None:
+    store.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
+    store.ingest(
+        "spending@2", [{"user_id": 1, "total": 11.5, "orders": 2, "event_timestamp": NOON + timedelta(hours=1)}]
+    )
+    assert storage_id(VIEW) != storage_id(WIDER)
+    store.apply([VIEW, FeatureService(name="scoring", features=[VIEW])], allow_breaking=True)
+    joined = store.get_historical_features(ENTITIES, "scoring").to_polars()
+    assert joined["total"].to_list() == [11.5]
