@@ -172,9 +172,13 @@ class Database:
             event.listen(engine, "begin", _begin_sqlite)
             return engine
         try:
+            arguments: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_SECONDS}
+            # A statement that is prepared is planned without its values: one with 500 names then took for ever on
+            # tables that were filled a moment ago. And a proxy that shares connections knows nothing of it.
+            arguments["prepare_threshold"] = None
             engine = create_engine(
                 url,
-                connect_args={} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_SECONDS},
+                connect_args=arguments,
                 # Fifty processes must fit into a server's hundred connections: each holds one, or two with threads.
                 pool_size=2,
                 # A server that was restarted, or a firewall, has closed connections that look open.

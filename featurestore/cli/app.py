@@ -68,12 +68,21 @@ def run(arguments: list[str], *, debug: bool) -> int:
         if error.hint:
             typer.echo(f"Hint: {error.hint}", err=True)
         return 1
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            return _our_fault(error, debug=debug)
+        typer.echo("Interrupted.", err=True)  # what DuckDB makes of Ctrl-C while a query runs
+        return 130
     except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, said in one line
-        if debug:
-            traceback.print_exc()
-        typer.secho(f"Error: unexpected {type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
-        typer.echo("Hint: this is a fault of featurestore; the same command with --debug shows where.", err=True)
-        return 1
+        return _our_fault(error, debug=debug)
     finally:
         sys.stderr.flush()
     return result if isinstance(result, int) else 0
+
+
+def _our_fault(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    typer.secho(f"Error: unexpected {type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
+    typer.echo("Hint: this is a fault of featurestore; the same command with --debug shows where.", err=True)
+    return 1

@@ -172,4 +172,7 @@ def _print(report: AuditReport) -> None:
             f"signed by {fingerprint(report.vouched_by)}."
         )
     elif report.entries:
-        typer.echo("No head vouches for an entry. To have one: featurestore audit head --out FILE")
+        typer.echo(
+            "No head vouches for an entry. To have one: featurestore audit head --out FILE, "
+            "and then: featurestore audit verify --head FILE"
+        )

@@ -16,6 +16,7 @@ from featurestore.cli.options import (
     PlanFormat,
     PlanOutputFormat,
     Repo,
+    open_registry_of,
     open_store,
     print_colored,
     print_json,
@@ -59,8 +60,8 @@ def list_(
 ) -> None:
     """List the registered objects."""
     tags = [_tag(one) for one in tag or []]
-    with open_store(repo) as store:
-        found = [one for one in store.registry.list(kind or None) if not tags or _tagged(one.definition, tags)]
+    with open_registry_of(repo) as registry:
+        found = [one for one in registry.list(kind or None) if not tags or _tagged(one.definition, tags)]
     if output is Format.json:
         print_json(
             [
@@ -76,9 +77,10 @@ def list_(
             ]
         )
         return
-    for one in found:
-        typer.echo(f"{one.kind:24} {one.id:32} {one.applied_at:%Y-%m-%d %H:%M}  {one.applied_by}")
-    if not found:
+    lines = [f"{one.kind:24} {one.id:32} {one.applied_at:%Y-%m-%d %H:%M}  {one.applied_by}" for one in found]
+    if lines:
+        typer.echo("\n".join(lines))
+    else:
         typer.echo("Nothing like that is registered." if kind or tags else "Nothing is registered. Next: " + _APPLY)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 import traceback
@@ -22,18 +23,18 @@ def load_definitions(config: Config) -> list[Definition]:
         ConfigError: a file does not exist.
         DefinitionError: a file fails when it is run; the message names the file and the line.
     """
-    found: list[Definition] = []
+    found: dict[int, Definition] = {}  # by identity: two equal objects may be meant as two, and are then refused
     for text in config.definitions:
         module = _run(config.path(text))
         for value in vars(module).values():
-            if type(value) in KINDS and not any(value is known for known in found):
-                found.append(value)
+            if type(value) in KINDS:
+                found.setdefault(id(value), value)
     if not found:
         raise DefinitionError(
             f"No definition is in {', '.join(config.definitions)}.",
             hint="Assign entities, views and services to names at the top level of these files.",
         )
-    return found
+    return list(found.values())
 
 
 def _run(path: Path) -> ModuleType:
@@ -48,6 +49,9 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Files may import modules that lie beside them.
     sys.path.insert(0, str(path.parent))
+    # All that a large project's files make stays; looking for garbage among it takes as long as making it.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -64,6 +68,8 @@ def _run(path: Path) -> ModuleType:
     except Exception as error:  # the user's code may raise anything; it is their file that is wrong
         raise DefinitionError(f"{type(error).__name__}: {error}.", where=_place(error, path)) from error
     finally:
+        if collecting:
+            gc.enable()
         sys.path.remove(str(path.parent))
     return module
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from featurestore.registry import Registry
     from featurestore.store import FeatureStore
 
 Repo = Annotated[Path, typer.Option("--repo", "-C", help="The folder with featurestore.toml.")]
@@ -50,6 +51,20 @@ def open_store(repo: Path, replay: str = "") -> FeatureStore:
     from featurestore.store import FeatureStore
 
     return FeatureStore(repo, replay=replay)
+
+
+def open_registry_of(repo: Path) -> Registry:
+    """Return the registry of a feature store's folder, without the stores of rows, which take longer to import.
+
+    Raises:
+        ConfigError: there is none, or its settings are wrong.
+        RegistryError: it cannot be opened.
+    """
+    from featurestore import config as configuration
+    from featurestore.registry import open_registry
+
+    config = configuration.load(repo)
+    return open_registry(config.database_url(config.registry), config.project)
 
 
 _COLORS = {"+": typer.colors.GREEN, "~": typer.colors.YELLOW, "-": typer.colors.RED, "!": typer.colors.RED}

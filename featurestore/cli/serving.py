@@ -159,12 +159,14 @@ def _print(found: dict[str, Any], output: Format) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     when = f"{found['served_at']:%Y-%m-%d %H:%M:%S} UTC" + (", REPLAY" if found["replay"] else "")
     table = Table("view", "feature", "value", "status", "true at", title=f"{found['service']} at {when}", box=None)
     for name, view in found["views"].items():
         event = view["event_timestamp"]
         for feature, value in view["features"].items():
-            shown = "" if value is None else str(value)
+            # As Text: square brackets in a value are no markup.
+            shown = Text("" if value is None else str(value))
             table.add_row(name, feature, shown, view["status"], "" if event is None else f"{event:%Y-%m-%d %H:%M}")
     Console(highlight=False).print(table)

@@ -41,17 +41,18 @@ def canonical_json(value: Any) -> str:
     """Return the canonical form of JSON values."""
     text = _dump(value)
     # Few definitions hold such a number, and looking through the text is much faster than through the values.
-    return _dump(_plain(value)) if _INTEGRAL_FLOAT.search(text) else text
+    maybe = ".0" in text or "e+" in text
+    return _dump(_plain(value)) if maybe and _INTEGRAL_FLOAT.search(text) else text
 
 
 def content_hash(definition: Definition) -> str:
     """Return 64 hexadecimal digits that change when, and only when, a value that a user sees can change."""
-    return _digest(kind_of(definition), definition.spec())
+    return spec_hash(kind_of(definition), definition.spec())
 
 
 def storage_hash(view: FeatureView) -> str:
     """Return 64 hexadecimal digits that change when the stored rows would: versions that share it share rows."""
-    return _digest("storage", view.storage_spec())
+    return spec_hash("storage", view.storage_spec())
 
 
 def storage_id(view: FeatureView) -> str:
@@ -59,7 +60,8 @@ def storage_id(view: FeatureView) -> str:
     return f"{view.name}-{storage_hash(view)[:12]}"
 
 
-def _digest(kind: str, spec: dict[str, Any]) -> str:
+def spec_hash(kind: str, spec: dict[str, Any]) -> str:
+    """Return the content hash of a definition from its kind and what :meth:`spec` gives."""
     return hashlib.sha256(f"featurestore/1\n{kind}\n{canonical_json(spec)}".encode()).hexdigest()
 
 
@@ -67,8 +69,7 @@ def _digest(kind: str, spec: dict[str, Any]) -> str:
 _INTEGRAL_FLOAT = re.compile(r"(?:\.0|e\+\d+)(?![^,\]}])")
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_dump = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def _plain(value: Any) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from featurestore.definitions import FeatureView, Field, Heritage, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
 from featurestore.offline.engine import identifier
 from featurestore.offline.join import rows_with_order
+from featurestore.registry.records import Load
 
 
 def load_id(old: FeatureView, order: int | str) -> str:
@@ -34,7 +36,33 @@ def _unchecked(field: Field) -> Field:
     return Field(name=field.name, dtype=field.dtype)
 
 
-def rows_to_carry(old: FeatureView, new: FeatureView, inherited: Heritage, files: list[str], after: int) -> str:
+def read_already(
+    loads: Sequence[Load], inherited: Heritage, carried_before: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the pieces of the source that need not be read again, because all that they say is carried over.
+
+    Not those whose rows were quarantined in part, as the new checks may let them pass; and none if fields were added,
+    which only the source can fill.
+
+    Args:
+        loads: those that are carried over.
+        inherited: which fields are.
+        carried_before: the pieces that earlier loads of the old table had carried over, by load id.
+    """
+    if inherited.added:
+        return ()
+    whole = [load for load in loads if not load.rows_quarantined]
+    return tuple(
+        piece
+        for load in whole
+        for piece in (load.load_id, *carried_before.get(load.load_id, ()))
+        if piece.startswith(("source-", "delta-"))
+    )
+
+
+def rows_to_carry(
+    old: FeatureView, new: FeatureView, inherited: Heritage, files: list[str], loads: Sequence[int]
+) -> str:
     """Return a query: rows of the old version as an ingest into the new one would bring them, in the join's order.
 
     Args:
@@ -42,7 +70,7 @@ def rows_to_carry(old: FeatureView, new: FeatureView, inherited: Heritage, files
         new: the version that takes them.
         inherited: which fields it takes.
         files: the Parquet files of the old version's table.
-        after: the old table's load order up to which the new table needs nothing.
+        loads: the loads whose rows they are, by their order in the old table.
     """
     columns = {new.timestamp_field: EVENT_TIMESTAMP}
     if new.created_timestamp_column is not None:
@@ -52,7 +80,8 @@ def rows_to_carry(old: FeatureView, new: FeatureView, inherited: Heritage, files
     selected = [f"{source} AS {identifier(name)}" for name, source in columns.items()]
     types = {one.name: one.dtype for one in new.schema}
     selected += [f"NULL::{types[name].duckdb} AS {identifier(name)}" for name in inherited.added if name not in columns]
+    orders = ", ".join(map(str, loads))
     return (
-        f"SELECT {', '.join(selected)} FROM {rows_with_order(old, files)} WHERE load_order > {after} "
+        f"SELECT {', '.join(selected)} FROM {rows_with_order(old, files)} WHERE load_order IN ({orders}) "
         f"ORDER BY {EVENT_TIMESTAMP}, {CREATED_TIMESTAMP} NULLS FIRST, load_order, {ROW_NUMBER}"
     )

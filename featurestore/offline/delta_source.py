@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
@@ -19,6 +18,9 @@ from featurestore.config import Config
 from featurestore.errors import DataError
 from featurestore.offline.engine import BATCH_ROWS
 from featurestore.offline.pieces import Piece
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 class Snapshot:
@@ -88,6 +90,9 @@ class Snapshot:
         fragments = self._fragments(added)
         if fragments is None:
             return self.dataset, f"files that were added since version {version} are gone"
+        # Imported here because it takes 0.3 s where pandas is installed, which every command would pay.
+        import pyarrow.dataset as ds
+
         return ds.FileSystemDataset(fragments, self.dataset.schema, ds.ParquetFileFormat(), self._filesystem()), ""
 
     def _filesystem(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +89,7 @@ def load(
     progress: Callable[[int], None] | None = None,
     source: Piece | None = None,
     moved_from: str = "",
+    carried: Sequence[str] = (),
 ) -> tuple[bool, tuple[str, ...]]:
     """Check a stream of rows and publish the good ones as one load.
 
@@ -105,6 +106,7 @@ def load(
         progress: called with the rows of each batch.
         source: the part of the view's source that ``reader`` reads; None for rows that a caller passed.
         moved_from: where the source lay at its last load, if elsewhere.
+        carried: loads of the source that count as loaded with this one, because their rows are in it.
 
     Returns:
         Whether the load was published now (another writer may have published it meanwhile), and notes on casts made
@@ -170,6 +172,7 @@ def load(
                 location="" if source is None else source.location,
                 moved_from=moved_from,
                 watermark=None if source is None else source.watermark(),
+                carried=carried,
             ),
         )
     return published, tuple(notes)

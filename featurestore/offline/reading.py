@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from featurestore import types
 from featurestore.config import Config
-from featurestore.definitions import FeatureView, FileSource, PushSource, QuerySource, SqlSource, storage_id
+from featurestore.definitions import FeatureView, FileSource, PushSource, QuerySource, SqlSource
 from featurestore.definitions.names import check_unique
 from featurestore.errors import ConfigError, DataError, SchemaError, TimestampError
 from featurestore.offline import engine
@@ -115,11 +115,10 @@ def pieces(view: FeatureView, config: Config, last: LoadMetadata | None) -> list
     if source.format == "delta":
         snapshot = Snapshot(config.path(location), f'The source of feature view "{view.name}"')
         return [SnapshotPiece(snapshot, None if last is None else last.watermark, location)]
-    table = storage_id(view)
     return [
         SqlPiece(
             name=file.name,
-            load_id=_load_id(table, [file], config.root),
+            load_id=_load_id([file], config.root),
             location=location,
             query=_declared_scan(file, view),
         )
@@ -160,7 +159,7 @@ def _sql_piece(source: SqlSource, view: FeatureView, config: Config) -> Piece:
             files += found
     return SqlPiece(
         name="query",
-        load_id=_load_id(storage_id(view), files, config.root, states),
+        load_id=_load_id(files, config.root, states),
         location=", ".join(f"{one.name} in {_path(one, config)}" for one in source.sources),
         query=source.query,
         tables=tables,
@@ -311,8 +310,9 @@ def _scan(files: list[Path]) -> str:
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def _load_id(table: str, files: list[Path], root: Path, states: Iterable[str] = ()) -> str:
-    digest = hashlib.sha256(table.encode())
+def _load_id(files: list[Path], root: Path, states: Iterable[str] = ()) -> str:
+    # Not of the table: what two versions of a view have read of one source is known to be the same.
+    digest = hashlib.sha256()
     for file in files:
         info = file.stat()
         # Relative, so that a feature store that was moved or mounted elsewhere does not load everything again.

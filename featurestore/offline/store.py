@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,6 +173,7 @@ class OfflineStore:
         checked_as: FeatureView | None = None,
         source: Piece | None = None,
         moved_from: str = "",
+        carried: Sequence[str] = (),
     ) -> tuple[Load | None, tuple[str, ...]]:
         """Publish a load; None in place of it when it was published before."""
         check_ours(view)
@@ -194,6 +194,7 @@ class OfflineStore:
                 progress=progress,
                 source=source,
                 moved_from=moved_from,
+                carried=carried,
             )
         loads = self.loads(view)
         return next(load for load in reversed(loads) if load.load_id == load_id) if published else None, notes
@@ -231,15 +232,15 @@ class OfflineStore:
     def missing_loads(self, old: FeatureView, new: FeatureView) -> list[Load]:
         """Return the loads of the older version's table that the newer one's does not have, in their order.
 
-        These are the loads published after the newer one's last: from then on only the older one was fed.
+        These are the loads published after the newer one's last, as from then on only the older one was fed; but not
+        what the older one took over from the newer, nor a piece of the source that the newer one has read itself.
         """
         if storage_id(old) == storage_id(new):
             return []
-        have = self.loads(new)
-        later = (load for load in self.loads(old) if not have or load.published_at > have[-1].published_at)
-        # What the older one once took over from the newer one is there already.
+        have, table = self.loads(new), self.table(new)
+        later = [load for load in self.loads(old) if not have or load.published_at > have[-1].published_at]
         came_from_new = carry_over.load_id(new, "")
-        return list(itertools.dropwhile(lambda load: load.load_id.startswith(came_from_new), later))
+        return [one for one in later if not (one.load_id.startswith(came_from_new) or table.has_load(one.load_id))]
 
     def carry_over(self, old: FeatureView, new: FeatureView, *, who: str) -> IngestReport | None:
         """Bring the rows of an older version that a newer one lacks into its table, as one load.
@@ -261,7 +262,8 @@ class OfflineStore:
         if inherited.obstacle or not sum(load.rows_written for load in missing):
             return None
         files = self.table(old).files()
-        query = carry_over.rows_to_carry(old, new, inherited, files, after=missing[0].order - 1)
+        query = carry_over.rows_to_carry(old, new, inherited, files, [load.order for load in missing])
+        said = {one.load_id: one.carried for _, one in self.table(old).loads_since(None)}
         load_id = carry_over.load_id(old, missing[-1].order)
         with self._connect([old], f'Carrying over the rows of feature view "{old.name}"') as connection:
             loaded, notes = self._load(
@@ -272,6 +274,7 @@ class OfflineStore:
                 f"the rows of {storage_id(old)}",
                 None,
                 checked_as=carry_over.carrying_view(new, inherited),
+                carried=carry_over.read_already(missing, inherited, said),
             )
         return IngestReport(
             view=new.name,

@@ -12,7 +12,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,7 +37,8 @@ class LoadMetadata:
 
     ``location`` is where the view's source lay, without secrets, and ``moved_from`` where it had lain at the load
     before, if elsewhere. ``watermark`` says up to where the source is loaded: rows and watermark are one commit, so
-    that a load that dies leaves neither.
+    that a load that dies leaves neither. ``carried`` names loads of a source whose rows came from an older version's
+    table: they count as loaded here too.
     """
 
     load_id: str
@@ -50,6 +51,7 @@ class LoadMetadata:
     location: str = ""
     moved_from: str = ""
     watermark: Mapping[str, Any] | None = None
+    carried: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class OfflineTable:
             actions.append(AddAction(staged.path.name, info.st_size, {}, int(time.time() * 1000), True, staged.stats))
         properties = CommitProperties(
             custom_metadata={_METADATA_KEY: json.dumps(asdict(metadata), sort_keys=True)},
-            app_transactions=[Transaction(app_id=metadata.load_id, version=1)],
+            app_transactions=[Transaction(app_id=one, version=1) for one in (metadata.load_id, *metadata.carried)],
             max_commit_retries=50,
         )
         try:

@@ -108,7 +108,7 @@ def target(connection: Connection, project: str, service: str, alias: str, to: i
     """
     versions = [row.version for row in stack(connection, project, service, alias)]
     if len(versions) < 2:
-        at = f"has only ever been {service}@{versions[0]}" if versions else "is not set"
+        at = f"is {service}@{versions[0]}, with no version before that" if versions else "is not set"
         raise ObjectNotFoundError(
             f'The alias "{alias}" of service "{service}" {at}: there is nothing to roll back to.',
             hint=f"Promote a version instead: featurestore promote {service}@VERSION",
@@ -120,7 +120,8 @@ def target(connection: Connection, project: str, service: str, alias: str, to: i
     if to not in versions:
         before = ", ".join(f"{service}@{one}" for one in dict.fromkeys(versions[-2::-1]))
         raise ObjectNotFoundError(
-            f'The alias "{alias}" of service "{service}" never pointed to {service}@{to}.',
+            f'The alias "{alias}" of service "{service}" did not point to {service}@{to} '
+            f"on its way to {service}@{versions[-1]}.",
             hint=f"A rollback leads to: {before}. Elsewhere leads: featurestore promote {service}@{to}",
         )
     return to

@@ -47,6 +47,12 @@ class Identities(Project):
                 raise RegistryError(
                     f'The identity "{name}" exists.', hint=f"To give it a new key: featurestore identity revoke {name}"
                 )
+            other = next((one for one in known if one.public_key == public_key and one.name != name), None)
+            if other is not None:
+                raise RegistryError(
+                    f'The key of "{name}" is that of "{other.name}": one person would count as two.',
+                    hint=f"Make another: featurestore identity create {name}",
+                )
             row = {"public_key": public_key, "added_at": values.now(), "added_by": who, "revoked_at": None}
             if before is None:
                 connection.execute(insert(schema.identities).values(name=name, **row))

@@ -162,7 +162,9 @@ def _value(sign: str, path: str, value: Any) -> Iterator[str]:
 
 def _is_plain(value: dict[str, Any]) -> bool:
     """Whether a mapping reads best on one line: names with types, or references."""
-    return all(_is_field(inner) or _is_reference(key, inner) for key, inner in value.items())
+    return all(
+        inner.keys() == {"dtype"} if _is_field(inner) else _is_reference(key, inner) for key, inner in value.items()
+    )
 
 
 def _is_field(value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from featurestore.errors import ObjectNotFoundError, RegistryError
 from featurestore.types import microseconds
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFERENCE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(?:@([1-9][0-9]{0,8}))?")
 
@@ -35,7 +36,7 @@ def to_json(value: Any, what: str) -> str:
         RegistryError: JSON has no such value (a set, a datetime, NaN ...), or a text is none (half of a character).
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        text = _encode(value)
         text.encode()
     except (TypeError, ValueError) as error:
         raise RegistryError(

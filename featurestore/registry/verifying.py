@@ -16,6 +16,7 @@ from featurestore.registry import schema, signing, values
 from featurestore.registry.audit import GENESIS, seal
 from featurestore.registry.heads import FoundHead, Head
 from featurestore.registry.identities import registered_keys
+from featurestore.registry.standing import contradictions
 
 _SHOWN = 3  # places named in a sentence; a rebuilt log may contradict thousands of heads
 
@@ -148,6 +149,8 @@ def check(
     agreeing = [one for one in ours if _agrees(one, chain)]
     problems += _contradictions([one for one in ours if not _agrees(one, chain)], agreeing, chain)
     problems += _changed_identities(connection) + _changed_manifests(connection, project)
+    if not problems:  # what a log that was edited says of the tables is worth nothing
+        problems += [Problem(what=what) for what in contradictions(connection, project)]
     broken_from = min((one.entry for one in problems if one.entry is not None), default=chain.last + 1)
     vouching = [one.head for one in agreeing if one.head.key in known and 0 < one.head.sequence < broken_from]
     newest = max(vouching, key=lambda head: (head.sequence, head.at), default=None)

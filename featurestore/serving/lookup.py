@@ -323,25 +323,30 @@ def _on_demand(
     Raises:
         InvalidRequestError: an expression, or a function, cannot be evaluated for these values.
     """
-    needed = {name for view in plan.on_demand for name in view.transform.inputs}
+    # By where they come from too: another view, or the request, may have a column of the same name.
+    needed = {(source, name) for view in plan.on_demand for name, source in view.sources.items()}
     inputs = {
-        name: plan.filled(name, to_column(columns[name], dtype))
+        ("", name): plan.filled(name, to_column(columns[name], dtype))
         for name, dtype in plan.request.items()
-        if name in needed
+        if ("", name) in needed
     }
     for view in plan.stored:
-        if needed.isdisjoint(one.name for one in view.codec.fields):
+        wanted = [one for one in view.codec.fields if (view.name, one.name) in needed]
+        if not wanted:
             continue
         values, oldest = by_view[view.name]
         present = [None if value is None or value < oldest else value[ORDER_BYTES:] for value in values]
         decoded = view.codec.decode(present)
-        inputs |= {one.name: one.filled(decoded[one.name]) for one in view.codec.fields if one.name in needed}
+        inputs |= {(view.name, one.name): one.filled(decoded[one.name]) for one in wanted}
     computed: dict[str, pa.Array] = {}
     records: dict[str, list[bytes]] = {}
     for computing in plan.on_demand:
         # An expression may name no input at all; its frame still needs the height.
         frame = pl.DataFrame(
-            {name: pl.Series(name, inputs[name], dtype) for name, dtype in computing.transform.inputs.items()},
+            {
+                name: pl.Series(name, inputs[computing.sources[name], name], dtype)
+                for name, dtype in computing.transform.inputs.items()
+            },
             height=count,
         )
         try:

@@ -52,11 +52,13 @@ class OnDemandView:
     Attributes:
         name: the view's.
         transform: its expressions.
+        sources: for each column that an evaluation needs, the stored view that has it; "" is the request.
         codec: the layout of its rows, which carry no event time.
     """
 
     name: str
     transform: Transform
+    sources: dict[str, str]
     codec: RowCodec
 
 
@@ -174,4 +176,11 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
 
 
 def _on_demand(view: OnDemandFeatureView) -> OnDemandView:
-    return OnDemandView(name=view.name, transform=Transform(view), codec=RowCodec(view.schema, event_time=False))
+    transform = Transform(view)
+    stored = {one.name: source.name for source in view.input_views for one in source.schema}
+    return OnDemandView(
+        name=view.name,
+        transform=transform,
+        sources={name: stored.get(name, "") for name in transform.inputs},
+        codec=RowCodec(view.schema, event_time=False),
+    )

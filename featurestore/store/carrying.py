@@ -29,10 +29,13 @@ def carried(plan: Plan, registry: Registry, offline: OfflineStore, *, who: str) 
     """
     said: dict[str, tuple[str, ...]] = {}
     for old, new in _successions(plan, registry, unfinished=offline):
+        foretold = tuple(_sentences(old, new, offline))
         report = offline.carry_over(old, new, who=who)
         if report is not None:
             kept = f", {report.quarantined:,} kept aside by the new checks" if report.quarantined else ""
-            said[new.name] = (f"{report.written:,} rows carried over{kept}",)
+            foretold = (f"{report.written:,} rows carried over{kept}", *foretold[1:])
+        if foretold:
+            said[new.name] = foretold
     return said
 
 

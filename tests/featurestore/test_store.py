@@ -18,6 +18,7 @@ from featurestore import (
     FeatureView,
     Field,
     MonitorPolicy,
+    OnDemandFeatureView,
 )
 from featurestore.definitions import storage_id
 from featurestore.errors import ConfigError, DefinitionError, ObjectNotFoundError
@@ -52,6 +53,32 @@ def test_a_service_stands_for_its_name(store: FeatureStore) -> None:
     entities = [{"user_id": 1, "event_timestamp": NOON}]
     assert store.get_historical_features(entities, SCORING).to_polars()["total"].to_list() == [10.5]
     assert store.get_online_features(SCORING, [{"user_id": 1}]).to_dict() == {"total": [10.5]}
+
+
+def test_inputs_of_one_name_are_not_taken_for_each_other(store: FeatureStore) -> None:
+    shop = Entity(name="shop", join_keys=["shop_id"], dtypes=[Int64])
+    earning = FeatureView(name="earning", entities=[shop], schema=[TOTAL])
+
+    def computed(name: str, **given: Any) -> OnDemandFeatureView:
+        schema = [Field(name=name, dtype=Float64)]
+        return OnDemandFeatureView(name=f"on_{name}", schema=schema, expressions={name: "total + 0"}, **given)
+
+    views = [computed("spent", inputs=[SPENDING]), computed("earned", inputs=[earning])]
+    asked = computed("asked", request=[TOTAL])
+    store.apply(
+        [FeatureService(name="two_views", features=views), FeatureService(name="one", features=[views[0], asked])]
+    )
+    store.ingest("spending", [row()])
+    store.ingest("earning", [{"shop_id": 1, "total": 2.0, "event_timestamp": NOON}])
+    for name in ("spending", "earning"):
+        store.materialize(name)
+    for service, keys, expected in (
+        ("two_views", {"user_id": 1, "shop_id": 1}, {"spent": [10.5], "earned": [2.0]}),
+        ("one", {"user_id": 1, "total": 7.0}, {"spent": [10.5], "asked": [7.0]}),
+    ):
+        assert store.get_online_features(service, [keys]).to_dict() == expected
+        joined = store.get_historical_features([keys | {"event_timestamp": NOON}], service).to_polars()
+        assert joined.select(list(expected)).to_dict(as_series=False) == expected
 
 
 @pytest.mark.parametrize("features", [["spending:total"], None, 3])

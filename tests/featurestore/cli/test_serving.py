@@ -53,6 +53,19 @@ def get(repo: Path, **changes: str) -> int:
     return run(["get", "svc", *values, "-C", str(repo), "--format", "json"], debug=False)
 
 
+@pytest.mark.parametrize("value", ["[red]alert[/red] now", "[/oops]", ":smile: [link=http://x]y"])
+def test_a_value_in_square_brackets_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    view = FeatureView(name="view", entities=[Entity(name="thing")], schema=[Field(name="text", dtype=String)])
+    with FeatureStore.init(tmp_path / "repo", project="shop") as store:
+        store.apply([FeatureService(name="svc", features=[view])])
+        store.ingest("view", [{"thing": "a", "text": value, "event_timestamp": datetime(2024, 1, 1, tzinfo=UTC)}])
+        store.materialize("view")
+    assert run(["get", "svc", "thing=a", "-C", str(tmp_path / "repo")], debug=False) == 0
+    assert value in capsys.readouterr().out
+
+
 def test_a_request_field_with_a_default_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = OnDemandFeatureView(
         name="asked",

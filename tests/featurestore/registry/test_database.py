@@ -226,6 +226,16 @@ def test_a_reader_sees_one_snapshot_over_all_its_statements(
     assert registry.get("weather").version == 2
 
 
+def test_the_server_plans_each_statement_with_its_values(postgresql: str) -> None:
+    """Prepared, the query for the current versions of many names ran for minutes on tables without statistics."""
+    with open_registry(postgresql.replace("://", "+psycopg://"), "flights") as registry:
+        registry.apply([Entity(name="airport")], who="ada")
+        for _ in range(20):
+            registry.plan([Entity(name="airport")])
+        with registry._database.read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar() == 0
+
+
 # URLs and what they lead to
 
 

@@ -107,7 +107,8 @@ def test_a_head_kept_elsewhere_is_a_witness_and_so_is_the_key_that_was_noted_dow
         tamper(statement)
     # Whoever rewrites all of it may also put a key of their own in place of the store's, and sign with that.
     (store.config.root / OWN_SIGNING_KEY).unlink()
-    assert store.verify_audit().is_intact
+    (problem,) = store.verify_audit().problems  # which they could hide too, by forgetting the service itself
+    assert problem.what == "scoring@1 is registered, and the log says nothing of it."
     assert store.audit_head().key != head.key
     assert [one.entry for one in store.verify_audit([kept]).problems] == [3]
     assert [one.entry for one in store.verify_audit([kept], [head.key]).problems] == [3]

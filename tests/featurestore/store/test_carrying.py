@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
+from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, SqlSource
 from featurestore.definitions import storage_id
 from featurestore.types import Float64, Int64
 
@@ -53,10 +53,51 @@ def test_a_longer_ttl_shares_the_rows_and_asks_for_the_gap_online(store: Feature
 def test_an_apply_carries_the_rows_over_and_training_sees_them(store: FeatureStore) -> None:
     plan = store.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
     assert "1 rows carried over" in plan.render()
+    assert "lookups of the new version find nothing until: featurestore materialize spending" in plan.render()
     joined = store.get_historical_features(ENTITIES, "scoring").to_polars()
     assert joined.select("total", "orders").rows() == [(10.5, None)]
     store.materialize("spending")
     assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [10.5], "orders": [None]}
+
+
+def test_a_source_that_both_versions_have_read_is_not_lacking_in_either(store: FeatureStore) -> None:
+    """So a rollback after an ordinary release finds nothing behind, and nothing is read twice."""
+    file = store.config.root / "orders.csv"
+    file.write_text("user_id,total,event_timestamp\n1,10.5,2024-01-01T12:00:00Z\n2,4,2024-01-01T12:00:00Z\n")
+    loose = FeatureView(
+        name="sourced", entities=[USER], schema=[Field(name="total", dtype=Float64)], source=FileSource(path=file.name)
+    )
+    strict = replace(loose, schema=[Field(name="total", dtype=Float64, ge=0, unique_within="table")])
+    for number, view in enumerate((loose, strict), 1):
+        store.apply([view, FeatureService(name="sourced_service", features=[view])])
+        report = store.ingest("sourced")
+        assert (report.read, report.quarantined) == ((2, 0) if number == 1 else (0, 0))
+        store.materialize("sourced")
+        store.promote(f"sourced_service@{number}")
+    assert store.offline.missing_loads(strict, loose) == []
+    assert store.rollback("sourced_service") is not None
+
+
+def test_a_changed_query_that_has_read_the_same_files_leaves_the_old_one_complete(store: FeatureStore) -> None:
+    (store.config.root / "orders.csv").write_text("user_id,total,event_timestamp\n1,10.5,2024-01-01T12:00:00Z\n")
+    orders = FileSource(name="orders", path="orders.csv")
+    views = [
+        FeatureView(
+            name="queried",
+            entities=[USER],
+            schema=[Field(name="total", dtype=Float64)],
+            source=SqlSource(
+                query=f"SELECT user_id, total * {factor} AS total, event_timestamp FROM orders", sources=[orders]
+            ),
+        )
+        for factor in (1, 2)
+    ]
+    for number, view in enumerate(views, 1):
+        store.apply([view, FeatureService(name="queried_service", features=[view])])
+        store.ingest("queried")
+        store.materialize("queried")
+        store.promote(f"queried_service@{number}")
+    assert store.rollback("queried_service") is not None
 
 
 def test_an_apply_that_was_killed_after_the_registry_is_finished_by_the_next(store: FeatureStore) -> None:
