@@ -165,7 +165,7 @@ def _print(report: AuditReport) -> None:
     if report.is_intact:
         typer.echo(f"The audit log is intact: {report.entries} entries, compared with {heads}.")
     else:
-        typer.echo(f"The audit log was tampered with: {report.entries} entries, compared with {heads}.", err=True)
+        typer.echo(f"Tampering was found: {report.entries} entries, compared with {heads}.", err=True)
     if report.vouched_at is not None:
         typer.echo(
             f"Entries 1 to {report.vouched} are vouched for by a head of {report.vouched_at:%Y-%m-%d %H:%M:%S} UTC, "
