@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import runpy
 import select
 import shlex
 import subprocess
@@ -26,7 +27,7 @@ from google.protobuf import json_format
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from featurestore import MonitorPolicy, config
+from featurestore import Field, MonitorPolicy, config
 from featurestore.cli.app import build
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.webhook import sign
@@ -34,8 +35,8 @@ from monitor.alerts.webhook import sign
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
-CONFIGURATION, MONITORING, SERVING, VERSIONS = RUN = tuple(
-    ROOT / "docs" / name for name in ("configuration.md", "monitoring.md", "serving.md", "versions.md")
+CONFIGURATION, DEFINITIONS, MONITORING, SERVING, VERSIONS = RUN = tuple(
+    ROOT / "docs" / f"{name}.md" for name in ("configuration", "definitions", "monitoring", "serving", "versions")
 )
 #: The server's address in documents; tests put their own in its place.
 ADDRESS = "127.0.0.1:6566"
@@ -332,6 +333,20 @@ def test_the_commands_of_the_serving_document_print_what_it_says(shop: Shop) -> 
             assert _undated(said) == _undated(shown)
             ran += 1
     assert ran
+
+
+def test_the_definitions_document_prints_what_it_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    # As a file: the text of a function is read from where it stands.
+    program = tmp_path / "program.py"
+    program.write_text("\n".join(block.text for block in blocks(DEFINITIONS) if block.language == "python"))
+    runpy.run_path(str(program))
+    shown = re.findall(r"^# prints: (.*)$", DEFINITIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+
+
+def test_every_attribute_of_a_field_stands_in_its_table() -> None:
+    said = DEFINITIONS.read_text(encoding="utf-8").partition("## Fields")[2].partition("## Sources")[0]
+    assert [one.name for one in dataclasses.fields(Field) if f"`{one.name}`" not in said] == ["name", "dtype"]
 
 
 def test_the_versions_document_tells_what_happens(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from featurestore import __version__
 from featurestore.cli import audit, data, definitions, identity, inspection, lineage, rollout, serving, sharing
+from featurestore.cli.options import show_error
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
 
@@ -64,9 +65,7 @@ def run(arguments: list[str], *, debug: bool) -> int:
     except FeatureStoreError as error:
         if debug:
             traceback.print_exc()
-        typer.secho(f"Error: {error.sentence}", err=True, fg=typer.colors.RED)
-        if error.hint:
-            typer.echo(f"Hint: {error.hint}", err=True)
+        show_error(error)
         return 1
     except RuntimeError as error:
         if "interrupted" not in str(error):

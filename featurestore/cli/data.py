@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.errors import DataError
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json, show_error
+from featurestore.errors import DataError, FeatureStoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,12 +65,24 @@ def ingest(
 ) -> None:
     """Load rows into a view's table; bad rows are quarantined, not lost."""
     with open_store(repo) as store:
-        for name in [view] if view else _with_source(store):
-            with _rows(name) as progress:
-                report = store.ingest(name, file, load_id=load_id, reason=reason, progress=progress)
+        names, failed = [view] if view else _with_source(store), []
+        for name in names:
+            try:
+                with _rows(name) as progress:
+                    report = store.ingest(name, file, load_id=load_id, reason=reason, progress=progress)
+            except FeatureStoreError as error:
+                if view:
+                    raise
+                # The other views are no worse for it, and their rows are wanted.
+                show_error(error)
+                failed.append(name)
+                continue
             typer.echo(f"{report} ({report.seconds:.1f} s)")
             for note in report.notes:
                 typer.echo(f"  note: {note}")
+    if failed:
+        typer.echo(f"{len(failed)} of {len(names)} views could not be loaded: {', '.join(failed)}.", err=True)
+        raise typer.Exit(1)
 
 
 def quarantine(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featurestore.errors import FeatureStoreError
+
 if TYPE_CHECKING:
     from featurestore.registry import Registry
     from featurestore.store import FeatureStore
@@ -74,6 +76,13 @@ def print_colored(text: str, output: PlanFormat) -> None:
     """Print a plan or a difference; what is for people's eyes is coloured by the sign of each line."""
     for line in text.splitlines():
         typer.secho(line, fg=_COLORS.get(line.lstrip()[:1]) if output is PlanFormat.text else None)
+
+
+def show_error(error: FeatureStoreError) -> None:
+    """Print a user's mistake: the sentence, and what to do."""
+    typer.secho(f"Error: {error.sentence}", err=True, fg=typer.colors.RED)
+    if error.hint:
+        typer.echo(f"Hint: {error.hint}", err=True)
 
 
 def print_json(value: Any) -> None:

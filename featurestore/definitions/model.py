@@ -11,6 +11,9 @@ from featurestore.definitions.arguments import check_mapping, check_text, is_num
 from featurestore.definitions.names import check_name
 from featurestore.errors import DefinitionError
 
+#: The most that the registry keeps of one.
+_COMMIT = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -28,7 +31,7 @@ class Model:
         environment: what it was trained with: versions by package, or whatever else its author wants to find again.
 
     Raises:
-        DefinitionError: a name cannot be one, or a number is not finite.
+        DefinitionError: a name cannot be one, a number is not finite, or the commit is none.
     """
 
     name: str
@@ -45,6 +48,10 @@ class Model:
         what = f'Model "{self.name}"'
         for text in ("service", "dataset", "git_commit"):
             check_text(getattr(self, text), what, text)
+        if len(self.git_commit) > _COMMIT or not self.git_commit.isprintable():
+            raise DefinitionError(
+                f"{what} has a git_commit that names none.", hint="Give its hash: git rev-parse HEAD prints it."
+            )
         if not isinstance(self.hyperparameters, Mapping):
             raise DefinitionError(
                 f"{what} has hyperparameters={self.hyperparameters!r}, which is not a dict.",

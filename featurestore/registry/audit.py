@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 from sqlalchemy.engine import Row
 
 from featurestore.registry import schema, values
@@ -120,7 +120,8 @@ def entries(
 ) -> list[AuditEntry]:
     """Return entries in the order of the log, of those that pass every filter the newest ``limit``.
 
-    ``object="weather"`` also finds ``weather@2``, and ``who="ada"`` also ``ada@laptop (unverified)``.
+    ``object="weather"`` also finds ``weather@2`` and the loads of ``weather-0f3a91c2b4d5``, and ``who="ada"`` also
+    ``ada@laptop (unverified)``.
     """
     log = schema.audit.c
     query = select(schema.audit).filter_by(project=project).order_by(log.sequence.desc()).limit(limit)
@@ -130,10 +131,18 @@ def entries(
         query = query.where(log.at >= microseconds(since))
     if until is not None:
         query = query.where(log.at < microseconds(until))
-    for column, wanted in ((log.object, object), (log.who, who)):
-        if wanted is not None:
-            query = query.where((column == wanted) | column.startswith(f"{wanted}@", autoescape=True))
+    if object is not None:
+        # Rows are loaded and materialized under the view's name and twelve digits of its storage hash.
+        stored = _begins(log.object, f"{object}-") & (func.length(log.object) == len(object) + 13)
+        query = query.where((log.object == object) | _begins(log.object, f"{object}@") | stored)
+    if who is not None:
+        query = query.where((log.who == who) | _begins(log.who, f"{who}@"))
     return [_entry(row) for row in reversed(connection.execute(query).all())]
+
+
+def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
+    # Not LIKE: on SQLite, upper and lower case are the same to it.
+    return func.substr(column, 1, len(beginning)) == beginning
 
 
 def head(connection: Connection, project: str) -> tuple[int, str]:

@@ -48,7 +48,7 @@ class Auditing(Project):
         """Return what was done, oldest first.
 
         Args:
-            object: only what was done to it; ``weather`` also finds ``weather@2``.
+            object: only what was done to it; ``weather`` also finds ``weather@2``, and what was done with its rows.
             action: only one of :data:`featurestore.registry.audit.ACTIONS`.
             who: only by this actor; ``ada`` also finds ``ada@laptop (unverified)``.
             since: only from this instant on.

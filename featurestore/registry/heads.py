@@ -77,7 +77,7 @@ class Head:
                 )
             texts = {name: _text(stored[name]) for name in ("project", "hash", "key", "signature")}
             return cls(**texts, sequence=int(stored["sequence"]), at=utc(stored["at"], "at"))
-        except (TypeError, KeyError, ValueError, TimestampError):
+        except (TypeError, KeyError, ValueError, OverflowError, TimestampError):
             raise RegistryError(
                 f"{where} holds no head of an audit log.", hint="featurestore audit head --out FILE writes one."
             ) from None

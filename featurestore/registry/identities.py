@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.engine import Row
 
 from featurestore.errors import ObjectNotFoundError, RegistryError, closest
-from featurestore.registry import schema, signing, values
+from featurestore.registry import audit, schema, signing, values
 from featurestore.registry.audit import Event
 from featurestore.registry.identity import check_identity_name, current_user, is_verified
 from featurestore.registry.project import Project
@@ -53,13 +53,15 @@ class Identities(Project):
                     f'The key of "{name}" is that of "{other.name}": one person would count as two.',
                     hint=f"Make another: featurestore identity create {name}",
                 )
-            row = {"public_key": public_key, "added_at": values.now(), "added_by": who, "revoked_at": None}
+            at = _after(known)
+            row = {"public_key": public_key, "added_at": at, "added_by": who, "revoked_at": None}
             if before is None:
                 connection.execute(insert(schema.identities).values(name=name, **row))
             else:
                 connection.execute(update(schema.identities).filter_by(name=name).values(**row))
             details = {"change": "add", "public_key": public_key}
-            self._audit(connection, who, Event(action="identity", object=name, details=details))
+            event = Event(action="identity", object=name, details=details)
+            audit.append(connection, self.project, who, at, [event])
             return _identity(_find(connection, name))
 
     def revoke_identity(self, name: str, *, who: str) -> Identity:
@@ -81,9 +83,10 @@ class Identities(Project):
                     f'"{name}" is the last identity: without it nobody could add another.',
                     hint="Add the one that is to follow first: featurestore identity add NAME PUBLIC_KEY",
                 )
-            connection.execute(update(schema.identities).filter_by(name=name).values(revoked_at=values.now()))
-            details = {"change": "revoke", "public_key": row.public_key}
-            self._audit(connection, who, Event(action="identity", object=name, details=details))
+            at = _after(known)
+            connection.execute(update(schema.identities).filter_by(name=name).values(revoked_at=at))
+            event = Event(action="identity", object=name, details={"change": "revoke", "public_key": row.public_key})
+            audit.append(connection, self.project, who, at, [event])
             return _identity(_find(connection, name))
 
     def identities(self) -> list[Identity]:
@@ -137,6 +140,16 @@ def _lock(connection: Connection) -> None:
     """Keep other projects' writers out: the table is everybody's, and each project's lock only its own."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE identities IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _after(known: Sequence[Row[Any]]) -> int:
+    """Return the clock, or an instant later than every change before.
+
+    Identities are changed from several projects, each with a log of its own, and put in order by their instants: with
+    two hosts whose clocks differ, what was done last must not look as if it had been undone.
+    """
+    before = [at for one in known for at in (one.added_at, one.revoked_at) if at is not None]
+    return max(values.now(), max(before, default=0) + 1)
 
 
 def _check_actor(known: Sequence[Row[Any]], who: str, what: str) -> None:

@@ -64,7 +64,7 @@ class Inspection(Project):
                 "applied_by": row.applied_by,
                 "definition": describe(stored.spec, stored.notes, stored.pins),
                 "uses": [f"{name}@{version}" for name, version in stored.pins.items()],
-                "used_by": list(Usage(connection, self.project).users([row.name]).get(row.name, ())),
+                "used_by": list(Usage(connection, self.project).users_of_version(row.name, row.version)),
                 "aliases": aliases.of_service(connection, self.project, row.name),
                 "versions": [
                     {

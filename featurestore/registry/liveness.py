@@ -125,7 +125,7 @@ def _left(connection: Connection, projects: Collection[str]) -> set[_Service]:
     )
     found: set[_Service] = set()
     for row in connection.execute(query):
-        version = json.loads(row.details)["from_version"]
+        version = json.loads(row.details).get("from_version")
         if version is not None:
             found.add((row.project, row.object.partition("@")[0], version))
     return found

@@ -112,7 +112,7 @@ def read(file: Path) -> SavedPlan:
             project=content["project"],
             definitions=tuple(_definitions(content["definitions"])),
             prune=content["prune"],
-            changes={(one["kind"], one["name"]): one for one in content["changes"]},
+            changes={(one["kind"], one["name"]): {**one, **_effect(one)} for one in content["changes"]},
             audit_sequence=content["audit_sequence"],
             made_at=datetime.fromisoformat(content["made_at"]),
             made_by=content["made_by"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -117,6 +118,12 @@ def check_approver(connection: Connection, project: str, promotion: Promotion, w
             raise RegistryError(f"{what}: {reason}.", hint="Somebody else has to.")
 
 
+def in_standing(connection: Connection, names: Collection[str]) -> tuple[str, ...]:
+    """Return those of some identities that were not revoked: a key that was stolen may have approved as well."""
+    known = registered_keys(connection)
+    return tuple(name for name in names if known.get(name) is not None)
+
+
 def authors(connection: Connection, project: str, service: str, version: int) -> tuple[str, ...]:
     """Return who applied a version here, and who did where it was transferred from."""
     key = {"project": project, "name": service, "version": version}
@@ -128,8 +135,9 @@ def authors(connection: Connection, project: str, service: str, version: int) ->
 
 
 def _same_person(one: str, other: str) -> bool:
-    # "ada@laptop (unverified)" may well be ada: somebody who applies without a key and approves with it is one.
-    return one == other or (not is_verified(other) and other.partition("@")[0] == one)
+    # "ada@laptop (unverified)" may well be ada, or Ada: somebody who applies without a key and approves with it is one.
+    name = other if is_verified(other) else other.partition("@")[0]
+    return one.casefold() == name.casefold()
 
 
 def _promotion(row: Row[Any]) -> Promotion:

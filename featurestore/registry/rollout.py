@@ -150,7 +150,8 @@ class Rollout(Project):
             promotions.check_approver(connection, self.project, waiting, who)
             found = _service(versions, waiting.id)
             by = (*waiting.decided_by, who)
-            enough = len(by) >= promotions.approvals_needed(versions, waiting.service, waiting.alias)
+            counted = promotions.in_standing(connection, by)
+            enough = len(counted) >= promotions.approvals_needed(versions, waiting.service, waiting.alias)
             state, at = ("approved", values.now()) if enough else ("pending", None)
             decided = promotions.decide(connection, self.project, number, state, by, decided_at=at)
             details = {"promotion": number, "state": state} | _target(waiting.alias, waiting.share)
@@ -207,6 +208,8 @@ class Rollout(Project):
     ) -> Registered[FeatureService]:
         """Point an alias back to a version it pointed to before, and return that version. It needs no approval.
 
+        ``production`` that comes to the canary's version ends the canary.
+
         Args:
             service: the service.
             alias: the alias.
@@ -226,6 +229,7 @@ class Rollout(Project):
             assert before is not None  # noqa: S101 - it has a way back
             assert after is not None  # noqa: S101 - it has just been pointed there
             self._moved(connection, who, "rollback", name, alias, before.version, version, after.share)
+            self._end_canary(connection, who, name, alias, version)
             return _service(versions, f"{name}@{version}")
 
     def demote(self, service: str, alias: str, *, who: str) -> Alias:
@@ -342,8 +346,12 @@ class Rollout(Project):
         aliases.push(connection, self.project, name, alias, version=found.version, share=share, at=at, who=who)
         before = None if present is None else present.version
         self._moved(connection, who, "promote", name, alias, before, found.version, share)
-        canary = aliases.find(connection, self.project, name, aliases.CANARY)
-        if alias == aliases.PRODUCTION and canary is not None and canary.version == found.version:
+        self._end_canary(connection, who, name, alias, found.version)
+
+    def _end_canary(self, connection: Connection, who: str, service: str, alias: str, version: int) -> None:
+        """End the canary if production has come to its version; it would take requests again when production leaves."""
+        canary = aliases.find(connection, self.project, service, aliases.CANARY)
+        if alias == aliases.PRODUCTION and canary is not None and canary.version == version:
             self._end(connection, who, canary)
 
     def _end(self, connection: Connection, who: str, alias: Alias) -> None:

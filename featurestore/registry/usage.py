@@ -133,6 +133,17 @@ class Usage:
             found.setdefault(name, []).extend(others)
         return {name: tuple(dict.fromkeys(found[name])) for name in names if name in found}
 
+    def users_of_version(self, name: str, version: int) -> tuple[str, ...]:
+        """Return what uses one version of an object; policies are about every version."""
+        found = [
+            str(user)
+            for user in self.referring.values()
+            if name in user.pins and (user.pins[name] == version or user.kind.endswith("_policy"))
+        ]
+        found += [str(holder) for holder, versions in self.held.items() if (name, version) in versions]
+        found += self._elsewhere([name]).get(name, ())
+        return tuple(dict.fromkeys(found))
+
     def _elsewhere(self, names: Collection[str]) -> dict[str, list[str]]:
         """Return, for each view that other projects may use, what does so there, or the project that may."""
         consents = select(schema.consents).filter_by(project=self._project).order_by(schema.consents.c.consumer)

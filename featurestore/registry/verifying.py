@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from featurestore.errors import RegistryError
 from featurestore.registry import schema, signing, values
@@ -91,7 +91,7 @@ def read_chain(connection: Connection, project: str) -> Chain:
         elif row.previous_hash != previous:
             what = f"Entry {row.sequence} does not follow entry {sequence}: one of them was replaced or moved."
             found.append(Problem(what=what, entry=max(sequence, 1), since=at))
-        if seal(row._mapping) != row.hash:
+        if _seal(row) != row.hash:
             found.append(Problem(what=f"Entry {row.sequence} was edited.", entry=row.sequence, since=at))
         sequence, previous, at = row.sequence, row.hash, _instant(row.at)
         hashes[sequence] = previous
@@ -240,6 +240,13 @@ def _changed_manifests(connection: Connection, project: str) -> list[Problem]:
     return found
 
 
+def _seal(row: Row[Any]) -> str:
+    try:
+        return seal(row._mapping)
+    except TypeError:  # SQLite keeps bytes in a column of texts, if that is what somebody writes there
+        return ""
+
+
 def _missing(first: int, last: int, since: datetime | None) -> Problem:
     what = f"Entry {first} is missing." if first == last else f"Entries {first} to {last} are missing."
     return Problem(what=what, entry=first, since=since)
@@ -257,7 +264,7 @@ def _places(heads: Sequence[FoundHead]) -> str:
 def _instant(stored: int) -> datetime | None:
     try:
         return values.instant(stored)
-    except OverflowError:  # whoever edits an entry may have written any number
+    except (OverflowError, TypeError):  # whoever edits an entry may have written anything
         return None
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from featurestore.definitions import FeatureService, FeatureView, Model
 from featurestore.definitions.names import EVENT_TIMESTAMP
-from featurestore.errors import DataError
+from featurestore.errors import DataError, ObjectNotFoundError
 from featurestore.offline.environment import git_commit, packages
 from featurestore.offline.frames import to_table
 from featurestore.offline.historical import HistoricalFeatures
@@ -75,7 +75,14 @@ class History(Sharing):
 
     def _live(self, view: str) -> list[Registered[FeatureView]]:
         """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""
-        named = self._own_view(view)
+        try:
+            named = self._own_view(view)
+        except ObjectNotFoundError:
+            # A view that was removed is fed as long as a rollback may lead to it.
+            live = stored_once(live_views(self.registry, view))
+            if not live:
+                raise
+            return live
         if "@" in view:
             return [named]
         return stored_once(live_views(self.registry, named.name))

@@ -204,7 +204,7 @@ class Rollout(Definitions, NewestRows):
             RegistryError: the other registry is this one, or this release reads the definition in another way than
                 the one that applied it.
         """
-        here = self.registry.service(reference)
+        here, who = self.registry.service(reference), self.who()  # before anything is done that would need both
         if content_hash(here.definition) != here.content_hash:
             raise RegistryError(
                 f"{here.id} cannot be transferred: this release makes another definition of what is registered.",
@@ -230,7 +230,7 @@ class Rollout(Definitions, NewestRows):
                 target.registry.record_transfer(there.id, came, who=target.who())
             went = {"content_hash": here.content_hash, "into": [*other, there.id]}
             if not _on_record(self, here.id, went):
-                self.registry.record_transfer(here.id, went, who=self.who())
+                self.registry.record_transfer(here.id, went, who=who)
         return Transferred(here=here, there=there, plan=plan)
 
     def _alias(self, service: str, alias: str) -> Alias:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
+from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
 from featurestore.cli.app import run
 from featurestore.types import Float64
 
@@ -31,6 +31,28 @@ def test_a_file_is_read_by_the_views_types_and_its_bad_rows_are_kept_aside(
     assert said.err == ""  # a bar is for terminals
     assert run(["quarantine", "sales", "-C", str(repo)], debug=False) == 0
     assert "unreadable__=sales=many" in capsys.readouterr().out
+
+
+def test_a_view_that_cannot_be_loaded_does_not_keep_the_others_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "good.csv").write_text(CSV)
+    views = [
+        FeatureView(
+            name=name,
+            entities=[Entity(name="shop")],
+            schema=[Field(name="sales", dtype=Float64)],
+            source=FileSource(path=f"{name}.csv"),
+        )
+        for name in ("bad", "good")
+    ]
+    with FeatureStore.init(tmp_path, project="shop") as store:
+        store.apply(views)
+    assert run(["ingest", "-C", str(tmp_path)], debug=False) == 1
+    said = capsys.readouterr()
+    assert "good: 1 rows written" in said.out
+    assert 'No file matches "bad.csv"' in said.err
+    assert "1 of 2 views could not be loaded: bad." in said.err
 
 
 @pytest.mark.parametrize(

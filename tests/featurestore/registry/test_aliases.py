@@ -154,6 +154,16 @@ def test_production_that_comes_to_the_canary_ends_it(canary: Registry) -> None:
     assert canary.canaries() == {}
 
 
+def test_a_rollback_that_comes_to_the_canary_ends_it(three: Registry) -> None:
+    for version in (1, 3):
+        three.promote(f"flight_delay@{version}", who="ada")
+    three.promote("flight_delay@1", "canary", share=0.5, who="ada")
+    three.rollback("flight_delay", who="bob")
+    assert three.aliases("flight_delay") == {"production": 1}
+    three.promote("flight_delay@3", who="ada")
+    assert three.canaries() == {}  # else half of the requests would go back to @1
+
+
 def test_an_alias_that_is_taken_away_is_gone_audited_and_seen_by_servers(canary: Registry) -> None:
     before = canary.revision()
     assert canary.demote("flight_delay", "canary", who="bob").id == "flight_delay@3"

@@ -55,6 +55,14 @@ def test_every_change_is_in_the_log(used: Registry) -> None:
     assert used.verify_audit() == []
 
 
+def test_what_was_done_to_an_object_is_also_what_was_done_with_its_rows(used: Registry) -> None:
+    for table in ("weather-0f3a91c2b4d5", "Weather-0f3a91c2b4d5", "weather_2-0f3a91c2b4d5"):
+        used.record_load(load_id="b", storage_id=table, table_version=1, rows_read=1, rows_written=1, author="ada")
+    told = [(entry.action, entry.object) for entry in used.audit(object="weather")]
+    assert told == [("apply", "weather@1"), ("apply", "weather@2"), ("ingest", "weather-0f3a91c2b4d5")]
+    assert used.audit(object="Weather@1") == []
+
+
 def test_the_log_can_be_filtered(used: Registry) -> None:
     assert [entry.object for entry in used.audit(object="weather", action="apply")] == ["weather@1", "weather@2"]
     assert [entry.object for entry in used.audit(object="weather@2")] == ["weather@2"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, update
 
 from featurestore.database import Database
-from featurestore.definitions import MonitorPolicy
+from featurestore.definitions import Entity, MonitorPolicy
 from featurestore.errors import RegistryError
-from featurestore.registry import AuditReport, FoundHead, Head, PrivateKey, Registry, schema
+from featurestore.registry import AuditReport, FoundHead, Head, PrivateKey, Registry, open_registry, schema
 from featurestore.registry.audit import GENESIS, seal
 from featurestore.registry.migrating import open_database
 from featurestore.registry.signing import generate
@@ -245,7 +246,9 @@ def test_heads_in_manifests_are_compared_and_so_are_the_manifests(
 def test_a_head_survives_the_way_through_json_and_nothing_else_is_taken_for_one(heads: list[FoundHead]) -> None:
     head = heads[4].head
     assert Head.from_json(head.to_json(), "h.json") == head
-    for wrong in (None, [], "x", {}, {**head.to_json(), "hash": 1}, {**head.to_json(), "at": "yesterday"}):
+    edits: list[dict[str, Any]] = [{"hash": 1}, {"at": "yesterday"}, {"sequence": float("inf")}]
+    nothing: list[Any] = [None, [], "x", {}]
+    for wrong in [*nothing, *({**head.to_json(), **edit} for edit in edits)]:
         with pytest.raises(RegistryError, match=r"h\.json holds no head"):
             Head.from_json(wrong, "h.json")
     with pytest.raises(RegistryError, match=r"of a newer release") as raised:
@@ -271,3 +274,13 @@ def test_an_instant_that_is_none_does_not_stop_the_checking(database: Database, 
         connection.exec_driver_sql("UPDATE audit SET at = 9000000000000000000 WHERE sequence = 4")
         assert [one.what for one in judge(connection, heads).problems] == ["Entry 4 was edited."]
         connection.rollback()
+
+
+@pytest.mark.parametrize("edit", ["details = x'ff00'", "who = x'61'", "at = 'noon'"])
+def test_a_value_of_another_type_does_not_stop_the_checking(tmp_path: Path, edit: str) -> None:
+    """SQLite takes any type in any column."""
+    with open_registry(f"sqlite:///{tmp_path}/registry.db", "flights") as registry:
+        registry.apply([Entity(name="airport"), Entity(name="plane")], who="ada")
+        with registry._database.write() as connection:
+            connection.exec_driver_sql(f"UPDATE audit SET {edit} WHERE sequence = 1")
+        assert registry.verify_audit() == ["Entry 1 was edited."]

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from featurestore.errors import DefinitionError, ObjectNotFoundError, RegistryError
-from featurestore.registry import Registry, current_user, is_verified, open_registry
+from featurestore.registry import Registry, current_user, is_verified, open_registry, values
 from featurestore.registry.identity import check_identity_name, origin
 from featurestore.registry.migrating import open_database
 from featurestore.registry.signing import PrivateKey, generate
@@ -116,6 +116,17 @@ def test_identities_hold_for_every_project_and_are_audited_in_the_one_that_added
     added = [(one.object, one.who, one.details["change"]) for one in known.audit(action="identity")]
     assert added == [("ada", current_user(), "add"), ("bob", "ada", "add"), ("eve", "bob", "revoke")]
     assert known.verify_audit() == []
+
+
+def test_a_clock_that_goes_behind_does_not_turn_the_order_of_changes_around(
+    known: Registry, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = values.now
+    monkeypatch.setattr(values, "now", lambda: now() - 5_000_000)
+    with open_registry(url, "trains") as other:
+        other.revoke_identity("bob", who="ada")
+        known.add_identity("bob", EVE.public, who="ada")
+        assert known.verify_audit() == other.verify_audit() == []
 
 
 @pytest.mark.parametrize(

@@ -157,3 +157,9 @@ def test_a_model_that_says_nothing_sensible_is_refused_when_it_is_built(wrong: d
 def test_the_user_of_the_machine_is_marked_as_unverified() -> None:
     assert current_user().endswith(" (unverified)")
     assert "@" in current_user()
+
+
+@pytest.mark.parametrize("commit", ["f" * 101, "4d1c\x00", "4d1c\n"])
+def test_what_is_no_commit_is_refused_before_one_of_the_databases_cannot_keep_it(commit: str) -> None:
+    with pytest.raises(DefinitionError, match="git_commit that names none"):
+        model(git_commit=commit)

@@ -135,6 +135,12 @@ def test_what_an_alias_has_left_is_live_for_thirty_days(url: str, two: Registry,
     assert [one for one in live(two) if one != "facts@3"] == ["facts@2"]
 
 
+def test_an_entry_that_somebody_recorded_by_hand_stops_no_load(two: Registry) -> None:
+    before = [one.id for one in two.live_views()]
+    two.record("promote", "spending@1", {"said": "by mail"}, who="ada")
+    assert [one.id for one in two.live_views()] == before
+
+
 def test_what_stands_further_down_an_alias_way_back_is_not_live(url: str, two: Registry) -> None:
     two.promote("fleet@1", who="ada")
     two.promote("fleet@2", who="ada")

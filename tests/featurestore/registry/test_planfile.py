@@ -38,6 +38,15 @@ def test_every_kind_of_definition_is_applied_as_it_was_planned(registry: Registr
     assert registry.get("watch").applied_by == "ci"
 
 
+def test_a_plan_that_lacks_what_it_would_change_was_edited(registry: Registry, policy: Build, file: Path) -> None:
+    planfile.save(registry.plan([policy()]), file, who="ada")
+    content = json.loads(file.read_text())
+    del content["changes"][0]["action"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(RegistryError, match="was edited"):
+        planfile.read(file)
+
+
 def test_a_plan_that_is_done_already_is_no_error(registry: Registry, policy: Build, file: Path) -> None:
     planfile.save(registry.plan([policy()]), file, who="ada")
     apply(registry, file)

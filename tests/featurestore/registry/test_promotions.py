@@ -83,6 +83,24 @@ def test_somebody_whose_identity_was_revoked_approves_nothing(guarded: Registry)
         guarded.approve(1, who="cleo")
 
 
+def test_an_approval_by_an_identity_that_was_revoked_since_does_not_count(guarded: Registry, policy: Build) -> None:
+    guarded.apply([PromotionPolicy(name="two_people", service=policy().service, approvals=2)], who="ada")
+    guarded.request_promotion("flight_delay@2", who="bob")
+    guarded.approve(1, who="cleo")
+    guarded.revoke_identity("cleo", who="ada")
+    assert guarded.approve(1, who="dora").state == "pending"
+    assert guarded.aliases("flight_delay") == {}
+    assert guarded.approve(1, who="eve").decided_by == ("cleo", "dora", "eve")
+    assert guarded.aliases("flight_delay") == {"production": 2}
+
+
+@pytest.mark.parametrize("who", ["Cleo@laptop (unverified)", "CLEO"])
+def test_a_name_in_other_letters_is_the_same_person(guarded: Registry, who: str) -> None:
+    guarded.request_promotion("flight_delay@2", who=who)
+    with pytest.raises(RegistryError, match="they asked for it"):
+        guarded.approve(1, who="cleo")
+
+
 def test_the_author_of_a_version_that_came_from_another_registry_does_not_approve_it(guarded: Registry) -> None:
     guarded.record_transfer("flight_delay@2", {"authors": ["dora"]}, who="eve")
     guarded.request_promotion("flight_delay@2", who="bob")

@@ -210,6 +210,18 @@ def test_somebody_unverified_is_told_how_to_be(store: FeatureStore) -> None:
     assert store.reject(1).state == "rejected"
 
 
+def test_a_view_that_was_removed_is_fed_while_a_rollback_may_lead_to_it(store: FeatureStore) -> None:
+    release(store)
+    store.promote("scoring@1")
+    store.apply(FeatureService(name="scoring", features=[replace(SPENDING, name="other")]))
+    store.promote("scoring@2")
+    store.delete("spending")
+    assert store.ingest("spending", [row(total=4.0, event_timestamp=NOON.replace(hour=13))]).written == 1
+    assert store.materialize("spending").written == 1
+    store.rollback("scoring")
+    assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [4.0], "orders": [2]}
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def production(request: pytest.FixtureRequest, store: FeatureStore) -> Path:
     """Return a configuration beside the store's own, with a registry and a project of its own."""
@@ -271,6 +283,22 @@ def test_a_version_that_breaks_users_there_is_refused_unless_it_is_meant(store: 
     with pytest.raises(BreakingChangeError, match="orders"):
         store.transfer("scoring@2", production)
     assert store.transfer("scoring@2", production, allow_breaking=True).there.id == "scoring@2"
+
+
+def test_who_is_not_known_here_transfers_nothing(
+    store: FeatureStore, production: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.apply(SCORING)
+    key = store.config.root / "ada.pem"
+    key.write_text(signing.generate())
+    with opened(production) as there:
+        there.add_identity("ada", PrivateKey(key.read_text(), "The key").public, who=store.who())
+    monkeypatch.setenv("FEATURESTORE_IDENTITY", "ada")
+    monkeypatch.setenv("FEATURESTORE_IDENTITY_KEY", str(key))
+    with FeatureStore(store.config.root) as mine, pytest.raises(ObjectNotFoundError, match='identity "ada"'):
+        mine.transfer("scoring", production)
+    with opened(production) as there:
+        assert there.list() == []
 
 
 def test_a_registry_is_not_transferred_into_itself(store: FeatureStore) -> None:
