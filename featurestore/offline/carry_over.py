@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from featurestore.definitions import FeatureView, Field, Heritage, storage_id
+from featurestore.definitions import FeatureView, Field, Heritage, heritage, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
 from featurestore.offline.engine import identifier
 from featurestore.offline.join import rows_with_order
@@ -34,6 +34,31 @@ def _row_checks(field: Field) -> Field:
 
 def _unchecked(field: Field) -> Field:
     return Field(name=field.name, dtype=field.dtype)
+
+
+def lacking(theirs: Sequence[Load], have: Sequence[Load], old: FeatureView, new: FeatureView) -> list[Load]:
+    """Return the loads of an older version that came when the newer one was not fed.
+
+    Args:
+        theirs: the older version's, in order.
+        have: the newer version's, in order.
+        old: the older version.
+        new: the newer version.
+    """
+    if not have:
+        return list(theirs)
+    # Until its first load of its own only the older one was fed, and rows may come before the history is carried over.
+    prefix, came_from_new = load_id(old, ""), load_id(new, "")
+    covered = max((int(one.load_id.removeprefix(prefix)) for one in have if one.load_id.startswith(prefix)), default=0)
+    own = [one.published_at for one in have if not one.load_id.startswith(prefix)]
+    inherits = not heritage(old, new).obstacle
+    return [
+        load
+        for load in theirs
+        if load.order > covered
+        and (load.published_at > have[-1].published_at or (inherits and (not own or load.published_at < own[0])))
+        and not load.load_id.startswith(came_from_new)
+    ]
 
 
 def read_already(

@@ -232,15 +232,15 @@ class OfflineStore:
     def missing_loads(self, old: FeatureView, new: FeatureView) -> list[Load]:
         """Return the loads of the older version's table that the newer one's does not have, in their order.
 
-        These are the loads published after the newer one's last, as from then on only the older one was fed; but not
-        what the older one took over from the newer, nor a piece of the source that the newer one has read itself.
+        These are the loads published after the newer one's last, as from then on only the older one was fed; and those
+        before its first, if it took over nothing yet of what it may. But not what the older one took over from the
+        newer, nor a piece of the source that the newer one has read itself.
         """
         if storage_id(old) == storage_id(new):
             return []
-        have, table = self.loads(new), self.table(new)
-        later = [load for load in self.loads(old) if not have or load.published_at > have[-1].published_at]
-        came_from_new = carry_over.load_id(new, "")
-        return [one for one in later if not (one.load_id.startswith(came_from_new) or table.has_load(one.load_id))]
+        table = self.table(new)
+        lacking = carry_over.lacking(self.loads(old), self.loads(new), old, new)
+        return [load for load in lacking if not table.has_load(load.load_id)]
 
     def carry_over(self, old: FeatureView, new: FeatureView, *, who: str) -> IngestReport | None:
         """Bring the rows of an older version that a newer one lacks into its table, as one load.

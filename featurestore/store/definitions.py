@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +62,23 @@ class Definitions(Opened):
             OfflineStoreError: the definitions are applied, and the rows of a version before could not be carried over;
                 applying again does that.
         """
-        plan = self.registry.apply(
-            self._checked(definitions), who=self.who(), allow_breaking=allow_breaking, prune=prune
+        listed = self._checked(definitions)
+        ahead = self.registry.plan(listed, prune=prune)
+        return self._applied(
+            ahead,
+            allow_breaking,
+            lambda: self.registry.apply(listed, who=self.who(), allow_breaking=allow_breaking, prune=prune),
         )
-        return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()))
+
+    def _applied(self, ahead: Plan, allow_breaking: bool, apply: Callable[[], Plan]) -> Plan:
+        """Carry rows over, apply, and carry over what came meanwhile: a new version is never seen without its history.
+
+        Killed in between, the rows lie where the version will look for them when it is applied again.
+        """
+        refused = (ahead.breaking and not allow_breaking) or any(change.users for change in ahead.changes)
+        before = {} if refused else carried(ahead, self.registry, self.offline, who=self.who())
+        plan = apply()
+        return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()) | before)
 
     def apply_plan(self, file: str | os.PathLike[str], *, allow_breaking: bool = False) -> Plan:
         """Do what a plan of :meth:`save_plan` says, that and nothing else, and return what changed.
@@ -84,14 +97,14 @@ class Definitions(Opened):
                 f'The plan {file} is of project "{saved.project}", and this is "{self.config.project}".',
                 hint="Apply it to the feature store that it was made for: --repo FOLDER",
             )
-        plan = self.registry.apply(
-            self._checked(saved.definitions),
-            who=self.who(),
-            allow_breaking=allow_breaking,
-            prune=saved.prune,
-            saved=saved,
+        listed = self._checked(saved.definitions)
+        return self._applied(
+            self.registry.plan(listed, prune=saved.prune),
+            allow_breaking,
+            lambda: self.registry.apply(
+                listed, who=self.who(), allow_breaking=allow_breaking, prune=saved.prune, saved=saved
+            ),
         )
-        return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()))
 
     def delete(self, name: str) -> Plan:
         """Remove an object, or a model, and return what went.

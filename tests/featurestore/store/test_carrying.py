@@ -12,6 +12,7 @@ import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, SqlSource
 from featurestore.definitions import storage_id
+from featurestore.errors import BreakingChangeError
 from featurestore.types import Float64, Int64
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -105,6 +106,33 @@ def test_an_apply_that_was_killed_after_the_registry_is_finished_by_the_next(sto
     assert store.offline.table_version(WIDER) is None
     store.apply([WIDER])
     assert [load.rows_written for load in store.offline.loads(WIDER)] == [1]
+
+
+def test_rows_that_reach_a_new_version_before_its_history_do_not_hide_that_it_lacks_it(store: FeatureStore) -> None:
+    store.registry.apply([WIDER, FeatureService(name="scoring", features=[WIDER])], who="ada")
+    later = {"user_id": 2, "total": 1.0, "orders": 1, "event_timestamp": NOON}
+    store.offline.ingest(WIDER, [later], who="ada")
+    assert [load.rows_written for load in store.offline.missing_loads(VIEW, WIDER)] == [1]
+    store.offline.carry_over(VIEW, WIDER, who="ada")
+    assert store.offline.missing_loads(VIEW, WIDER) == []
+    joined = store.get_historical_features([*ENTITIES, {**ENTITIES[0], "user_id": 2}], "scoring").to_polars()
+    assert joined["total"].to_list() == [10.5, 1.0]
+
+
+def test_rows_that_came_between_the_carry_over_and_the_first_load_are_carried_too(store: FeatureStore) -> None:
+    store.offline.carry_over(VIEW, WIDER, who="ada")
+    store.ingest("spending", [{"user_id": 3, "total": 3.0, "event_timestamp": NOON}])
+    store.registry.apply([WIDER], who="ada")
+    store.offline.ingest(WIDER, [{"user_id": 2, "total": 1.0, "orders": 1, "event_timestamp": NOON}], who="ada")
+    assert [load.rows_written for load in store.offline.missing_loads(VIEW, WIDER)] == [1]
+
+
+def test_what_is_refused_carries_nothing(store: FeatureStore) -> None:
+    store.apply([WIDER])
+    narrower = replace(VIEW, schema=[*VIEW.schema, Field(name="visits", dtype=Int64)])
+    with pytest.raises(BreakingChangeError):
+        store.apply([narrower])
+    assert store.offline.table_version(narrower) is None
 
 
 def test_going_back_to_a_known_definition_brings_what_it_missed(store: FeatureStore) -> None:
