@@ -12,7 +12,7 @@ from featurestore.definitions.arguments import check_duration, check_list, check
 from featurestore.definitions.entity import Entity
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import check_name, check_unique
-from featurestore.definitions.sources import Source, source_from_spec
+from featurestore.definitions.sources import QuerySource, Source, source_from_spec
 from featurestore.errors import DefinitionError, closest
 from featurestore.places import remember
 
@@ -50,7 +50,8 @@ class FeatureView:
     ``weather[["temp", "dewp"]]`` is the view with these features only, for use in a service.
 
     Raises:
-        DefinitionError: no entity, no field, a name used twice, or a TTL that is not positive.
+        DefinitionError: no entity, no field, a name used twice, a TTL that is not positive, or loads that would be
+            refused for what their source gives again.
     """
 
     name: str
@@ -84,6 +85,14 @@ class FeatureView:
         if self.on_bad_rows not in ("quarantine", "reject"):
             raise DefinitionError(
                 f'{what} has on_bad_rows="{self.on_bad_rows}".', hint='It is "quarantine" or "reject".'
+            )
+        unique = [one.name for one in fields if one.unique_within == "table"]
+        if unique and self.on_bad_rows == "reject" and isinstance(self.source, QuerySource):
+            # The newest row at least comes again with each load, and every load but the first would be refused.
+            raise DefinitionError(
+                f'{what} rejects loads in which "{unique[0]}" repeats within the table, and a QuerySource gives rows '
+                "again.",
+                hint='Set on_bad_rows="quarantine": repeated rows are kept aside, and the others published.',
             )
         for name in ("description", "owner"):
             check_text(getattr(self, name), what, name)

@@ -90,6 +90,7 @@ def load(
     source: Piece | None = None,
     moved_from: str = "",
     carried: Sequence[str] = (),
+    project: str = "",
 ) -> tuple[bool, tuple[str, ...]]:
     """Check a stream of rows and publish the good ones as one load.
 
@@ -107,6 +108,7 @@ def load(
         source: the part of the view's source that ``reader`` reads; None for rows that a caller passed.
         moved_from: where the source lay at its last load, if elsewhere.
         carried: loads of the source that count as loaded with this one, because their rows are in it.
+        project: whose load it is.
 
     Returns:
         Whether the load was published now (another writer may have published it meanwhile), and notes on casts made
@@ -173,6 +175,7 @@ def load(
                 moved_from=moved_from,
                 watermark=None if source is None else source.watermark(),
                 carried=carried,
+                project=project,
             ),
         )
     return published, tuple(notes)

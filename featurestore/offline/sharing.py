@@ -26,6 +26,29 @@ def not_ours(owner: str, name: str) -> RegistryError:
     )
 
 
+def check_whose(view: FeatureView, writer: str, project: str) -> None:
+    """Check that a load in the table of a project's own view is that project's.
+
+    Two projects that define a view alike give its table one name. In one folder each would read, and overwrite, what
+    the other has, without anybody's leave.
+
+    Args:
+        view: the view.
+        writer: the project that made the load; empty if an earlier release did.
+        project: whose view it is.
+
+    Raises:
+        OfflineStoreError: it is another project's.
+    """
+    if writer not in ("", project):
+        raise OfflineStoreError(
+            f'The table {storage_id(view)} of feature view "{view.name}" has rows of project "{writer}", and this is '
+            f'"{project}".',
+            hint='Give each project its own path in "[offline]" and its own "online". To read those rows, use '
+            f'SharedView("{writer}/{view.name}").',
+        )
+
+
 def check_here(view: FeatureView, table: OfflineTable, registry: Registry) -> None:
     """Check that the table of another project's view is where this project looks for it.
 

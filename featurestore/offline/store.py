@@ -25,7 +25,7 @@ from featurestore.offline.frames import to_reader, to_table
 from featurestore.offline.historical import EntityRows, HistoricalFeatures, check_entity_rows, features_at
 from featurestore.offline.ingest import IngestReport
 from featurestore.offline.pieces import Piece
-from featurestore.offline.sharing import check_here, check_ours
+from featurestore.offline.sharing import check_here, check_ours, check_whose
 from featurestore.offline.tables import OfflineTable
 from featurestore.offline.training import check_dataset, write_dataset
 from featurestore.registry import Registry, signing_key
@@ -177,6 +177,7 @@ class OfflineStore:
     ) -> tuple[Load | None, tuple[str, ...]]:
         """Publish a load; None in place of it when it was published before."""
         check_ours(view)
+        self.loads(view)  # which refuses a table that is another project's
         table = self.table(view)
         published = False
         notes: tuple[str, ...] = ()
@@ -195,6 +196,7 @@ class OfflineStore:
                 source=source,
                 moved_from=moved_from,
                 carried=carried,
+                project=self._config.project,
             )
         loads = self.loads(view)
         return next(load for load in reversed(loads) if load.load_id == load_id) if published else None, notes
@@ -206,6 +208,9 @@ class OfflineStore:
         """Return the view's loads in commit order, entering those that a killed writer left out of the ledger.
 
         The ledger of another project's view is that project's, and only read.
+
+        Raises:
+            OfflineStoreError: another project keeps a view that is defined alike in the same folder.
         """
         table, name = self.table(view), storage_id(view)
         if isinstance(view, SharedFeatureView):
@@ -214,6 +219,7 @@ class OfflineStore:
         if not table.exists():
             return known
         for version, said in table.loads_since(known[-1].table_version if known else None):
+            check_whose(view, said.project, self._config.project)
             self._registry.record_load(
                 load_id=said.load_id,
                 storage_id=name,

@@ -38,7 +38,7 @@ class LoadMetadata:
     ``location`` is where the view's source lay, without secrets, and ``moved_from`` where it had lain at the load
     before, if elsewhere. ``watermark`` says up to where the source is loaded: rows and watermark are one commit, so
     that a load that dies leaves neither. ``carried`` names loads of a source whose rows came from an older version's
-    table: they count as loaded here too.
+    table: they count as loaded here too. ``project`` is whose load it is; empty in tables of earlier releases.
     """
 
     load_id: str
@@ -52,6 +52,7 @@ class LoadMetadata:
     moved_from: str = ""
     watermark: Mapping[str, Any] | None = None
     carried: Sequence[str] = ()
+    project: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from featurestore.definitions import FeatureService, FeatureView, Model
+from featurestore.definitions import FeatureService, FeatureView, Model, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import DataError, ObjectNotFoundError
 from featurestore.offline.environment import git_commit, packages
@@ -52,8 +52,8 @@ class History(Sharing):
             RegistryError: the view is another project's.
             DataError: the rows cannot be taken; nothing of this load is published.
         """
-        current, *others = self._live(view)
-        if others and frame is not None and not isinstance(frame, (str, os.PathLike)):
+        live = self._live(view)
+        if len(live) > 1 and frame is not None and not isinstance(frame, (str, os.PathLike)):
             frame = to_table(frame, f'the rows for feature view "{view}"')  # a stream can be read only once
         who = self.who()
 
@@ -62,16 +62,26 @@ class History(Sharing):
                 return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
             return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
 
-        report = load(current.definition)
+        report = load(live[0].definition)
         also: list[IngestReport] = []
-        for other in others:
+        fed = {storage_id(live[0].definition)}
+        # A version that is applied meanwhile took over what there was then; what came later, it gets from nobody else.
+        while others := [one for one in (*live, *self._live_now(view)) if storage_id(one.definition) not in fed]:
+            other = others[0]
+            fed.add(storage_id(other.definition))
             try:
+                if isinstance(frame, pa.RecordBatchReader):
+                    raise DataError("they came as a stream, which is read by now; ingest them again.")
                 also.append(replace(load(other.definition), view=other.id))
             except DataError as error:
                 # The rows are those of the current version; an older one may want a column that they have no more.
                 note = f"{other.id} is live too, and could not take these rows: {error.message}"
                 report = replace(report, notes=(*report.notes, note))
         return replace(report, also=tuple(also))
+
+    def _live_now(self, view: str) -> list[Registered[FeatureView]]:
+        """Return the versions that rows for a bare name must reach by now; nothing more for a named version."""
+        return [] if "@" in view else stored_once(live_views(self.registry, view.rpartition("/")[2]))
 
     def _live(self, view: str) -> list[Registered[FeatureView]]:
         """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""

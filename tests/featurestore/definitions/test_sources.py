@@ -116,3 +116,14 @@ def test_a_view_takes_every_kind_of_source_and_nothing_else() -> None:
     with pytest.raises(DefinitionError, match=r"has 'a\.csv' as its source") as raised:
         hash_of("a.csv")
     assert "QuerySource" in raised.value.hint
+
+
+def test_a_view_that_would_reject_every_load_but_the_first_is_refused() -> None:
+    entities, once = [Entity(name="airport")], [Field(name="t", dtype=Float64, unique_within="table")]
+    with pytest.raises(
+        DefinitionError, match=r'"t" repeats within the table, and a QuerySource gives rows again'
+    ) as one:
+        FeatureView(name="weather", entities=entities, schema=once, source=query(), on_bad_rows="reject")
+    assert "quarantine" in one.value.hint
+    FeatureView(name="weather", entities=entities, schema=once, source=query())
+    FeatureView(name="weather", entities=entities, schema=once, on_bad_rows="reject")

@@ -17,6 +17,7 @@ import pytest
 from featurestore.config import Config
 from featurestore.definitions import FeatureView
 from featurestore.offline.store import OfflineStore
+from featurestore.registry import Registry
 
 ROWS = 2_000
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -110,7 +111,7 @@ def test_a_load_that_was_committed_but_not_entered_is_entered_by_the_next_reader
 ) -> None:
     store.ingest(view, weather_rows([0]), who="ada", load_id="first")
     with monkeypatch.context() as crash:
-        crash.setattr(OfflineStore, "loads", lambda *_: pytest.fail("killed here"))
+        crash.setattr(Registry, "record_load", lambda *_, **__: pytest.fail("killed here"))
         with pytest.raises(pytest.fail.Exception):
             store.ingest(view, weather_rows([0], temp=99.0), who="bob", load_id="second")
     assert store.newest_rows(view, until=FAR).read_all()["temp"].to_pylist() == [99.0]

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, SqlSource
 from featurestore.definitions import storage_id
 from featurestore.errors import BreakingChangeError
+from featurestore.offline.ingest import IngestReport
 from featurestore.types import Float64, Int64
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -144,3 +146,29 @@ def test_going_back_to_a_known_definition_brings_what_it_missed(store: FeatureSt
     store.apply([VIEW, FeatureService(name="scoring", features=[VIEW])], allow_breaking=True)
     joined = store.get_historical_features(ENTITIES, "scoring").to_polars()
     assert joined["total"].to_list() == [11.5]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_rows_that_come_while_a_version_is_applied_reach_it_too(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    load = store.offline.ingest
+
+    def overtaken(view: FeatureView, *given: Any, **more: Any) -> IngestReport:
+        if view == VIEW:
+            with FeatureStore(store.config.root) as other:
+                other.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
+        return load(view, *given, **more)
+
+    monkeypatch.setattr(store.offline, "ingest", overtaken)
+    late = pa.Table.from_pylist(
+        [{"user_id": 1, "total": 11.5, "orders": 3, "event_timestamp": NOON + timedelta(hours=1)}]
+    )
+    report = store.ingest("spending", late.to_reader() if stream else late)
+    joined = store.get_historical_features(ENTITIES, "scoring").to_polars()
+    if stream:
+        assert any("spending@2 is live too" in note and "ingest them again" in note for note in report.notes)
+        assert joined["total"].to_list() == [10.5]
+    else:
+        assert [(one.view, one.written) for one in report.also] == [("spending@2", 1)]
+        assert joined.select("total", "orders").rows() == [(11.5, 3)]

@@ -320,3 +320,19 @@ def test_a_materialization_would_read_what_the_owner_wrote(ads: FeatureStore) ->
     (view,) = ads.registry.service("campaign").definition.views
     assert isinstance(view, SharedFeatureView)
     assert materialize(view, ads.offline, ads.online, now=NOON + timedelta(hours=1)).older == 1
+
+
+def test_a_view_that_is_defined_alike_is_not_the_other_projects(tmp_path: Path, sales: FeatureStore) -> None:
+    with open_project(tmp_path, "copied") as copied:
+        copied.apply([FeatureService(name="alike", features=[SPENDING])])
+        for refused in (
+            lambda: copied.get_historical_features(entities(), "alike"),
+            lambda: copied.ingest("spending", [row(total=0.0)]),
+            lambda: copied.materialize("spending"),
+        ):
+            with pytest.raises(OfflineStoreError, match='has rows of project "sales", and this is "copied"') as caught:
+                refused()
+            assert 'SharedView("sales/spending")' in caught.value.hint
+    assert [load.rows_written for load in sales.offline.loads(SPENDING)] == [1]
+    with open_project(tmp_path, "copied", offline=str(tmp_path / "own")) as copied:
+        assert copied.ingest("spending", [row()]).written == 1
