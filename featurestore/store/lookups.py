@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from featurestore.client import FeatureClient, OnlineFeatures
@@ -45,6 +45,9 @@ class NewestRows(History):
         report = materialize(view.definition, self.offline, self.online, now=now, progress=progress)
         if version is not None:
             counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
+            if report.expired and view.definition.ttl is not None:
+                # A version that shares the rows and keeps them longer has to know that some were left out.
+                counts["ttl_us"] = view.definition.ttl // timedelta(microseconds=1)
             table = storage_id(view.definition)
             self.registry.record_materialization(table, version, now, counts, who=who)
         return replace(report, view=view.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from featurestore.definitions import (
     FeatureService,
@@ -47,6 +48,7 @@ class _Lag:
     lacking: tuple[Load, ...] = ()
     source: Registered[FeatureView] | None = None
     waiting: tuple[Load, ...] = ()
+    left_out: int = 0
 
     @property
     def owner(self) -> str:
@@ -64,6 +66,8 @@ class _Lag:
         parts = []
         if self.source is not None:
             parts.append(f"{self.view.id} lacks {_amount(self.lacking)} of {self.source.id}")
+        if self.left_out:
+            parts.append(f"{self.view.id} keeps {self.left_out:,} rows that a shorter TTL left out online")
         if self.waiting:
             parts.append(f"{self.view.id} has {_amount(self.waiting)} that {_were(self.waiting)} never materialized")
         return " and ".join(parts)
@@ -263,14 +267,15 @@ class Rollout(Definitions, NewestRows):
                 for load in loads
                 if load.rows_written and (done is None or load.table_version > done.table_version)
             ]
+            left_out = 0 if done is None else _left_out(view.definition, done)
             for source in _fresher(home, view, never=not loads):
                 lacking = self.offline.missing_loads(source.definition, view.definition)
                 if sum(load.rows_written for load in lacking):
                     yield _Lag(view=view, lacking=tuple(lacking), source=source, waiting=tuple(waiting))
                     break
             else:
-                if waiting:
-                    yield _Lag(view=view, waiting=tuple(waiting))
+                if waiting or left_out:
+                    yield _Lag(view=view, waiting=tuple(waiting), left_out=left_out)
 
     def _home(self, view: FeatureView) -> Home:
         """Return the project that loads and materializes a view.
@@ -338,6 +343,13 @@ def _fresher(home: Home, view: Registered[FeatureView], *, never: bool) -> list[
     except ObjectNotFoundError:  # the view was removed; its versions are what they were
         return []
     return [] if current.id == view.id else [current]
+
+
+def _left_out(view: FeatureView, done: Materialization) -> int:
+    """Return how many rows a materialization left out as expired for a version that kept them less long."""
+    kept_us = done.counts.get("ttl_us")
+    longer = kept_us is not None and (view.ttl is None or view.ttl // timedelta(microseconds=1) > kept_us)
+    return done.counts.get("expired", 0) if longer else 0
 
 
 def _on_record(store: Rollout, reference: str, details: Mapping[str, object]) -> bool:

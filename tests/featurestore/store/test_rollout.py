@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,20 @@ def test_a_version_with_rows_that_were_never_materialized_is_behind(store: Featu
     assert store.aliases() == []
     store.promote("scoring@1", catch_up=True)
     assert store.get_online_features("scoring", [{"user_id": 3}]).to_dict() == {"total": [10.5], "orders": [2]}
+
+
+def test_a_version_that_keeps_rows_longer_is_behind_until_they_are_online(store: FeatureStore) -> None:
+    two_days_ago = datetime.now(UTC) - timedelta(days=2)
+    short = replace(SPENDING, ttl=timedelta(days=1))
+    release(store, replace(SCORING, features=[short]))
+    store.ingest("spending", [row(event_timestamp=two_days_ago)])
+    store.materialize("spending")
+    store.promote("scoring@1")
+    store.apply(replace(SCORING, features=[replace(SPENDING, ttl=timedelta(days=30))]))
+    with pytest.raises(RegistryError, match="spending@2 keeps 1 rows that a shorter TTL left out online"):
+        store.promote("scoring@2")
+    store.promote("scoring@2", catch_up=True)
+    assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict()["total"] == [10.5]
 
 
 def test_a_load_of_bad_rows_alone_leaves_nothing_behind(store: FeatureStore) -> None:
