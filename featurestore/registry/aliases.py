@@ -36,7 +36,8 @@ def listed(connection: Connection, project: str, service: str | None) -> list[Al
     if service is not None:
         query = query.filter_by(service=service)
     stacks: dict[tuple[str, str], list[Row[Any]]] = {}
-    for row in connection.execute(query.order_by(_TABLE.service, _TABLE.alias, _TABLE.position)):
+    # Not by the database: PostgreSQL's idea of an order depends on its language.
+    for row in sorted(connection.execute(query), key=lambda row: (row.service, row.alias, row.position)):
         stacks.setdefault((row.service, row.alias), []).append(row)
     return [_alias(rows) for rows in stacks.values()]
 

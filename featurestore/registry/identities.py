@@ -92,8 +92,8 @@ class Identities(Project):
     def identities(self) -> list[Identity]:
         """Return every identity by name, those that were revoked too."""
         with self._database.read() as connection:
-            query = select(schema.identities).order_by(schema.identities.c.name)
-            return [_identity(row) for row in connection.execute(query)]
+            rows = connection.execute(select(schema.identities))
+            return [_identity(row) for row in sorted(rows, key=lambda row: row.name)]
 
     def identify(self, name: str, key: signing.PrivateKey) -> str:
         """Return a name, once its holder has proved with the private key that it is theirs.

@@ -36,7 +36,8 @@ def unnamed(connection: Connection, project: str, wanted: Collection[str], steps
     """
     table = schema.objects
     query = select(table.c.name, table.c.kind, table.c.current_version).filter_by(project=project, removed_at=None)
-    gone = [row for row in connection.execute(query.order_by(table.c.name)) if row.name not in wanted]
+    there = sorted(connection.execute(query), key=lambda row: row.name)
+    gone = [row for row in there if row.name not in wanted]
     names = {row.name for row in gone}
     if not gone:
         return []

@@ -74,7 +74,8 @@ def _versions(connection: Connection, project: str, applied: dict[str, str]) -> 
 
 
 def _objects(connection: Connection, project: str, current: dict[str, int | None]) -> Iterator[str]:
-    for row in connection.execute(select(schema.objects).filter_by(project=project).order_by(schema.objects.c.name)):
+    rows = connection.execute(select(schema.objects).filter_by(project=project))
+    for row in sorted(rows, key=lambda row: row.name):
         standing = None if row.removed_at is not None else row.current_version
         if row.name in current and standing != current[row.name]:
             yield f'"{row.name}" is not at the version where the log left it.'

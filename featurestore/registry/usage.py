@@ -62,9 +62,9 @@ class Usage:
             select(there.kind, there.name, version.version, version.pins)
             .select_from(joined)
             .where(there.project == self._project, there.removed_at.is_(None), there.kind != "entity")
-            .order_by(there.name)
         )
-        rows = self._connection.execute(query)
+        # Not by the database: PostgreSQL's idea of an order depends on its language.
+        rows = sorted(self._connection.execute(query), key=lambda row: row.name)
         return {row.name: Current(row.kind, row.name, row.version, json.loads(row.pins)) for row in rows}
 
     @cached_property
@@ -79,7 +79,7 @@ class Usage:
         ]
         found += [
             Holder(f"model {row.name}@{row.version}", row.service, row.service_version)
-            for row in self._connection.execute(models.order_by(schema.models.c.name, schema.models.c.version))
+            for row in sorted(self._connection.execute(models), key=lambda row: (row.name, row.version))
         ]
         found += [
             Holder(f"promotion {row.number}", row.service, row.version)
@@ -146,9 +146,9 @@ class Usage:
 
     def _elsewhere(self, names: Collection[str]) -> dict[str, list[str]]:
         """Return, for each view that other projects may use, what does so there, or the project that may."""
-        consents = select(schema.consents).filter_by(project=self._project).order_by(schema.consents.c.consumer)
+        consents = select(schema.consents).filter_by(project=self._project)
         given: dict[str, list[str]] = {}
-        for row in self._connection.execute(consents):
+        for row in sorted(self._connection.execute(consents), key=lambda row: row.consumer):
             if row.view in names:
                 given.setdefault(row.consumer, []).append(row.view)
         found: dict[str, list[str]] = {}
