@@ -9,6 +9,7 @@ from featurestore.definitions import FeatureView, Field, Heritage, heritage, sto
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
 from featurestore.offline.engine import identifier
 from featurestore.offline.join import rows_with_order
+from featurestore.offline.pieces import DELTA, FILES
 from featurestore.registry.records import Load
 
 
@@ -49,7 +50,8 @@ def lacking(theirs: Sequence[Load], have: Sequence[Load], old: FeatureView, new:
         return list(theirs)
     # Until its first load of its own only the older one was fed, and rows may come before the history is carried over.
     prefix, came_from_new = load_id(old, ""), load_id(new, "")
-    covered = max((int(one.load_id.removeprefix(prefix)) for one in have if one.load_id.startswith(prefix)), default=0)
+    orders = (one.load_id.removeprefix(prefix) for one in have if one.load_id.startswith(prefix))
+    covered = max((int(order) for order in orders if order.isdecimal()), default=0)
     own = [one.published_at for one in have if not one.load_id.startswith(prefix)]
     inherits = not heritage(old, new).obstacle
     return [
@@ -81,7 +83,7 @@ def read_already(
         piece
         for load in whole
         for piece in (load.load_id, *carried_before.get(load.load_id, ()))
-        if piece.startswith(("source-", "delta-"))
+        if piece.startswith((FILES, DELTA))
     )
 
 

@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError
 from featurestore.config import Config
 from featurestore.errors import DataError
 from featurestore.offline.engine import BATCH_ROWS
-from featurestore.offline.pieces import Piece
+from featurestore.offline.pieces import DELTA, Piece
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -134,7 +134,7 @@ class SnapshotPiece(Piece):
         )
         super().__init__(
             name=f"version {snapshot.version} of the Delta table {snapshot.folder.name}",
-            load_id=f"delta-{_digest(self._identity)}-v{snapshot.version}",
+            load_id=f"{DELTA}{_digest(self._identity)}-v{snapshot.version}",
             location=location,
             notes=(note,) if note else (),
         )

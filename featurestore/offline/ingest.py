@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,24 @@ class IngestReport:
         if self.skipped:
             text += f", {self.skipped} load(s) published before"
         return "; ".join([text, *(f"also {other}" for other in self.also)])
+
+
+#: What may stand in a file's name on every system that users have; workflow engines' run ids fit.
+_LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+=,-]{0,199}")
+
+
+def check_load_id(load_id: object) -> str:
+    """Return a caller's load id if it can be one.
+
+    Raises:
+        DataError: it is no text, or one that the name of a file cannot carry.
+    """
+    if not isinstance(load_id, str) or not _LOAD_ID.fullmatch(load_id):
+        raise DataError(
+            f"{load_id!r} cannot be a load id.",
+            hint='Use letters, digits and "_.:@+=,-", at most 200 of them, a letter, a digit or "_" first.',
+        )
+    return load_id
 
 
 def load(

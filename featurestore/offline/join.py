@@ -45,6 +45,21 @@ def _declared(one: Field) -> str:
     return f"r.{name}::{one.dtype.duckdb} AS {name}" if has_embedding(one.dtype) else f"r.{name}"
 
 
+def row_schema(view: FeatureView) -> pa.Schema:
+    """Return the columns of :func:`newest_per_key` and :func:`by_event_time`, in order."""
+    instant = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [pa.field(key, dtype.to_arrow()) for key, dtype in view.keys.items()]
+        + [pa.field(one.name, one.dtype.to_arrow()) for one in view.schema]
+        + [
+            pa.field(EVENT_TIMESTAMP, instant),
+            pa.field(CREATED_TIMESTAMP, instant),
+            pa.field(ROW_NUMBER, pa.int64()),
+            pa.field("load_order", pa.int64()),
+        ]
+    )
+
+
 def newest_per_key(view: FeatureView, files: list[str], until_us: int) -> str:
     """Return a query: of each key the newest row with event time up to ``until_us``."""
     keys = ", ".join(identifier(key) for key in view.keys)

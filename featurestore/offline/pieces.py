@@ -11,6 +11,10 @@ import pyarrow as pa
 
 from featurestore.config import Config
 
+#: How the ids of loads begin that name what was read: files, and a version of a Delta table. Wherever such a load
+#: stands, the same was read; so a table that took its rows over need not read them again.
+FILES, DELTA = "source-", "delta-"
+
 
 class Piece(ABC):
     """A file, a query's result, or what is new in a table.

@@ -25,7 +25,7 @@ from featurestore.offline import engine
 from featurestore.offline.checks import UNREADABLE
 from featurestore.offline.databases import QueryPiece, place_of
 from featurestore.offline.delta_source import Snapshot, SnapshotPiece
-from featurestore.offline.pieces import Piece
+from featurestore.offline.pieces import FILES, Piece
 from featurestore.offline.tables import LoadMetadata
 
 #: The form is given, not guessed: after a broken line the guess would be one wide column, and the error a riddle.
@@ -319,4 +319,4 @@ def _load_id(files: list[Path], root: Path, states: Iterable[str] = ()) -> str:
         digest.update(f"\n{os.path.relpath(file, root)}\t{info.st_size}\t{info.st_mtime_ns}".encode())
     for state in states:
         digest.update(f"\n{state}".encode())
-    return f"source-{digest.hexdigest()[:24]}"
+    return f"{FILES}{digest.hexdigest()[:24]}"

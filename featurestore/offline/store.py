@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,7 @@ import pyarrow as pa
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureService, FeatureView, SharedFeatureView, heritage, storage_id
-from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
-from featurestore.errors import DataError
+from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.offline import carry_over, engine, ingest, join, reading
 from featurestore.offline.conform import sentence
 from featurestore.offline.frames import to_reader, to_table
@@ -33,9 +31,6 @@ from featurestore.registry.records import DatasetRecord, Load, Registered
 from featurestore.types import microseconds
 
 Progress = Callable[[int], None]
-
-#: What may stand in a file's name on every system that users have; workflow engines' run ids fit.
-_LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+=,-]{0,199}")
 
 
 class OfflineStore:
@@ -88,12 +83,7 @@ class OfflineStore:
             OfflineStoreError: the disk or the table refuses.
         """
         started = time.monotonic()
-        if load_id is not None and not (isinstance(load_id, str) and _LOAD_ID.fullmatch(load_id)):
-            raise DataError(
-                f"{load_id!r} cannot be a load id.",
-                hint='Use letters, digits and "_.:@+=,-", at most 200 of them, a letter, a digit or "_" first.',
-            )
-        load_id = load_id or f"load-{uuid.uuid4()}"
+        load_id = f"load-{uuid.uuid4()}" if load_id is None else ingest.check_load_id(load_id)
         with self._rows(view, frame, load_id) as reader:
             loaded, notes = self._load(view, reader, load_id, who, reason, progress)
         return IngestReport(
@@ -244,9 +234,9 @@ class OfflineStore:
         """
         if storage_id(old) == storage_id(new):
             return []
-        table = self.table(new)
         lacking = carry_over.lacking(self.loads(old), self.loads(new), old, new)
-        return [load for load in lacking if not table.has_load(load.load_id)]
+        there = self.table(new).having([load.load_id for load in lacking])
+        return [load for load in lacking if load.load_id not in there]
 
     def carry_over(self, old: FeatureView, new: FeatureView, *, who: str) -> IngestReport | None:
         """Bring the rows of an older version that a newer one lacks into its table, as one load.
@@ -307,7 +297,7 @@ class OfflineStore:
     def _stream(self, view: FeatureView, query: Callable[[list[str]], str]) -> pa.RecordBatchReader:
         files = self.table(view).files() if self.table(view).exists() else []
         if not files:
-            return pa.RecordBatchReader.from_batches(_row_schema(view), [])
+            return pa.RecordBatchReader.from_batches(join.row_schema(view), [])
 
         def batches() -> Iterator[pa.RecordBatch]:
             with self._connect([view], f'Reading the rows of feature view "{view.name}"') as connection:
@@ -316,7 +306,7 @@ class OfflineStore:
                 except (duckdb.Error, OSError) as error:  # OSError is how DuckDB's errors come out of a stream
                     raise join.unreadable(view, error) from error
 
-        schema = _row_schema(view)
+        schema = join.row_schema(view)
         ordered = (batch.select(schema.names).cast(schema) for batch in batches())
         return pa.RecordBatchReader.from_batches(schema, ordered)
 
@@ -402,17 +392,3 @@ class OfflineStore:
         with engine.connect(self._config.offline, self._folder / ".spill", what) as connection:
             connection.register(join.LOADS, ledger)
             yield connection
-
-
-def _row_schema(view: FeatureView) -> pa.Schema:
-    instant = pa.timestamp("us", tz="UTC")
-    return pa.schema(
-        [pa.field(key, dtype.to_arrow()) for key, dtype in view.keys.items()]
-        + [pa.field(one.name, one.dtype.to_arrow()) for one in view.schema]
-        + [
-            pa.field(EVENT_TIMESTAMP, instant),
-            pa.field(CREATED_TIMESTAMP, instant),
-            pa.field(ROW_NUMBER, pa.int64()),
-            pa.field("load_order", pa.int64()),
-        ]
-    )

@@ -98,7 +98,14 @@ class OfflineTable:
 
     def has_load(self, load_id: str) -> bool:
         """Return whether the load of that id is published."""
-        return self.exists() and self._open().transaction_version(load_id) is not None
+        return bool(self.having([load_id]))
+
+    def having(self, load_ids: Sequence[str]) -> set[str]:
+        """Return those of the loads that are published."""
+        if not load_ids or not self.exists():
+            return set()
+        table = self._open()
+        return {load_id for load_id in load_ids if table.transaction_version(load_id) is not None}
 
     def loads_since(self, version: int | None) -> Iterator[tuple[int, LoadMetadata]]:
         """Yield the loads that were committed after a version (None: all), in commit order, with their versions."""

@@ -57,10 +57,10 @@ def _successions(
             continue
         if change.from_version is not None and change.from_version != change.to_version:
             yield registry.feature_view(f"{change.name}@{change.from_version}").definition, new
-        elif unfinished is not None and unfinished.table_version(new) is None:
+        elif unfinished is not None and not unfinished.table(new).exists():
             for one in reversed(registry.versions(change.name)):
                 old = one.definition
-                if isinstance(old, FeatureView) and unfinished.table_version(old) is not None:
+                if isinstance(old, FeatureView) and unfinished.table(old).exists():
                     yield old, new
                     break
 

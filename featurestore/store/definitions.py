@@ -59,8 +59,7 @@ class Definitions(Opened):
             BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
             ObjectInUseError: something uses what ``prune`` would remove.
             ConfigError: a monitor policy routes to a channel that is not configured.
-            OfflineStoreError: the definitions are applied, and the rows of a version before could not be carried over;
-                applying again does that.
+            OfflineStoreError: the rows of a version before cannot be carried over; applying again goes on with that.
         """
         listed = self._checked(definitions)
         ahead = self.registry.plan(listed, prune=prune)
@@ -77,6 +76,8 @@ class Definitions(Opened):
         """
         refused = (ahead.breaking and not allow_breaking) or any(change.users for change in ahead.changes)
         before = {} if refused else carried(ahead, self.registry, self.offline, who=self.who())
+        if ahead.is_empty:
+            return ahead
         plan = apply()
         return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()) | before)
 
