@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from featurestore.errors import OfflineStoreError
 
 _METADATA_KEY = "featurestore.load"
 _ROW_GROUP_ROWS = 131_072
+_UNMARKED = len(f"part-{uuid.UUID(int=0)}.parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,57 @@ class StagedFile:
     stats: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A Parquet file of a snapshot.
+
+    Attributes:
+        name: within the table's folder.
+        path: the whole path.
+        rows: how many.
+        size: bytes.
+        first: the oldest event time, microseconds since 1970.
+        last: the newest.
+    """
+
+    name: str
+    path: str
+    rows: int
+    size: int
+    first: int
+    last: int
+
+    @property
+    def unique(self) -> bool:
+        """Whether no two of its rows share key and event time; its name says so."""
+        return "u" in self._marks
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its rows stand by key, and of each key by event time; its name says so."""
+        return "s" in self._marks
+
+    @property
+    def _marks(self) -> str:
+        # Delta keeps nothing else of ours with a file: part-UUID.parquet, or part-UUID-us.parquet.
+        return self.name.removesuffix(".parquet").rpartition("-")[2] if len(self.name) > _UNMARKED else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The files of one version of a table, by name."""
+
+    version: int
+    files: tuple[DataFile, ...]
+
+    @property
+    def unique(self) -> bool:
+        """Whether surely no two rows share key and event time: not in a file, and no two files overlap in time."""
+        spans = sorted((one.first, one.last) for one in self.files)
+        apart = all(earlier[1] < later[0] for earlier, later in pairwise(spans))
+        return apart and all(one.unique for one in self.files)
+
+
 class OfflineTable:
     """The Delta table of one storage id."""
 
@@ -95,6 +148,34 @@ class OfflineTable:
         if version is not None:
             table.load_as_version(version)
         return sorted(table.file_uris())
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """Return what a version of the table consists of, the newest when none is named.
+
+        Raises:
+            OfflineStoreError: there is no table, or it cannot be opened.
+        """
+        table = self._open()
+        if version is not None:
+            table.load_as_version(version)
+        found = pa.table(table.get_add_actions(flatten=True))
+        first, last = f"min.{EVENT_TIMESTAMP}", f"max.{EVENT_TIMESTAMP}"
+        for name in (first, last):
+            if name in found.column_names:
+                place = found.schema.get_field_index(name)
+                found = found.set_column(place, name, found.column(name).cast(pa.int64()))
+        files = [
+            DataFile(
+                name=one["path"],
+                path=str(self.path / one["path"]),
+                rows=one["num_records"],
+                size=one["size_bytes"],
+                first=one[first],
+                last=one[last],
+            )
+            for one in found.to_pylist()
+        ]
+        return Snapshot(version=table.version(), files=tuple(sorted(files, key=lambda one: one.name)))
 
     def has_load(self, load_id: str) -> bool:
         """Return whether the load of that id is published."""

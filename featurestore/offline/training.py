@@ -21,8 +21,9 @@ from featurestore.definitions import FeatureService, SharedFeatureView, storage_
 from featurestore.definitions.names import EVENT_TIMESTAMP, check_name
 from featurestore.errors import OfflineStoreError, SchemaError, closest
 from featurestore.offline.content import content_hash
+from featurestore.offline.entity_rows import EntityRows
 from featurestore.offline.environment import environment, git_commit
-from featurestore.offline.historical import EntityRows, HistoricalFeatures
+from featurestore.offline.historical import HistoricalFeatures
 from featurestore.profiles import fit_baseline
 from featurestore.registry.heads import Head
 from featurestore.registry.records import DatasetRecord, Registered

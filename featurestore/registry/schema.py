@@ -138,7 +138,33 @@ loads = Table(
     Column("rows_quarantined", BigInteger, nullable=False),
     Column("reasons", Text, nullable=False),
     Column("author", Text, nullable=False),
+    Column("rows_suppressed", BigInteger, nullable=False, server_default="0"),
+    Column("withdrawn_at", BigInteger),
     UniqueConstraint("project", "storage_id", "load_order", name="uq_loads_order"),
+)
+
+#: Whom a load may not bring back: keys of erased people as keyed hashes.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("join_keys", String(400), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("request", String(100), nullable=False),
+    Column("erased_at", BigInteger, nullable=False),
+    Column("erased_by", Text, nullable=False),
+)
+
+#: Files of tables that an erasure has written anew: what was pinned under the old name is read under the new one.
+rewritten_files = Table(
+    "rewritten_files",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("storage_id", String(200), primary_key=True),
+    Column("file", String(400), primary_key=True),
+    Column("replaced_by", String(400)),
+    Column("rows_erased", BigInteger, nullable=False),
+    Column("request", String(100), nullable=False),
 )
 
 materializations = Table(
@@ -161,6 +187,7 @@ datasets = Table(
     Column("name", String(100), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("manifest", Text, nullable=False),
+    Column("removed_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
 )

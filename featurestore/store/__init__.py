@@ -6,14 +6,16 @@ from typing import Any
 
 from featurestore.status import status
 from featurestore.store.auditing import Auditing
+from featurestore.store.datasets import Datasets
 from featurestore.store.definitions import Definitions
+from featurestore.store.historical import Historical
 from featurestore.store.lookups import NewestRows
 from featurestore.store.rollout import Rollout
 
 __all__ = ["FeatureStore"]
 
 
-class FeatureStore(Rollout, Definitions, NewestRows, Auditing):
+class FeatureStore(Rollout, Definitions, NewestRows, Historical, Datasets, Auditing):
     """A folder with ``featurestore.toml``, and what it configures.
 
     Args:

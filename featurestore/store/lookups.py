@@ -14,11 +14,11 @@ from featurestore.registry.records import Registered
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.routing import canaries
 from featurestore.serving.runtime import compile_plans, served_services
-from featurestore.store.history import History
+from featurestore.store.loading import Loading
 from featurestore.store.references import service_name
 
 
-class NewestRows(History):
+class NewestRows(Loading):
     """The newest rows, online."""
 
     def materialize(self, view: str, *, progress: Progress | None = None) -> MaterializeReport:

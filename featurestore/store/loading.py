@@ -1,0 +1,96 @@
+"""Rows into the offline store, for every version that is live."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.definitions import FeatureView, storage_id
+from featurestore.errors import DataError, ObjectNotFoundError
+from featurestore.offline.frames import to_table
+from featurestore.offline.ingest import IngestReport
+from featurestore.offline.store import Progress
+from featurestore.registry import live_views, stored_once
+from featurestore.registry.records import Registered
+from featurestore.store.sharing import Sharing
+
+
+class Loading(Sharing):
+    """Ingest."""
+
+    def ingest(
+        self,
+        view: str,
+        frame: Any = None,
+        *,
+        load_id: str | None = None,
+        reason: str = "",
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Load rows into a view's table; bad rows are quarantined with the reason.
+
+        Args:
+            view: the view: ``weather`` is its current version and every other that is live, so that what an alias
+                or a model still serves stays fresh; ``weather@1`` is just that version.
+            frame: an Arrow table, a Polars or pandas frame, a list of dicts, or the path of a Parquet or CSV file;
+                None reads what is new in the view's source.
+            load_id: the same id twice is one load; made up when not given.
+            reason: why, for the audit.
+            progress: called with the rows of each batch.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
+            DataError: the rows cannot be taken; nothing of this load is published.
+        """
+        live = self._live(view)
+        if len(live) > 1 and frame is not None and not isinstance(frame, (str, os.PathLike)):
+            frame = to_table(frame, f'the rows for feature view "{view}"')  # a stream can be read only once
+        who = self.who()
+
+        def load(definition: FeatureView) -> IngestReport:
+            if frame is None:
+                return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
+            return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
+
+        report = load(live[0].definition)
+        also: list[IngestReport] = []
+        fed = {storage_id(live[0].definition)}
+        # A version that is applied meanwhile took over what there was then; what came later, it gets from nobody else.
+        while others := [one for one in (*live, *self._live_now(view)) if storage_id(one.definition) not in fed]:
+            other = others[0]
+            fed.add(storage_id(other.definition))
+            try:
+                if isinstance(frame, pa.RecordBatchReader):
+                    raise DataError("they came as a stream, which is read by now; ingest them again.")
+                also.append(replace(load(other.definition), view=other.id))
+            except DataError as error:
+                # The rows are those of the current version; an older one may want a column that they have no more.
+                note = f"{other.id} is live too, and could not take these rows: {error.message}"
+                report = replace(report, notes=(*report.notes, note))
+        return replace(report, also=tuple(also))
+
+    def _live_now(self, view: str) -> list[Registered[FeatureView]]:
+        """Return the versions that rows for a bare name must reach by now; nothing more for a named version."""
+        return [] if "@" in view else stored_once(live_views(self.registry, view.rpartition("/")[2]))
+
+    def _live(self, view: str) -> list[Registered[FeatureView]]:
+        """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""
+        try:
+            named = self._own_view(view)
+        except ObjectNotFoundError:
+            # A view that was removed is fed as long as a rollback may lead to it.
+            live = stored_once(live_views(self.registry, view))
+            if not live:
+                raise
+            return live
+        if "@" in view:
+            return [named]
+        return stored_once(live_views(self.registry, named.name))
+
+    def quarantine(self, view: str) -> pa.Table | None:
+        """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none."""
+        return self.offline.quarantine(self._own_view(view).definition)
