@@ -94,6 +94,15 @@ def test_a_name_is_given_once_until_it_is_revoked(known: Registry) -> None:
         known.identify("bob", BOB)
 
 
+def test_one_key_is_not_two_people(known: Registry) -> None:
+    with pytest.raises(
+        RegistryError, match='The key of "eve" is that of "bob": one person would count as two'
+    ) as caught:
+        known.add_identity("eve", BOB.public, who="ada")
+    assert caught.value.hint == "Make another: featurestore identity create eve"
+    assert [one.name for one in known.identities()] == ["ada", "bob"]
+
+
 def test_the_last_one_cannot_be_revoked(known: Registry) -> None:
     known.revoke_identity("bob", who="ada")
     with pytest.raises(RegistryError, match='"ada" is the last identity') as raised:

@@ -19,6 +19,7 @@ from featurestore.definitions import (
     OnDemandFeatureView,
     SqlSource,
 )
+from featurestore.definitions.functions import PythonFunction
 from featurestore.errors import BreakingChangeError, DefinitionError
 from featurestore.registry import Difference, Plan, Registry
 
@@ -294,3 +295,43 @@ def test_a_query_is_shown_as_text_and_its_change_as_a_diff(registry: Registry) -
         "          +     temp + 1\n"
         "            FROM readings\n"
     ) in registry.plan([other]).render()
+
+
+def test_a_new_view_is_shown_with_its_checks_and_defaults(registry: Registry) -> None:
+    fields = [Field(name="temp", dtype=types.Float64, ge=-80, le=140, not_null=True), replace(WIND, default=0.0)]
+    view = FeatureView(name="weather", entities=[Entity(name="airport")], schema=fields)
+    said = registry.apply([view], who="ada").render()
+    assert "      + schema.temp = Float64, not_null=true, ge=-80, le=140\n" in said
+    assert "      + schema.wind_speed = Float64, default=0.0\n" in said
+
+
+def doubled(*examples: dict[str, float]) -> OnDemandFeatureView:
+    return OnDemandFeatureView(
+        name="doubled",
+        request=[Field(name="given", dtype=types.Float64)],
+        schema=[Field(name="out", dtype=types.Float64)],
+        function=PythonFunction(
+            source='def double(rows):\n    if rows.height:\n        pass\n    return {"out": rows["given"] * 2}\n',
+            packages=(),
+            examples=examples,
+        ),
+    )
+
+
+def test_a_function_is_shown_as_it_is_written_and_its_examples_by_number(registry: Registry) -> None:
+    said = registry.apply([doubled({"given": 1.0, "out": 2.0}, {"given": 2.0, "out": 4.0})], who="ada").render()
+    assert (
+        "          def double(rows):\n"
+        "              if rows.height:\n"
+        "                  pass\n"
+        '              return {"out": rows["given"] * 2}\n'
+    ) in said
+    assert "examples.1.given = 1.0" in said
+    assert "examples.2.out = 4.0" in said
+
+
+def test_an_example_that_is_wrong_is_refused_though_nothing_else_changed(registry: Registry) -> None:
+    right = {"given": 1.0, "out": 2.0}
+    registry.apply([doubled(right)], who="ada")
+    with pytest.raises(DefinitionError, match="Example 2"):
+        registry.plan([doubled(right, {"given": 2.0, "out": 5.0})])
