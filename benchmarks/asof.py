@@ -1,79 +1,66 @@
-"""What does the point-in-time join cost beside DuckDB's own ASOF join over the same files?"""
+"""What does the point-in-time join cost, in time and memory, beside DuckDB's own ASOF join over the same files?"""
 
 from __future__ import annotations
 
+import json
+import statistics
+import subprocess
+import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-import duckdb
-import numpy as np
-import pyarrow as pa
+from benchmarks.harness import Row
 
-from benchmarks.harness import Row, in_turn
-from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
-from featurestore.types import Float64, Int64
-
-FEATURES = 10
-START = datetime(2024, 1, 1, tzinfo=UTC)
+_CASES = {
+    "": ("one", False),
+    ", 3 views": ("three", False),
+    ", ties": ("tied", False),
+    ", ties, as_of": ("tied", True),
+}
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Join entity rows with one view of ten features and a TTL."""
-    sizes = [(20_000, 200_000)] if quick else [(100_000, 1_000_000), (1_000_000, 10_000_000)]
-    return [_measure(entities, rows, pairs=3) for entities, rows in sizes]
+    """Join entity rows with views of ten features and a TTL, into a table in memory."""
+    entities, rows = (20_000, 200_000) if quick else (1_000_000, 10_000_000)
+    measured: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        in_a_process("prepare", folder, entities=entities, rows=rows, loads=1, services=["one", "three", "tied"])
+        for suffix, (service, as_of) in _CASES.items():
+            work = f"{_short(entities)} x {_short(rows)} x 10{suffix}"
+            options = {"service": service, "as_of": as_of, "memory": "", "out": False}
+            seconds, peaks = both(folder, options, pairs=1 if quick else 3)
+            # Goals are for full size: small joins are all start.
+            measured += [
+                Row(work=f"{work}: time", ours=seconds[0], floor=seconds[1], unit="s", goal=None if quick else 1.0),
+                Row(work=f"{work}: peak", ours=peaks[0], floor=peaks[1], unit="MB", goal=None if quick else 0.6),
+            ]
+    return measured
 
 
-def _measure(entities: int, rows: int, *, pairs: int) -> Row:
-    random = np.random.default_rng(7)
-    keys = max(1, rows // 100)
-    user = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
-    names = [f"f{index}" for index in range(FEATURES)]
-    view = FeatureView(
-        name="facts",
-        entities=[user],
-        ttl=timedelta(days=30),
-        schema=[Field(name=name, dtype=Float64) for name in names],
+def both(folder: Path, options: dict[str, Any], *, pairs: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the median seconds and peak MB of ours and the floor, in turn, each time in a process of its own."""
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "floor": []}
+    for _ in range(pairs + 1):
+        for side, costs in found.items():
+            costs.append(in_a_process(side, folder, **options))
+
+    def median(side: str, what: str) -> float:
+        return statistics.median(one[what] for one in found[side][1:])  # the first pair warms the files up
+
+    return (
+        (median("ours", "seconds"), median("floor", "seconds")),
+        (median("ours", "bytes") / 1e6, median("floor", "bytes") / 1e6),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore.init(Path(folder) / "repo")
-        with store:
-            store.apply([FeatureService(name="all", features=[view])])
-            store.ingest("facts", _feature_rows(random, keys, rows, names))
-            entity_rows = pa.table(
-                {
-                    "user_id": random.integers(0, keys, entities),
-                    "event_timestamp": _instants(random, entities, spread_days=100),
-                }
-            )
-            files = store.offline.table(view).files()
-
-            def ours() -> object:
-                return store.get_historical_features(entity_rows, "all").to_arrow()
-
-            def floor() -> object:
-                with duckdb.connect() as connection:
-                    connection.execute("SET TimeZone = 'UTC'")
-                    connection.register("e", entity_rows)
-                    columns = ", ".join(f"f.{name}" for name in names)
-                    return connection.sql(
-                        f"SELECT e.*, {columns} FROM e ASOF LEFT JOIN read_parquet({files!r}) f "
-                        "ON e.user_id = f.user_id AND e.event_timestamp >= f.event_timestamp"
-                    ).to_arrow_table()
-
-            seconds = in_turn(ours, floor, pairs=pairs)
-    work = f"{entities:,} entity rows x {rows:,} feature rows x {FEATURES}"
-    return Row(work=work, ours=seconds[0], floor=seconds[1], unit="s")
 
 
-def _feature_rows(random: np.random.Generator, keys: int, rows: int, names: list[str]) -> pa.Table:
-    columns: dict[str, object] = {name: random.standard_normal(rows) for name in names}
-    columns["user_id"] = random.integers(0, keys, rows)
-    columns["event_timestamp"] = _instants(random, rows, spread_days=90)
-    return pa.table(columns)
+def in_a_process(what: str, folder: Path, **options: Any) -> Any:
+    """Run one step of :mod:`benchmarks.asof_process` and return what it measured."""
+    command = [sys.executable, "-m", "benchmarks.asof_process", what, str(folder), json.dumps(options)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def _instants(random: np.random.Generator, count: int, *, spread_days: int) -> pa.Array:
-    start = int(START.timestamp() * 1_000_000)
-    spread = random.integers(0, spread_days * 86_400_000_000, count)
-    return pa.array(start + spread, pa.timestamp("us", tz="UTC"))
+def _short(number: int) -> str:
+    return f"{number // 1_000_000}M" if number >= 1_000_000 else f"{number // 1000}k"

@@ -26,7 +26,7 @@ from scipy.stats import ks_2samp
 
 from benchmarks.harness import Row
 from featurestore import FeatureStore, Field, MonitorPolicy
-from featurestore.cli.loading import load_definitions
+from featurestore.definition_files import load_definitions
 from featurestore.profiles import fit_baseline, merge, profile
 from featurestore.statistics.design_effect import design_effect
 from monitor.decisions import decide

@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from featurestore.definitions import FeatureView as FeatureView
     from featurestore.definitions import Field as Field
     from featurestore.definitions import FileSource as FileSource
+    from featurestore.definitions import GroupSplit as GroupSplit
+    from featurestore.definitions import KeySplit as KeySplit
+    from featurestore.definitions import LoadGate as LoadGate
     from featurestore.definitions import Model as Model
     from featurestore.definitions import MonitorPolicy as MonitorPolicy
     from featurestore.definitions import OnDemandFeatureView as OnDemandFeatureView
     from featurestore.definitions import PromotionPolicy as PromotionPolicy
     from featurestore.definitions import PushSource as PushSource
     from featurestore.definitions import QuerySource as QuerySource
+    from featurestore.definitions import RandomSplit as RandomSplit
     from featurestore.definitions import SharedView as SharedView
     from featurestore.definitions import SqlSource as SqlSource
+    from featurestore.definitions import TimeSplit as TimeSplit
     from featurestore.definitions import on_demand_feature_view as on_demand_feature_view
     from featurestore.errors import FeatureStoreError as FeatureStoreError
     from featurestore.store import FeatureStore as FeatureStore
@@ -39,14 +44,19 @@ _HOMES = {
     "FeatureView": "definitions",
     "Field": "definitions",
     "FileSource": "definitions",
+    "GroupSplit": "definitions",
+    "KeySplit": "definitions",
+    "LoadGate": "definitions",
     "Model": "definitions",
     "MonitorPolicy": "definitions",
     "OnDemandFeatureView": "definitions",
     "PromotionPolicy": "definitions",
     "PushSource": "definitions",
     "QuerySource": "definitions",
+    "RandomSplit": "definitions",
     "SharedView": "definitions",
     "SqlSource": "definitions",
+    "TimeSplit": "definitions",
     "on_demand_feature_view": "definitions",
 }
 
@@ -59,14 +69,19 @@ __all__ = [
     "FeatureView",
     "Field",
     "FileSource",
+    "GroupSplit",
+    "KeySplit",
+    "LoadGate",
     "Model",
     "MonitorPolicy",
     "OnDemandFeatureView",
     "PromotionPolicy",
     "PushSource",
     "QuerySource",
+    "RandomSplit",
     "SharedView",
     "SqlSource",
+    "TimeSplit",
     "on_demand_feature_view",
 ]
 

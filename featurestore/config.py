@@ -18,17 +18,23 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
+from featurestore.new_settings import new_settings
+from featurestore.retention import RetentionConfig
 
 FILE_NAME = "featurestore.toml"
 
 #: Where a store keeps the key that it makes to sign heads of the audit log.
 OWN_SIGNING_KEY = "data/keys/audit.pem"
 
+#: Where a store keeps the secret that it makes to know erased keys again by.
+OWN_ERASURE_KEY = "data/keys/erasure.key"
+
 #: Settings whose values are left as they are written until someone needs the secret.
 _SECRETS = re.compile(r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)")
 
 #: What names a project or a rehearsal: a folder, a namespace of the registry, and a line of TOML can all carry it.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_EXPLAINED = "The file docs/configuration.md of the repository explains every setting."
 _PLAIN_NAME_RULE = 'Use letters, digits, "_", "-" and ".", a letter or a digit first, at most 64 of them.'
 
 
@@ -50,6 +56,7 @@ class OfflineConfig(_Section):
     memory_limit: str = "1GB"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are cores
     max_future_seconds: Annotated[float, Field(ge=0)] = 60.0
+    low_disk_mb: Annotated[int, Field(ge=0)] = 1024
 
 
 class ServingConfig(_Section):
@@ -126,6 +133,13 @@ class AuditConfig(_Section):
     signing_key: SecretStr = SecretStr("")  # none: the store makes its own
 
 
+class ErasureConfig(_Section):
+    """``[erasure]``: how erased keys are known again, and what no erasure reaches."""
+
+    secret: SecretStr = SecretStr("")  # none: the store makes its own
+    backups: tuple[str, ...] = ()
+
+
 class IdentityConfig(_Section):
     """``[identity]``: who acts, if it is someone who can prove it."""
 
@@ -146,6 +160,8 @@ class Config(_Section):
     monitor: MonitorConfig = MonitorConfig()
     audit: AuditConfig = AuditConfig()
     identity: IdentityConfig = IdentityConfig()
+    erasure: ErasureConfig = ErasureConfig()
+    retention: RetentionConfig = RetentionConfig()
     sources: dict[str, SourceConfig] = {}
     connections: dict[str, ConnectionConfig] = {}
     channels: dict[str, ChannelConfig] = {}
@@ -194,6 +210,17 @@ class Config(_Section):
         if not given and not self.path(OWN_SIGNING_KEY).exists():
             return None
         return self._secret(given or f"file:{OWN_SIGNING_KEY}", "audit.signing_key")
+
+    def erasure_secret(self) -> str | None:
+        """Return the secret by which erased keys are known again; None if the store has not made its own yet.
+
+        Raises:
+            ConfigError: the secret's variable or file is missing or cannot be read.
+        """
+        given = self.erasure.secret.get_secret_value()
+        if not given and not self.path(OWN_ERASURE_KEY).exists():
+            return None
+        return self._secret(given or f"file:{OWN_ERASURE_KEY}", "erasure.secret")
 
     def identity_key(self) -> str:
         """Return the text of the private key by which :attr:`identity` proves who it is.
@@ -321,9 +348,10 @@ def _first_fault(error: ValidationError) -> tuple[str, str]:
     if fault["type"] == "extra_forbidden":
         return f'there is no setting "{key}".', closest(str(fault["loc"][-1]), _settings(fault["loc"][:-1]))
     if fault["type"] == "value_error":
-        return f'setting "{key}": {fault["ctx"]["error"]}.', _PLAIN_NAME_RULE
+        hint = _PLAIN_NAME_RULE if key == "project" else _EXPLAINED
+        return f'setting "{key}": {fault["ctx"]["error"]}.', hint
     said = fault["msg"][0].lower() + fault["msg"][1:]
-    return f'setting "{key}": {said}.', "The file docs/configuration.md of the repository explains every setting."
+    return f'setting "{key}": {said}.', _EXPLAINED
 
 
 def _settings(section: tuple[int | str, ...]) -> list[str]:
@@ -377,33 +405,4 @@ def template(project: str) -> str:
     """
     if not isinstance(project, str) or not _PLAIN_NAME.fullmatch(project):
         raise ConfigError(f"{project!r} cannot name a project.", hint=_PLAIN_NAME_RULE)
-    return f'''# Settings of this feature store. Paths are relative to this file; ${{NAME}} is an environment variable.
-project = "{project}"
-definitions = ["definitions.py"]
-
-registry = "sqlite:///data/registry.db"
-online = "lmdb://data/online"
-
-[offline]
-path = "data/offline"
-
-[serving]
-host = "127.0.0.1"
-port = 6566
-log_path = "data/log"
-
-[monitor]
-database = "sqlite:///data/monitor.db"
-
-# [sources.flights]            # put a named source elsewhere in this environment
-# path = "/mnt/flights/*.parquet"
-
-# [connections.warehouse]      # a database that a QuerySource reads
-# driver = "postgresql"
-# uri = "${{WAREHOUSE_URL}}"     # or "file:PATH"
-
-# [channels.ops]               # where alerts go; a MonitorPolicy names it in `routes`
-# kind = "webhook"
-# url = "https://ops.example.com/hooks/features"
-# secret = "${{OPS_WEBHOOK_SECRET}}"   # or "file:PATH"
-'''
+    return new_settings(project)

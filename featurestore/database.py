@@ -116,6 +116,28 @@ class Database:
             finally:
                 connection.close()
 
+    def forget(self) -> None:
+        """Leave no byte of what was removed or written over in SQLite's files; other databases see to that themselves.
+
+        Waits for those who read or write meanwhile.
+        """
+        if self.dialect != "sqlite":
+            return
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("VACUUM")
+            # The log has the pages as they were, until all of it is in the file.
+            while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    raise sqlite3.OperationalError("others read in it all the time")
+                time.sleep(0.02)
+        except sqlite3.OperationalError as error:
+            raise self._told(error) from error
+        finally:
+            connection.close()
+
     def _explained(self, error: SQLAlchemyError) -> FeatureStoreError:
         if isinstance(error, PoolTimeoutError):
             return self._error(

@@ -10,9 +10,11 @@ The tree::
     │   ├── BreakingChangeError     a change that would break users was not asked for
     │   └── ObjectInUseError        something still refers to the object
     ├── DataError                   rows cannot be taken as they are
+    │   ├── LoadRefusedError        a gate of the view refuses the load as a whole
     │   ├── SchemaError             a column is missing, surplus, or of another type
     │   └── TimestampError          an instant has no zone, or is not an instant
     ├── OfflineStoreError           a table cannot be read or written
+    │   └── TableConflictError      another writer changed the same files meanwhile
     ├── OnlineStoreError            the online store cannot be read or written
     ├── ServingError                a lookup failed
     │   ├── InvalidRequestError     the request is wrong; sending it again will not help
@@ -43,6 +45,7 @@ __all__ = [
     "DefinitionError",
     "FeatureStoreError",
     "InvalidRequestError",
+    "LoadRefusedError",
     "MonitorError",
     "ObjectInUseError",
     "ObjectNotFoundError",
@@ -52,6 +55,7 @@ __all__ = [
     "SchemaError",
     "ServerUnavailableError",
     "ServingError",
+    "TableConflictError",
     "TimestampError",
     "about",
     "closest",
@@ -117,6 +121,18 @@ class DataError(FeatureStoreError):
     """Rows cannot be taken as they are."""
 
 
+class LoadRefusedError(DataError):
+    """A gate of the view refuses a load as a whole; readers keep what was published before.
+
+    Attributes:
+        reasons: why, a sentence each.
+    """
+
+    def __init__(self, message: str, *, reasons: Iterable[str], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reasons = tuple(reasons)
+
+
 class SchemaError(DataError):
     """A column is missing, surplus, or of a type that cannot be cast without loss."""
 
@@ -127,6 +143,10 @@ class TimestampError(DataError):
 
 class OfflineStoreError(FeatureStoreError):
     """An offline table cannot be read or written."""
+
+
+class TableConflictError(OfflineStoreError):
+    """Another writer changed the same files of a table meanwhile; doing it again may help."""
 
 
 class OnlineStoreError(FeatureStoreError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -146,26 +147,55 @@ def materialize(
         OnlineStoreError: they cannot be written.
     """
     started = time.perf_counter()
+    counts: Counter[str] = Counter()
+    for kept in _alive(view, offline, counts, now, progress):
+        done = online.put_newest(storage_id(view), kept)
+        counts.update(written=done.written, older=done.older)
+    return _report(view, counts, started)
+
+
+def rebuild(
+    view: FeatureView,
+    offline: OfflineReader,
+    online: OnlineStore,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+) -> MaterializeReport:
+    """Put the newest row of each key in the place of all rows of a view that are online; see :func:`materialize`.
+
+    For a table whose rows were taken back: the rows that are online may be newer than all that is left. Readers see the
+    old rows or the new ones, whole; and as no other writer is let in between reading and writing, no row is lost.
+    """
+    started = time.perf_counter()
+    counts: Counter[str] = Counter()
+    online.replace(storage_id(view), (row for kept in _alive(view, offline, counts, now, progress) for row in kept))
+    counts["written"] = counts["read"] - counts["expired"] - counts["rejected"]
+    return _report(view, counts, started)
+
+
+def _alive(
+    view: FeatureView, offline: OfflineReader, counts: Counter[str], now: datetime, progress: Progress | None
+) -> Iterator[list[Row]]:
+    """Yield the rows that may be served, in pieces, and count those that may not."""
     oldest = None if view.ttl is None else types.microseconds(now - view.ttl)
-    read = written = older = expired = rejected = 0
     for events, rows in encoded_batches(view, offline.newest_rows(view, until=now)):
         alive = [True] * len(rows) if oldest is None else (events >= oldest).tolist()
         kept = [row for row, keep in zip(rows, alive, strict=True) if keep and row is not None]
         nameless = sum(row is None for row in rows)
-        counts = online.put_newest(storage_id(view), kept)
-        read += len(rows)
-        written += counts.written
-        older += counts.older
-        rejected += nameless
-        expired += len(rows) - nameless - len(kept)
+        counts.update(read=len(rows), rejected=nameless, expired=len(rows) - nameless - len(kept))
+        yield kept
         if progress is not None:
             progress(len(rows))
+
+
+def _report(view: FeatureView, counts: Counter[str], started: float) -> MaterializeReport:
     return MaterializeReport(
         view=view.name,
-        read=read,
-        written=written,
-        older=older,
-        expired=expired,
-        rejected=rejected,
+        read=counts["read"],
+        written=counts["written"],
+        older=counts["older"],
+        expired=counts["expired"],
+        rejected=counts["rejected"],
         seconds=time.perf_counter() - started,
     )

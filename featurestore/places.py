@@ -14,7 +14,13 @@ from typing import Any
 _PACKAGE = "featurestore."
 
 #: What stands between a definition and whoever wrote it; any other part of the package builds for itself.
-_BUILDERS = ("featurestore.definitions.", "featurestore.types", "featurestore.places", "featurestore.errors")
+_BUILDERS = (
+    "featurestore.definitions.",
+    "featurestore.testing.cases",
+    "featurestore.types",
+    "featurestore.places",
+    "featurestore.errors",
+)
 
 #: What builds a changed copy for somebody: ``dataclasses.replace``, ``copy.replace``.
 _COPIERS = ("dataclasses", "copy")

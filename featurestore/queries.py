@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -32,19 +32,44 @@ def check_query(source: SqlSource) -> None:
 
     Raises:
         DefinitionError: it cannot be parsed, is not one SELECT, names a table that is not among ``source.sources``, or
-            its result can differ from one run to the next on the same data.
+            its result can differ from one run to the next on the same data; or, if it runs over intervals, has a LIMIT.
     """
     what = f'The query of SqlSource "{source.name}"' if source.name else "The query of a SqlSource"
+    hint = "Declare what the query reads: sources=[FileSource(name=...)]."
+    check_select(source.query, [one.name for one in source.sources], what, hint)
+    if source.lookback is None:
+        return
     query = _parsed(source.query, what)
-    declared = [one.name for one in source.sources]
+    if query.args.get("limit") or query.args.get("offset"):
+        raise DefinitionError(
+            f"{what} has a LIMIT, and a lookback: of which run would it be the limit?",
+            hint="Choose rows by their values (WHERE, QUALIFY), or leave lookback out: the whole query runs then.",
+        )
+
+
+def check_select(text: str, declared: Sequence[str], what: str, hint: str) -> tuple[str, ...]:
+    """Check a query, without its data, and return which of the declared sources it reads.
+
+    Args:
+        text: the query.
+        declared: the names of the sources that it may read.
+        what: whose query it is, to begin messages.
+        hint: what to do about a table that is not declared.
+
+    Raises:
+        DefinitionError: as :func:`check_query`.
+    """
+    query = _parsed(text, what)
     # DuckDB's names are the same in upper and lower case.
-    known = {name.casefold() for name in declared}
+    known = {name.casefold(): name for name in declared}
+    read: dict[str, None] = {}
     for table in _tables(query):
         if table.name.casefold() not in known or table.args.get("db"):
             raise DefinitionError(
                 f'{what} names the table "{table.sql(dialect="duckdb")}", which is none of its sources.',
-                hint=closest(table.name, declared) + " Declare what the query reads: sources=[FileSource(name=...)].",
+                hint=f"{closest(table.name, declared)} {hint}".lstrip(),
             )
+        read[known[table.name.casefold()]] = None
     for function in _table_functions(query):
         raise DefinitionError(
             f"{what} reads {function}(...), which is none of its sources.",
@@ -55,6 +80,7 @@ def check_query(source: SqlSource) -> None:
             f"{what} uses {changing}, whose result changes from run to run.",
             hint="Take the instant from a column of the rows; what is random has to be stored with them.",
         )
+    return tuple(read)
 
 
 def _parsed(text: str, what: str) -> exp.Query:

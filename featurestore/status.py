@@ -7,32 +7,44 @@ from typing import Any
 from featurestore.config import Config
 from featurestore.definitions import storage_id
 from featurestore.offline.store import OfflineStore
+from featurestore.offline.tables.garbage import size_of
 from featurestore.online import OnlineStore
 from featurestore.registry import Registry, live_views
 
 
 def status(config: Config, registry: Registry, offline: OfflineStore, online: OnlineStore) -> dict[str, Any]:
-    """Return JSON values: project, root, views (every live version), services, datasets and models."""
+    """Return JSON values: project, root, views (every live version), services, datasets and models.
+
+    ``rows`` are those that are in the table, ``quarantined`` those that its loads keep aside now; ``bytes`` says where
+    the disk's went, of each object and of all.
+    """
     held = online.status()
     views = []
     for view in live_views(registry):
         definition = view.definition
         loads = offline.loads(definition)
         here = held.get(storage_id(definition))
+        table = offline.table(definition)
         views.append(
             {
                 "id": view.id,
                 "storage_id": storage_id(definition),
                 "loads": len(loads),
-                "rows": sum(load.rows_written for load in loads),
-                "quarantined": sum(load.rows_quarantined for load in loads),
+                "rows": table.snapshot().rows if table.exists() else 0,
+                "quarantined": offline.quarantined_rows(definition),
                 "online_rows": 0 if here is None else here.rows,
+                "bytes": offline.sizes(definition) | {"online": 0 if here is None else here.bytes},
             }
         )
     services = [registry.service(one.id) for one in registry.list("feature_service")]
     return {
         "project": config.project,
         "root": str(config.root),
+        "bytes": {
+            "offline": size_of(config.path(config.offline.path)),
+            "online": sum(one.bytes for one in held.values()),
+            "log": size_of(config.path(config.serving.log_path)),
+        },
         "views": views,
         "services": [
             {
@@ -42,7 +54,10 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             }
             for one in services
         ],
-        "datasets": [{"id": one.id, "rows": one.manifest["rows"]} for one in registry.datasets()],
+        "datasets": [
+            {"id": one.id, "rows": one.manifest["rows"], "bytes": size_of(config.path(one.manifest["path"]).parent)}
+            for one in registry.datasets()
+        ],
         "models": [
             {"id": one.id, "service": one.service, "dataset": one.dataset, "metrics": dict(one.metrics)}
             for one in registry.models()

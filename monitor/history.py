@@ -104,6 +104,10 @@ class History:
         """Close every connection."""
         self._database.close()
 
+    def forget(self) -> None:
+        """Leave no byte of what was removed or written over in the database's files."""
+        self._database.forget()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that sees one snapshot."""

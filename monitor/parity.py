@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.definitions.names import EVENT_TIMESTAMP
-from featurestore.offline.conform import is_list
+from featurestore.offline.intake.conform import is_list
 from featurestore.registry import Registry
 from monitor.windows import ServingLog
 
@@ -197,14 +197,14 @@ def _same_nested(left: pa.Array, right: pa.Array) -> NDArray[np.bool_]:
 
 
 def _lag(definition: FeatureService, logged: pa.Table, joined: pa.Table) -> dict[str, NDArray[np.bool_]]:
-    """Return, for each view and row, whether the join found a newer row than was served, for it or for an input."""
+    """Return, for each use of a view and row, whether the join knows a newer row than was served, of it or an input."""
     found: dict[str, NDArray[np.bool_]] = {}
-    for view in definition.views:
-        name = f"{view.name}__{EVENT_TIMESTAMP}"
+    for use in definition.uses:
+        name = f"{use.name}__{EVENT_TIMESTAMP}"
         served, known = (_instants(table.column(name)) for table in (logged, joined))
-        found[view.name] = known > served
+        found[use.name] = known > served
     for on_demand in definition.on_demand_views:
-        inputs = [found[view.name] for view in on_demand.inputs]
+        inputs = [found[use.name] for use in on_demand.uses]
         found[on_demand.name] = np.any(inputs, axis=0) if inputs else np.zeros(logged.num_rows, bool)
     return found
 

@@ -174,7 +174,9 @@ def _channels(config: Config, policy: Registered[MonitorPolicy]) -> tuple[str, .
 def _subject(
     store: Store, policy: MonitorPolicy, watch: Watch, reference: Reference, channels: tuple[str, ...]
 ) -> _Subject:
-    outputs = store.registry.service(watch.service).definition.outputs
+    definition = store.registry.service(watch.service).definition
+    outputs = definition.outputs
+    views = {use.name: use.view.name for use in definition.uses}
     config = store.config
     return _Subject(
         policy=policy,
@@ -187,7 +189,7 @@ def _subject(
             service=watch.service,
             baseline=reference.dataset,
             model=reference.model,
-            views={one.name: view for view, fields in outputs.items() for one in fields},
+            views={one.name: views.get(name, name) for name, fields in outputs.items() for one in fields},
         ),
         pii=frozenset(one.name for fields in outputs.values() for one in fields if one.pii),
         incident_key=incident_key(config.project, config.replay, watch.service, f"{policy.name}/drift"),

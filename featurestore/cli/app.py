@@ -10,7 +10,24 @@ from typing import Any
 import typer
 
 from featurestore import __version__
-from featurestore.cli import audit, data, definitions, identity, inspection, lineage, rollout, serving, sharing
+from featurestore.cli import (
+    audit,
+    backfill,
+    data,
+    datasets,
+    definitions,
+    erase,
+    history,
+    identity,
+    ingest,
+    inspection,
+    lineage,
+    rollout,
+    serving,
+    sharing,
+    tables,
+    testing,
+)
 from featurestore.cli.options import show_error
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
@@ -42,7 +59,24 @@ def build() -> typer.Typer:
     ) -> None:
         """A feature store with a drift-monitoring daemon."""
 
-    for group in (definitions, inspection, lineage, rollout, sharing, data, serving, audit, identity):
+    for group in (
+        definitions,
+        testing,
+        inspection,
+        lineage,
+        rollout,
+        sharing,
+        ingest,
+        data,
+        datasets,
+        tables,
+        backfill,
+        history,
+        serving,
+        audit,
+        erase,
+        identity,
+    ):
         group.add_to(app)
     for entry in entry_points(group="featurestore.commands"):
         app.add_typer(entry.load(), name=entry.name)

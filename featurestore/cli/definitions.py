@@ -46,7 +46,7 @@ def plan(
     output: PlanOutputFormat = PlanFormat.text,
 ) -> None:
     """Show what `apply` would change. Exit code: 0 nothing to do, 2 changes, 1 error."""
-    from featurestore.cli.loading import load_definitions
+    from featurestore.definition_files import load_definitions
 
     with open_store(repo) as store:
         planned = store.plan(load_definitions(store.config), prune=prune)
@@ -71,7 +71,7 @@ def apply(
     output: PlanOutputFormat = PlanFormat.text,
 ) -> None:
     """Register the definitions: all of them, or none."""
-    from featurestore.cli.loading import load_definitions
+    from featurestore.definition_files import load_definitions
 
     if file is not None and prune:
         raise typer.BadParameter("--prune belongs to the plan: featurestore plan --prune --out FILE")

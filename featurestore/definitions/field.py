@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from featurestore import types
 from featurestore.definitions.arguments import check_flag, check_list, check_mapping, check_text, is_number
 from featurestore.definitions.literals import check_literal, from_json, to_json
-from featurestore.definitions.names import check_column
+from featurestore.definitions.names import SEPARATOR, check_column, check_name
 from featurestore.errors import DefinitionError
-from featurestore.places import remember
+from featurestore.places import place_of, remember
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +86,7 @@ class Field:
 
     def __post_init__(self) -> None:
         remember(self)
-        check_column(self.name, "a field")
+        self._check_name()
         if not isinstance(self.dtype, types.DType):
             raise DefinitionError(
                 f'The dtype of field "{self.name}" is {self.dtype!r}, which is not a feature type.',
@@ -104,6 +104,9 @@ class Field:
             default = check_literal(self.default, self.dtype, f'The default of field "{self.name}"')
             object.__setattr__(self, "default", default)
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
+
+    def _check_name(self) -> None:
+        check_column(self.name, "a field")
 
     def _check_limits(self) -> None:
         for check, limit in (("ge", self.ge), ("le", self.le)):
@@ -191,6 +194,22 @@ class Field:
             )
 
     @property
+    def feature(self) -> str:
+        """Its name in its view: ``temp``, also where ``name`` is the full one, ``dest_weather__temp``."""
+        return self.name
+
+    def under(self, use: str) -> FullyNamedField:
+        """Return it under its full name.
+
+        Args:
+            use: the name of a view, or of a use of one: ``dest_weather``.
+        """
+        parts = {one.name: getattr(self, one.name) for one in fields(Field)}
+        made = FullyNamedField(**parts | {"name": f"{use}{SEPARATOR}{self.feature}"})
+        remember(made, place_of(self))
+        return made
+
+    @property
     def pii(self) -> bool:
         """Whether its values identify a person and must not leave in messages."""
         return self.tags.get("pii", "false").lower() not in ("", "false", "no", "0")
@@ -238,6 +257,24 @@ class Field:
         if "default" in rest:
             rest["default"] = from_json(rest["default"], dtype)
         return cls(name=spec["name"], dtype=dtype, **rest, **notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullyNamedField(Field):
+    """A feature under its full name: that of a view, or of a use of one, two underscores and its own.
+
+    Made by :meth:`Field.under`; what users write has plain names.
+    """
+
+    def _check_name(self) -> None:
+        use, _, feature = self.name.partition(SEPARATOR)
+        check_name(use, "a use of a view")
+        check_column(feature, "a field")
+
+    @property
+    def feature(self) -> str:
+        """Its name in its view: ``temp`` of ``dest_weather__temp``."""
+        return self.name.partition(SEPARATOR)[2]
 
 
 def whole_text(pattern: str) -> str:

@@ -51,13 +51,13 @@ def check_column(name: object, what: str) -> str:
     return checked
 
 
-def check_unique(names: Iterable[str], what: str) -> None:
+def check_unique(names: Iterable[str], what: str, *, hint: str = "Remove or rename one of them.") -> None:
     """Raise :class:`DefinitionError` if a name occurs twice; SQL does not tell capitals from small letters."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.get(name.lower())
         if other == name:
-            raise DefinitionError(f'{what} names "{name}" twice.', hint="Remove or rename one of them.")
+            raise DefinitionError(f'{what} names "{name}" twice.', hint=hint)
         if other is not None:
             raise DefinitionError(
                 f'{what} names "{other}" and "{name}", which SQL takes for one.', hint="Rename one of them."

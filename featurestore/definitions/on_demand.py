@@ -11,7 +11,8 @@ from featurestore.definitions.field import Field
 from featurestore.definitions.functions import PythonFunction, checked_examples, examples_from_json, examples_to_json
 from featurestore.definitions.names import check_name, check_unique
 from featurestore.definitions.shared import SharedView, view_from_spec
-from featurestore.definitions.views import FeatureView, check_schema
+from featurestore.definitions.uses import distinct, use_of
+from featurestore.definitions.views import FeatureView, ViewProjection, check_schema
 from featurestore.errors import DefinitionError
 from featurestore.places import remember
 
@@ -32,7 +33,8 @@ class OnDemandFeatureView:
 
     Attributes:
         name: its name in the project.
-        inputs: the feature views whose features the expressions name, or the function takes; of other projects too.
+        inputs: the feature views whose features the expressions name, or the function takes; of other projects too. A
+            use of a view under a name of its own gives them under their full names: ``dest_weather__temp``.
         request: values that come with each request.
         schema: the features it gives.
         expressions: for each feature of the schema, a SQL expression over input features and request fields. Its
@@ -50,7 +52,7 @@ class OnDemandFeatureView:
     name: str
     schema: Sequence[Field]
     expressions: Mapping[str, str] = field(default_factory=dict)
-    inputs: Sequence[FeatureView | SharedView] = ()
+    inputs: Sequence[FeatureView | ViewProjection | SharedView] = ()
     request: Sequence[Field] = ()
     function: PythonFunction | None = None
     description: str = ""
@@ -66,12 +68,13 @@ class OnDemandFeatureView:
         request = check_list(self.request, what, "request")
         expressions = check_mapping(self.expressions, what, "expressions")
         for view in inputs:
-            if not isinstance(view, (FeatureView, SharedView)):
+            if not isinstance(view, (FeatureView, ViewProjection, SharedView)):
                 raise DefinitionError(f"{what} has {view!r} as an input.", hint="Inputs are FeatureView objects.")
-            if isinstance(view, SharedView) and view.features is not None:
+            if isinstance(view, (ViewProjection, SharedView)) and view.features is not None:
+                called = view.reference if isinstance(view, SharedView) else view.name
                 raise DefinitionError(
-                    f'{what} has some features of "{view.reference}" as an input.',
-                    hint=f'An input is a whole view: SharedView("{view.reference}").',
+                    f'{what} has some features of "{called}" as an input.',
+                    hint="An input is a whole view; its expressions take what they need of it.",
                 )
         for one in request:
             if not isinstance(one, Field):
@@ -98,6 +101,7 @@ class OnDemandFeatureView:
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
         if self.shared:
             return  # the rest can be checked once the registry has been asked what these are
+        distinct(self.uses, what)
         check_unique([one.name for one in self.given] + names, what)
         if self.function is not None:
             examples = checked_examples(self.function.examples, self.given, fields, what)
@@ -109,24 +113,36 @@ class OnDemandFeatureView:
         return tuple(one for one in self.inputs if isinstance(one, SharedView))
 
     @property
-    def input_views(self) -> tuple[FeatureView, ...]:
-        """The inputs.
+    def uses(self) -> tuple[ViewProjection, ...]:
+        """The inputs, each as a use of a view.
 
         Raises:
             DefinitionError: one is of another project, and the registry has not been asked for it yet.
         """
-        return tuple(one.unknown() if isinstance(one, SharedView) else one for one in self.inputs)
+        return tuple(one.unknown() if isinstance(one, SharedView) else use_of(one) for one in self.inputs)
+
+    @property
+    def input_views(self) -> tuple[FeatureView, ...]:
+        """The views that its inputs are, or use; one that it uses twice stands there twice.
+
+        Raises:
+            DefinitionError: one is of another project, and the registry has not been asked for it yet.
+        """
+        return tuple(
+            one.unknown() if isinstance(one, SharedView) else one.view if isinstance(one, ViewProjection) else one
+            for one in self.inputs
+        )
 
     @property
     def given(self) -> tuple[Field, ...]:
         """What it computes from: the features of its inputs, then its request fields, in order."""
-        return (*(one for view in self.input_views for one in view.schema), *self.request)
+        return (*(one for use in self.uses for one in use.outputs), *self.request)
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values; inputs count in full."""
         spec: dict[str, Any] = {
             "name": self.name,
-            "inputs": [view.spec() for view in self.input_views],
+            "inputs": [use.view.spec() | ({"use": use.spec()} if use.spec() else {}) for use in self.uses],
             "request": [one.spec() for one in self.request],
             "schema": [one.spec() for one in self.schema],
         }
@@ -152,12 +168,12 @@ class OnDemandFeatureView:
     def from_spec(cls, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> OnDemandFeatureView:
         """Return the on-demand view that :meth:`spec` and :meth:`notes` came from."""
         rest = {key: notes[key] for key in notes if key not in ("schema", "request", "inputs", "examples")}
-        inputs = [view_from_spec(*pair) for pair in zip(spec["inputs"], notes["inputs"], strict=True)]
+        inputs = [_input(*pair) for pair in zip(spec["inputs"], notes["inputs"], strict=True)]
         request = [Field.from_spec(*pair) for pair in zip(spec["request"], notes["request"], strict=True)]
         schema = [Field.from_spec(*pair) for pair in zip(spec["schema"], notes["schema"], strict=True)]
         function = None
         if "function" in spec:
-            columns = [*(one for view in inputs for one in view.schema), *request, *schema]
+            columns = [*(one for view in inputs for one in use_of(view).outputs), *request, *schema]
             function = PythonFunction(
                 source=spec["function"]["source"],
                 packages=tuple(spec["function"]["packages"]),
@@ -172,6 +188,11 @@ class OnDemandFeatureView:
             function=function,
             **rest,
         )
+
+
+def _input(spec: Mapping[str, Any], notes: Mapping[str, Any]) -> FeatureView | ViewProjection:
+    view = view_from_spec(spec, notes)
+    return ViewProjection(view=view, **spec["use"]) if "use" in spec else view
 
 
 def _check_expressions(expressions: Mapping[str, str], names: Sequence[str], what: str) -> None:
@@ -191,7 +212,7 @@ if TYPE_CHECKING:
 def on_demand_feature_view(
     *,
     schema: Sequence[Field],
-    inputs: Sequence[FeatureView | SharedView] = (),
+    inputs: Sequence[FeatureView | ViewProjection | SharedView] = (),
     request: Sequence[Field] = (),
     packages: Sequence[str] = (),
     examples: Sequence[Mapping[str, Any]] = (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from featurestore import types
@@ -12,9 +13,15 @@ from featurestore.definitions.field import Field
 from featurestore.definitions.names import SEPARATOR, check_name, check_unique
 from featurestore.definitions.on_demand import OnDemandFeatureView
 from featurestore.definitions.shared import SharedView, view_from_spec
+from featurestore.definitions.uses import distinct, use_of
 from featurestore.definitions.views import FeatureView, ViewProjection
 from featurestore.errors import DefinitionError
 from featurestore.places import remember
+
+_TWICE = (
+    "Remove one, or give one a name of its own: "
+    'view.with_join_key_map({"key": "column"}, name="..."), or view.with_name("...").'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +31,15 @@ class FeatureService:
     Attributes:
         name: its name in the project.
         features: views, choices ``view[["a", "b"]]`` of some features of a view, on-demand views, and views of other
-            projects.
+            projects. One view may be used several times, under other join keys and another name each time:
+            ``weather.with_join_key_map({"origin": "dest"}, name="dest_weather")``.
         description: for people.
         owner: for people.
         tags: for people.
 
     Raises:
-        DefinitionError: no view, a view twice, a feature name that two views share, or two definitions of one view.
+        DefinitionError: no view, a view twice under one name, a feature name that two views share, or two definitions
+            of one view.
     """
 
     name: str
@@ -53,23 +62,24 @@ class FeatureService:
         for name in ("description", "owner"):
             check_text(getattr(self, name), what, name)
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
-        check_unique([one.view.name if isinstance(one, ViewProjection) else one.name for one in features], what)
+        check_unique([_called(one) for one in features], what, hint=_TWICE)
         if not self.shared:  # else the rest can be checked once the registry has been asked what these are
             self._check_names(what)
 
     def _check_names(self, what: str) -> None:
-        for name, definitions in self._definitions_by_name().items():
-            if any(other != definitions[0] for other in definitions[1:]):
-                raise DefinitionError(
-                    f'{what} reaches two different definitions of view "{name}".', hint="Use one object for both."
-                )
+        check_unique([use.name for use in self.uses] + [view.name for view in self.on_demand_views], what)
         outputs = [(one.name, owner) for owner, fields in self.outputs.items() for one in fields]
         seen: dict[str, str] = {}
         for feature, owner in outputs:
             if feature in seen:
+                use = next((one for one in (owner, seen[feature]) if one in self._uses), None)
+                remedy = (
+                    f'leave one out, {use}[[...]], or take one under its full name: {use}.with_name("...") gives '
+                    f"...{SEPARATOR}{feature}"
+                )
                 raise DefinitionError(
                     f'{what} gets a feature "{feature}" from "{seen[feature]}" and from "{owner}".',
-                    hint=f"Rename one, or leave one out: {owner}[[...]]. (Full names: {owner}{SEPARATOR}{feature}.)",
+                    hint=f"Rename one, {remedy}." if use else "Rename one.",
                 )
             seen[feature] = owner
         inputs = [*self.keys, *(one.name for one in self.request)]
@@ -81,18 +91,28 @@ class FeatureService:
                 )
         check_unique(inputs, what)
 
-    def _definitions_by_name(self) -> dict[str, list[FeatureView]]:
-        found: dict[str, list[FeatureView]] = {}
+    @cached_property
+    def _uses(self) -> dict[str, ViewProjection]:
+        found: list[ViewProjection] = []
         for one in self.features:
             if isinstance(one, SharedView):
                 one.unknown()
             elif isinstance(one, OnDemandFeatureView):
-                views = one.input_views
+                found += one.uses
             else:
-                views = (one.view if isinstance(one, ViewProjection) else one,)
-            for view in views:
-                found.setdefault(view.name, []).append(view)
-        return found
+                found.append(use_of(one))
+        return distinct(found, f'Feature service "{self.name}"')
+
+    @property
+    def uses(self) -> tuple[ViewProjection, ...]:
+        """Every use of a stored view, on-demand inputs included, in order of first use; no two have one name.
+
+        A use has the features that are read. Which of them the service gives, :attr:`outputs` says under its name.
+
+        Raises:
+            DefinitionError: a view is of another project, and the registry has not been asked for it yet.
+        """
+        return tuple(self._uses.values())
 
     @property
     def shared(self) -> tuple[SharedView, ...]:
@@ -107,12 +127,12 @@ class FeatureService:
 
     @property
     def views(self) -> tuple[FeatureView, ...]:
-        """Every stored view that it reads, on-demand inputs included, in order of first use.
+        """Every stored view that it reads, on-demand inputs included, once, in order of first use.
 
         Raises:
             DefinitionError: one is of another project, and the registry has not been asked for it yet.
         """
-        return tuple(definitions[0] for definitions in self._definitions_by_name().values())
+        return tuple({use.view.name: use.view for use in self.uses}.values())
 
     @property
     def on_demand_views(self) -> tuple[OnDemandFeatureView, ...]:
@@ -121,28 +141,27 @@ class FeatureService:
 
     @property
     def outputs(self) -> dict[str, tuple[Field, ...]]:
-        """The features that it gives, by the name of their view, in order."""
+        """The features that it gives, by the name of their use or on-demand view, in order.
+
+        Those of a use with a name of its own have their full names.
+        """
         found: dict[str, tuple[Field, ...]] = {}
         for one in self.features:
             if isinstance(one, SharedView):
                 one.unknown()
-            elif isinstance(one, ViewProjection):
-                fields = {known.name: known for known in one.view.schema}
-                found[one.view.name] = tuple(fields[name] for name in one.features)
-            else:
-                found[one.name] = tuple(one.schema)
+            found[one.name] = one.outputs if isinstance(one, ViewProjection) else tuple(one.schema)
         return found
 
     @property
     def keys(self) -> dict[str, types.DType]:
-        """Each join key that a request must carry, with its type, in order.
+        """Each join key that a request must carry, with its type, in order; under the columns' names of the uses.
 
         Raises:
             DefinitionError: two views give one key different types.
         """
         found: dict[str, types.DType] = {}
-        for view in self.views:
-            for key, dtype in view.keys.items():
+        for use in self.uses:
+            for key, dtype in use.keys.items():
                 if found.setdefault(key, dtype) != dtype:
                     raise DefinitionError(
                         f'Feature service "{self.name}" has join key "{key}" as {found[key]} and as {dtype}.',
@@ -179,12 +198,12 @@ class FeatureService:
         for one in self.features:
             if isinstance(one, SharedView):
                 one.unknown()
-            elif isinstance(one, ViewProjection):
-                parts.append({"kind": "feature_view", "view": one.view.spec(), "features": list(one.features)})
-            elif isinstance(one, FeatureView):
-                parts.append({"kind": "feature_view", "view": one.spec(), "features": None})
-            else:
+            elif isinstance(one, OnDemandFeatureView):
                 parts.append({"kind": "on_demand_feature_view", "view": one.spec()})
+            else:
+                use = use_of(one)
+                chosen = None if use.features is None else list(use.features)
+                parts.append({"kind": "feature_view", "view": use.view.spec(), "features": chosen} | use.spec())
         return {"name": self.name, "features": parts}
 
     def notes(self) -> dict[str, Any]:
@@ -209,6 +228,12 @@ class FeatureService:
                 features.append(OnDemandFeatureView.from_spec(part["view"], about))
                 continue
             view = view_from_spec(part["view"], about)
-            features.append(view if part["features"] is None else view[part["features"]])
+            chosen = None if part["features"] is None else tuple(part["features"])
+            use = {key: part[key] for key in ("name", "join_key_map") if key in part}
+            features.append(view if chosen is None and not use else ViewProjection(view=view, features=chosen, **use))
         rest = {key: value for key, value in notes.items() if key != "features"}
         return cls(name=spec["name"], features=features, **rest)
+
+
+def _called(one: FeatureView | ViewProjection | OnDemandFeatureView | SharedView) -> str:
+    return one.use_name or one.name if isinstance(one, SharedView) else one.name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn
 
-from featurestore.definitions.arguments import check_list
-from featurestore.definitions.names import check_unique
-from featurestore.definitions.views import FeatureView
+from featurestore.definitions.arguments import check_list, check_mapping
+from featurestore.definitions.names import check_name, check_unique
+from featurestore.definitions.views import FeatureView, ViewProjection
 from featurestore.errors import DefinitionError
 from featurestore.places import place_of, remember
 
@@ -26,13 +26,17 @@ class SharedView:
     Attributes:
         reference: ``project/view``, the current version of it; or ``project/view@2``, that one.
         features: those to take, in order; None for all. ``SharedView("sales/weather")[["temp"]]`` sets it.
+        use_name: the name of this use of it, where it has one of its own; :meth:`with_name` sets it.
+        join_key_map: by join key of the view, the column that holds it; :meth:`with_join_key_map` sets it.
 
     Raises:
-        DefinitionError: the reference has another form, or a feature is named twice.
+        DefinitionError: the reference has another form, a feature is named twice, or the name cannot be one.
     """
 
     reference: str
     features: tuple[str, ...] | None = None
+    use_name: str = ""
+    join_key_map: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         remember(self)
@@ -48,9 +52,35 @@ class SharedView:
                 raise DefinitionError(f"{what} takes no feature.")
             check_unique(features, what)
             object.__setattr__(self, "features", features)
+        what = f'The use of view "{self.reference}"'
+        if self.use_name:
+            check_name(self.use_name, f'a use of view "{self.reference}"')
+        object.__setattr__(self, "join_key_map", check_mapping(self.join_key_map, what, "join_key_map"))
 
     def __getitem__(self, features: Sequence[str]) -> SharedView:
-        return SharedView(self.reference, check_list(features, f'The choice from view "{self.reference}"', "features"))
+        what = f'The choice from view "{self.reference}"'
+        return replace(self, features=check_list(features, what, "features"))
+
+    def with_join_key_map(self, join_key_map: Mapping[str, str], *, name: str = "") -> SharedView:
+        """Return a use of the view whose join keys stand in other columns.
+
+        See :meth:`FeatureView.with_join_key_map`; the registry tells whether the view has such keys.
+        """
+        return replace(self, join_key_map=join_key_map, use_name=name or self.use_name)
+
+    def with_name(self, name: str) -> SharedView:
+        """Return a use of the view under a name of its own; see :meth:`FeatureView.with_name`."""
+        return replace(self, use_name=name)
+
+    def used(self, view: SharedFeatureView) -> FeatureView | ViewProjection:
+        """Return what it stands for, once the registry has said what the view is.
+
+        Raises:
+            DefinitionError: the view has no such feature or join key.
+        """
+        if self.features is None and not self.use_name and not self.join_key_map:
+            return view
+        return ViewProjection(view=view, features=self.features, name=self.use_name, join_key_map=self.join_key_map)
 
     @property
     def project(self) -> str:

@@ -91,6 +91,12 @@ class FileSource:
 class SqlSource:
     """A query over declared sources, run by the offline engine: batch feature engineering.
 
+    Without ``lookback`` the whole query runs whenever a file of its sources is new. With it a run covers an interval:
+    it goes up to where the sources have rows by now, and begins ``late_by`` before where the last run ended, the first
+    one at the beginning. Rows of the result in [from, to) are kept, by ``timestamp_field``; of each source the query
+    sees the rows in [from - lookback, to), by the source's own ``timestamp_field``. So a figure at t may depend on
+    source rows from ``t - lookback`` to t, and on no others. A source without that column is seen whole.
+
     Attributes:
         query: one SELECT; it names its sources as tables.
         sources: the :class:`FileSource` objects that it names.
@@ -98,6 +104,9 @@ class SqlSource:
             joined. A figure over flights is true once the last of them has landed, not when it departed.
         created_timestamp_column: the column that says when the row was written, if there is one.
         name: lets ``featurestore.toml`` refer to it.
+        lookback: makes the source incremental: how far back of a row of the result the source rows lie that it is
+            made of. Seven days for a trailing figure over seven days; zero for a query that looks at one row each.
+        late_by: how much later than newer ones a source row may come. Rows that come later still take a backfill.
     """
 
     query: str
@@ -105,6 +114,8 @@ class SqlSource:
     timestamp_field: str = EVENT_TIMESTAMP
     created_timestamp_column: str | None = None
     name: str = ""
+    lookback: timedelta | None = None
+    late_by: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         remember(self)
@@ -123,11 +134,21 @@ class SqlSource:
                 )
         check_unique((source.name for source in sources), "A SqlSource")
         _check_common(self, "A SqlSource")
+        what = "A SqlSource" if not self.name else f'The SqlSource "{self.name}"'
+        hint = "It is 0 or more, and 100 years at most."
+        check_duration(self.late_by, what, "late_by", least=timedelta(0), hint=hint)
+        if self.lookback is not None:
+            check_duration(self.lookback, what, "lookback", least=timedelta(0), hint=hint)
+        elif self.late_by:
+            raise DefinitionError(
+                f"{what} has late_by={self.late_by!r}, and no lookback.",
+                hint="Add it, lookback=timedelta(0) if no row looks back; without one the whole query runs each time.",
+            )
         object.__setattr__(self, "sources", sources)
 
     def spec(self) -> dict[str, Any]:
         """Return what can change a value that a user sees, as JSON values."""
-        return {
+        spec: dict[str, Any] = {
             "kind": "sql",
             "query": self.query.strip(),
             "sources": [source.spec() for source in self.sources],
@@ -135,6 +156,11 @@ class SqlSource:
             "created_timestamp_column": self.created_timestamp_column,
             "name": self.name,
         }
+        if self.lookback is not None:
+            spec["lookback_us"] = self.lookback // timedelta(microseconds=1)
+        if self.late_by:
+            spec["late_by_us"] = self.late_by // timedelta(microseconds=1)
+        return spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,10 +280,11 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
     kind = values.pop("kind")
     if kind not in _KINDS:
         raise DefinitionError(f'There is no kind of source "{kind}".', hint=closest(kind, _KINDS))
+    for name in ("lookback", "late_by"):
+        if f"{name}_us" in values:
+            values[name] = timedelta(microseconds=values.pop(f"{name}_us"))
     if kind == "sql":
         nested = [source_from_spec(inner) for inner in values.pop("sources")]
         return SqlSource(sources=[source for source in nested if isinstance(source, FileSource)], **values)
-    if "lookback_us" in values:
-        values["lookback"] = timedelta(microseconds=values.pop("lookback_us"))
     source: Source = _KINDS[kind](**values)
     return source

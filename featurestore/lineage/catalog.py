@@ -81,7 +81,7 @@ class Catalog:
     def _reached(
         self, views: Sequence[FeatureView | OnDemandFeatureView], by: Registered[Definition]
     ) -> dict[str, Node]:
-        """Return the nodes of the views that a definition is pinned to, by the views' own names."""
+        """Return the nodes of the views that a definition is pinned to, by the views' own names, not their uses'."""
         found = {}
         for view in views:
             pinned = view.reference if isinstance(view, SharedFeatureView) else view.name

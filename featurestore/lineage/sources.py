@@ -77,6 +77,6 @@ def _columns(pattern: Path) -> tuple[str, ...] | None:
 
 
 def _delta_columns(folder: Path) -> tuple[str, ...]:
-    from featurestore.offline.delta_source import Snapshot
+    from featurestore.offline.sources.delta_source import Snapshot
 
     return tuple(Snapshot(folder, "The source").dataset.schema.names)

@@ -68,7 +68,7 @@ def feature_node(one: Field, view: Node) -> Node:
     """Return a feature of a view, or of an on-demand view, as a node."""
     kind = "feature" if view.kind == "feature_view" else "on_demand_feature"
     about = {"type": str(one.dtype)} | ({"current": view.about["current"]} if "current" in view.about else {})
-    return Node(kind=kind, name=f"{view.name}:{one.name}", parent=view.id, pii=one.pii, about=about)
+    return Node(kind=kind, name=f"{view.name}:{one.feature}", parent=view.id, pii=one.pii, about=about)
 
 
 def view_table(view: FeatureView, node: Node, at: datetime, files: FileColumns) -> Table:
@@ -139,7 +139,7 @@ def on_demand_table(view: OnDemandFeatureView, node: Node, at: datetime, inputs:
         inputs: the nodes of its input views, by the views' names.
     """
     node = replace(node, pii=any(one.pii for one in view.schema))
-    given = {one.name: feature_node(one, inputs[part.name]) for part in view.input_views for one in part.schema}
+    given = {one.name: feature_node(one, inputs[use.view.name]) for use in view.uses for one in use.outputs}
     given |= {
         one.name: Node(
             kind="request_field",
@@ -188,6 +188,8 @@ def service_table(service: FeatureService, node: Node, at: datetime, views: Mapp
         views: the nodes of the views that it takes features of, by the views' names.
     """
     outputs = service.outputs
+    # Of one view there may be several uses, each with a name of its own.
+    views = dict(views) | {use.name: views[use.view.name] for use in service.uses}
     node = replace(node, pii=any(one.pii for fields in outputs.values() for one in fields))
     columns = tuple(
         Column(
@@ -199,7 +201,7 @@ def service_table(service: FeatureService, node: Node, at: datetime, views: Mapp
         for view, fields in outputs.items()
         for one in fields
     )
-    return Table(node=node, columns=columns, inputs=tuple(views[name] for name in outputs), at=at)
+    return Table(node=node, columns=columns, inputs=tuple(dict.fromkeys(views[name] for name in outputs)), at=at)
 
 
 def _all_as(how: str, causes: Causes) -> Causes:

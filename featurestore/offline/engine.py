@@ -38,9 +38,17 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
     try:
         with duckdb.connect(":memory:", config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")  # it would stand amid what a notebook prints
             yield connection
     except duckdb.Error as error:
         raise OfflineStoreError(f"{what} failed: {explain(error)}") from error
+
+
+def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the bytes that a connection may use."""
+    (shown,) = connection.sql("SELECT current_setting('memory_limit')").fetchall()[0]
+    number, _, unit = shown.partition(" ")
+    return int(float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit))
 
 
 def explain(error: Exception) -> str:
@@ -60,5 +68,6 @@ def literal(text: str) -> str:
 
 
 def parquet_scan(files: list[str]) -> str:
-    """Return the table function that reads these Parquet files."""
-    return f"read_parquet([{', '.join(literal(file) for file in files)}])"
+    """Return the table function that reads these Parquet files: their columns alone, wherever they lie."""
+    # A folder above that is called origin=JFK would stand in the place of their column "origin".
+    return f"read_parquet([{', '.join(literal(file) for file in files)}], hive_partitioning = false)"

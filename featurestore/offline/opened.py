@@ -10,11 +10,16 @@ import pyarrow as pa
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
-from featurestore.offline import engine, join
-from featurestore.offline.sharing import check_here, check_whose
-from featurestore.offline.tables import OfflineTable
+from featurestore.offline import engine
+from featurestore.offline.join import order as join
+from featurestore.offline.tables.delta_log import Change, LoadMetadata
+from featurestore.offline.tables.sharing import check_here, check_whose
+from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry
 from featurestore.registry.records import Load
+
+#: Changes of a table that are entered in the ledger from the table's log; the others are entered by what makes them.
+_ENTERED = ("compact", "restore", "gc", "backfill")
 
 
 class Opened:
@@ -40,9 +45,14 @@ class Opened:
         return self.table(view).version()
 
     def loads(self, view: FeatureView) -> list[Load]:
-        """Return the view's loads in commit order, entering those that a killed writer left out of the ledger.
+        """Return the loads whose rows are in the view's table, in commit order; see :meth:`ledger`."""
+        return [load for load in self.ledger(view) if load.withdrawn_at is None]
 
-        The ledger of another project's view is that project's, and only read.
+    def ledger(self, view: FeatureView) -> list[Load]:
+        """Return the view's loads in commit order, with those that a restore has withdrawn.
+
+        What a killed writer left out of the ledger, loads and changes of the table, is entered now. The ledger of
+        another project's view is that project's, and only read.
 
         Raises:
             OfflineStoreError: another project keeps a view that is defined alike in the same folder.
@@ -53,24 +63,46 @@ class Opened:
         known = self._registry.loads(name)
         if not table.exists():
             return known
-        for version, said in table.loads_since(known[-1].table_version if known else None):
-            check_whose(view, said.project, self._config.project)
-            self._registry.record_load(
-                load_id=said.load_id,
-                storage_id=name,
-                table_version=version,
-                rows_read=said.rows_read,
-                rows_written=said.rows_written,
-                rows_quarantined=said.rows_quarantined,
-                reasons=said.reasons,
-                author=said.author,
-                moved=(said.moved_from, said.location) if said.moved_from else None,
-            )
+        for commit in table.commits(known[-1].table_version if known else None):
+            if commit.load is not None:
+                check_whose(view, commit.load.project, self._config.project)
+                self._enter_load(name, commit.version, commit.load)
+            if commit.change is not None and commit.change.action in _ENTERED:
+                check_whose(view, commit.change.project, self._config.project)
+                self._enter_change(name, commit.version, commit.change)
         return self._registry.loads(name)
+
+    def _enter_load(self, name: str, version: int, said: LoadMetadata) -> None:
+        self._registry.record_load(
+            load_id=said.load_id,
+            storage_id=name,
+            table_version=version,
+            rows_read=said.rows_read,
+            rows_written=said.rows_written,
+            rows_quarantined=said.rows_quarantined,
+            rows_suppressed=said.rows_suppressed,
+            reasons=said.reasons,
+            anomalies=said.anomalies,
+            warned=said.warned,
+            author=said.author,
+            moved=(said.moved_from, said.location) if said.moved_from else None,
+        )
+
+    def _enter_change(self, name: str, version: int, said: Change) -> None:
+        self._registry.record_change(
+            name,
+            action=said.action,
+            table_version=version,
+            details={**said.details, "reason": said.reason},
+            withdrawn=said.details.get("withdrawn", ()),
+            reinstated=said.details.get("reinstated", ()),
+            who=said.author,
+        )
 
     @contextmanager
     def _connect(self, views: list[FeatureView], what: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        loads = [load for view in views for load in self.loads(view)]
+        # Withdrawn loads too: files that a dataset pins may still hold their rows.
+        loads = [load for view in views for load in self.ledger(view)]
         ledger = pa.table(
             {
                 "storage_id": pa.array([load.storage_id for load in loads], pa.string()),

@@ -8,7 +8,7 @@ newest row wins whatever the order of writes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -112,6 +112,18 @@ class OnlineStore(Protocol):
 
     def clear(self) -> None:
         """Remove all rows, generations and the clock."""
+        ...
+
+    def keys(self, storage_id: str) -> Iterator[bytes]:
+        """Yield the keys of a table."""
+        ...
+
+    def delete(self, storage_id: str, keys: Iterable[bytes]) -> int:
+        """Remove the rows of keys, at once for readers, and return how many there were."""
+        ...
+
+    def forget(self) -> None:
+        """Leave no byte of rows that were removed or written over in the store's files; readers notice nothing."""
         ...
 
     def status(self) -> dict[str, TableStatus]:

@@ -12,13 +12,17 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Context, Decimal
 from typing import Any
 
 import pyarrow as pa
 
 from featurestore import types
+from featurestore.types.table import MAX_PRECISION
 
 _PLAIN, _HASHED = b"\x00", b"\x01"
+#: Of as many digits as a Decimal may have.
+_EXACT = Context(prec=MAX_PRECISION)
 #: Bytes that a key may take before it is hashed; it leaves room for a store's own prefix.
 MAX_BYTES = 480
 
@@ -47,6 +51,31 @@ def _encoder(dtype: types.DType) -> Callable[[Any], bytes]:
         # All values have the type's scale, so the digits alone tell them apart.
         return lambda value: int(format(value, "f").replace(".", "")).to_bytes(16, "big", signed=True)
     return _ENCODERS[dtype]
+
+
+_DECODERS: dict[types.DType, struct.Struct] = {
+    types.Bool: struct.Struct(">?"),
+    types.Int32: struct.Struct(">i"),
+    types.Int64: struct.Struct(">q"),
+    types.Float32: _FLOAT,
+    types.Float64: _DOUBLE,
+    types.Date: struct.Struct(">i"),
+    types.Timestamp: struct.Struct(">q"),
+}
+_SIZE = struct.Struct(">I")
+_DECIMAL_BYTES = 16
+
+
+def _decoded(dtype: types.DType, key: bytes, at: int) -> tuple[Any, int]:
+    """Return the part of a key that begins at a place, and where the next one begins."""
+    if dtype.precision:
+        end = at + _DECIMAL_BYTES
+        return Decimal(int.from_bytes(key[at:end], "big", signed=True)).scaleb(-dtype.scale, _EXACT), end
+    if dtype in _DECODERS:
+        return _DECODERS[dtype].unpack_from(key, at)[0], at + _DECODERS[dtype].size
+    start = at + _SIZE.size
+    end = start + _SIZE.unpack_from(key, at)[0]
+    return (key[start:end].decode() if dtype is types.String else key[start:end]), end
 
 
 class KeyLayout:
@@ -84,6 +113,16 @@ class KeyLayout:
             else _bounded(b"".join([encode(value) for encode, value in zip(self._encoders, row, strict=True)]))
             for row in zip(*columns, strict=True)
         ]
+
+    def decode(self, key: bytes) -> tuple[Any, ...] | None:
+        """Return the parts of a key as :meth:`encode` took them; None if it was too long and is kept as its hash."""
+        if not key.startswith(_PLAIN):
+            return None
+        parts, at = [], len(_PLAIN)
+        for dtype in self._dtypes:
+            value, at = _decoded(dtype, key, at)
+            parts.append(value)
+        return tuple(parts)
 
     def encode_batch(self, batch: pa.RecordBatch) -> list[bytes | None]:
         """Return the key of each row of a batch that has the join keys in their declared types."""

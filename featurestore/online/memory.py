@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written
 
@@ -75,6 +75,22 @@ class MemoryStore:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
         with self._lock:
             self._tables, self._generations, self._clock = {}, {}, None
+
+    def keys(self, storage_id: str) -> Iterator[bytes]:
+        """See :meth:`OnlineStore.keys <featurestore.online.base.OnlineStore.keys>`."""
+        with self._lock:
+            listed = list(self._tables.get(storage_id, ()))
+        yield from listed
+
+    def delete(self, storage_id: str, keys: Iterable[bytes]) -> int:
+        """See :meth:`OnlineStore.delete <featurestore.online.base.OnlineStore.delete>`."""
+        listed = list(keys)
+        with self._lock:
+            table = self._tables.get(storage_id, {})
+            return sum(table.pop(key, None) is not None for key in listed)
+
+    def forget(self) -> None:
+        """See :meth:`OnlineStore.forget <featurestore.online.base.OnlineStore.forget>`."""
 
     def status(self) -> dict[str, TableStatus]:
         """See :meth:`OnlineStore.status <featurestore.online.base.OnlineStore.status>`."""

@@ -208,12 +208,13 @@ class Counted:
     maximum: float = -np.inf
 
 
-def fit_bins(table: pa.Table, fields: Sequence[Field]) -> Bins:
+def fit_bins(table: pa.Table, fields: Sequence[Field], *, least: int = 1) -> Bins:
     """Return the frozen cells for fields, from exact quantiles and counts of a reference.
 
     Args:
         table: the reference; has a column for each field.
         fields: what to watch.
+        least: values of a categorical field that fewer rows have are not kept; they count as OTHER.
 
     Raises:
         SchemaError: a column is missing or cannot be read as the field's type.
@@ -230,7 +231,7 @@ def fit_bins(table: pa.Table, fields: Sequence[Field]) -> Bins:
             cuts, events = _quantile_cuts(numbers_of(column))
             made.append(FeatureBins(field.name, field.dtype, cuts=cuts, events=events))
         elif kind == "categorical":
-            made.append(_category_bins(field, column))
+            made.append(_category_bins(field, column, least))
         else:
             made.append(FeatureBins(field.name, field.dtype))
     return Bins(tuple(made))
@@ -302,16 +303,16 @@ def _quantile_cuts(numbers: NDArray[np.float64]) -> tuple[tuple[float, ...], tup
     return tuple(cuts.tolist()), tuple(np.searchsorted(cuts, marked).tolist())
 
 
-def _category_bins(field: Field, column: pa.Array | pa.ChunkedArray) -> FeatureBins:
+def _category_bins(field: Field, column: pa.Array | pa.ChunkedArray, least: int) -> FeatureBins:
     counted = pc.value_counts(texts_of(column.drop_null()))
     pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
-    ordered = [value for value, _ in sorted(pairs, key=lambda pair: (-pair[1], pair[0]))]
+    ordered = [value for value, count in sorted(pairs, key=lambda pair: (-pair[1], pair[0])) if count >= least]
     return FeatureBins(
         field.name,
         field.dtype,
         categories=tuple(ordered[:TOP_CATEGORIES]),
         others=tuple(ordered[TOP_CATEGORIES:KNOWN_CATEGORIES]),
-        complete=len(ordered) <= KNOWN_CATEGORIES,
+        complete=len(ordered) <= KNOWN_CATEGORIES and len(ordered) == len(counted),
     )
 
 

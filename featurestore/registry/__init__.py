@@ -3,6 +3,7 @@
 from featurestore.registry.comparison import Comparison
 from featurestore.registry.consents import Consent
 from featurestore.registry.differences import Difference
+from featurestore.registry.erasures import RewrittenFile, present_name, present_names
 from featurestore.registry.heads import FoundHead, Head
 from featurestore.registry.identity import current_user, is_verified
 from featurestore.registry.liveness import live_views, stored_once
@@ -41,10 +42,13 @@ __all__ = [
     "Problem",
     "Registered",
     "Registry",
+    "RewrittenFile",
     "current_user",
     "is_verified",
     "live_views",
     "open_registry",
+    "present_name",
+    "present_names",
     "signing_key",
     "stored_once",
 ]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from featurestore.definitions import Model
@@ -55,11 +55,18 @@ def get_dataset(connection: Connection, project: str, reference: str) -> Dataset
     return _dataset(_get(connection, schema.datasets, project, reference, "dataset"))
 
 
-def list_datasets(connection: Connection, project: str) -> list[DatasetRecord]:
-    """Return every version of every dataset, in order of creation."""
+def list_datasets(connection: Connection, project: str, *, removed: bool = False) -> list[DatasetRecord]:
+    """Return every version of every dataset, in order of creation; with ``removed`` also those whose rows are gone."""
     table = schema.datasets
     query = select(table).filter_by(project=project).order_by(table.c.created_at, table.c.name, table.c.version)
-    return [_dataset(row) for row in connection.execute(query)]
+    found = [_dataset(row) for row in connection.execute(query)]
+    return [one for one in found if removed or one.removed_at is None]
+
+
+def remove_dataset(connection: Connection, project: str, dataset: DatasetRecord) -> None:
+    """Record that a dataset's rows are removed; the project is locked."""
+    mine = {"project": project, "name": dataset.name, "version": dataset.version}
+    connection.execute(update(schema.datasets).filter_by(**mine).values(removed_at=values.now()))
 
 
 def insert_model(
@@ -130,7 +137,7 @@ def _get(connection: Connection, table: Table, project: str, reference: str, wha
     query = select(table).filter_by(project=project, name=name).order_by(table.c.version.desc()).limit(1)
     if version is not None:
         query = query.filter_by(version=version)
-    elif table is schema.models:
+    else:
         query = query.filter_by(removed_at=None)
     row = connection.execute(query).first()
     if row is None:
@@ -150,6 +157,7 @@ def _dataset(row: Row[Any]) -> DatasetRecord:
         manifest=json.loads(row.manifest),
         created_at=values.instant(row.created_at),
         created_by=row.created_by,
+        removed_at=None if row.removed_at is None else values.instant(row.removed_at),
     )
 
 

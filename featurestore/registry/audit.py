@@ -30,6 +30,7 @@ ACTIONS = (
     "apply",
     "delete",
     "ingest",
+    "refuse",
     "restore",
     "backfill",
     "compact",
@@ -143,6 +144,12 @@ def entries(
     if who is not None:
         query = query.where((log.who == who) | _begins(log.who, f"{who}@"))
     return [_entry(row) for row in reversed(connection.execute(query).all())]
+
+
+def tells(connection: Connection, project: str, action: str, object: str, details: Mapping[str, Any]) -> bool:  # noqa: A002 - the entry's own word
+    """Return whether an entry says that an action was done to just this object, with these details among its own."""
+    told = select(schema.audit.c.details).filter_by(project=project, action=action, object=object)
+    return any(details.items() <= json.loads(one).items() for one in connection.execute(told).scalars())
 
 
 def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from sqlalchemy import Connection, insert, select, update
 
-from featurestore.definitions import Definition, OnDemandFeatureView
+from featurestore.definitions import Definition, FeatureService, OnDemandFeatureView
 from featurestore.errors import BreakingChangeError
 from featurestore.registry import audit, graph, planfile, removal, resolving, schema, values
 from featurestore.registry.audit import Event
@@ -127,6 +128,17 @@ class Changing(Project):
             self._revise(connection)
             audit.append(connection, self.project, who, at, [removal.event(change) for change in changes])
         return Plan(changes=tuple(changes), project=self.project)
+
+    def resolved(self, service: FeatureService) -> FeatureService:
+        """Return a service with the views of other projects in it as they are registered; nothing is written.
+
+        Raises:
+            DefinitionError: one is not there, or not shared, or what it is does not fit.
+        """
+        found = cast("FeatureService", self._resolved([service])[0])
+        with self._database.read() as connection:
+            resolving.pins_of_shared(graph.collect([found]), connection, self.project, hold=False)
+        return found
 
     def _resolved(self, definitions: Sequence[Definition]) -> Sequence[Definition]:
         """Return the definitions with the views of other projects in them as they are registered."""

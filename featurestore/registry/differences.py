@@ -53,9 +53,9 @@ def describe(spec: Mapping[str, Any], notes: Mapping[str, Any], pins: Mapping[st
         elif key == "join_keys":
             shape[key] = dict(value)
         elif key in ("entities", "inputs"):
-            shape[key] = {one["name"]: _pinned(one, pins) for one in value}
+            shape[key] = dict(_use(one, None, one.get("use", {}), pins) for one in value)
         elif key == "features":
-            shape[key] = {part["view"]["name"]: _part(part, pins) for part in value}
+            shape[key] = dict(_use(part["view"], part.get("features"), part, pins) for part in value)
         elif key in ("schema", "request"):
             shape[key] = {
                 one["name"]: {name: inner for name, inner in one.items() if name != "name"} | _present(about)
@@ -70,14 +70,14 @@ def _duration(microseconds: int | None) -> str | None:
     return None if microseconds is None else str(timedelta(microseconds=microseconds))
 
 
-def _part(part: Mapping[str, Any], pins: Mapping[str, int]) -> str:
-    chosen = part.get("features")
-    return _pinned(part["view"], pins) + ("" if chosen is None else f"[{', '.join(chosen)}]")
-
-
-def _pinned(spec: Mapping[str, Any], pins: Mapping[str, int]) -> str:
+def _use(
+    spec: Mapping[str, Any], chosen: Sequence[str] | None, use: Mapping[str, Any], pins: Mapping[str, int]
+) -> tuple[str, str]:
+    """Return what one definition calls another, and how it uses it: ``weather@2[temp] (origin from dest)``."""
     reference = reference_in(spec)
-    return f"{reference}@{pins[reference]}"
+    text = f"{reference}@{pins[reference]}" + ("" if chosen is None else f"[{', '.join(chosen)}]")
+    mapped = ", ".join(f"{key} from {column}" for key, column in use.get("join_key_map", {}).items())
+    return use.get("name", spec["name"]), text + (f" ({mapped})" if mapped else "")
 
 
 def _present(notes: Mapping[str, Any]) -> dict[str, Any]:

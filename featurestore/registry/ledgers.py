@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from featurestore.definitions import FeatureService, Model
-from featurestore.errors import DefinitionError, closest
-from featurestore.registry import artifacts, loads
+from featurestore.errors import DefinitionError, ObjectInUseError, ObjectNotFoundError, closest
+from featurestore.registry import artifacts, audit, loads, values
 from featurestore.registry.audit import Event
 from featurestore.registry.project import Project
 from featurestore.registry.records import DatasetRecord, Load, Materialization, ModelRecord
@@ -29,13 +29,17 @@ class Ledgers(Project):
         rows_read: int,
         rows_written: int,
         rows_quarantined: int = 0,
+        rows_suppressed: int = 0,
         reasons: Mapping[str, int] | None = None,
         author: str,
         moved: tuple[str, str] | None = None,
+        anomalies: Sequence[str] = (),
+        warned: Mapping[str, int] | None = None,
     ) -> Load:
         """Record that a load's rows are published, and give it its place in the table's order.
 
-        The same ``load_id`` of the same table again changes nothing and returns what was recorded the first time.
+        The same ``load_id`` of the same table again changes nothing and returns what was recorded the first time;
+        unless a later version of the table published it, because it was withdrawn in between.
 
         Args:
             load_id: identifies the load among those of the table.
@@ -43,17 +47,20 @@ class Ledgers(Project):
             table_version: the Delta version that published it.
             rows_read: rows that came in.
             rows_written: rows published.
-            rows_quarantined: rows kept aside; read = written + quarantined.
+            rows_quarantined: rows kept aside; read = written + quarantined + suppressed.
+            rows_suppressed: rows dropped, because they are of someone who was erased.
             reasons: rows for each reason of quarantine.
             author: who loaded.
             moved: from where to where the view's source moved since its last load; None if it did not.
+            anomalies: how it differs from the loads before, for the audit.
+            warned: published rows that break checks of values, by reason; for the audit.
 
         Raises:
             RegistryError: the counts contradict each other.
         """
         with self._write() as connection:
             recorded = loads.find_load(connection, self.project, storage_id, load_id)
-            if recorded is None:
+            if recorded is None or (recorded.withdrawn_at is not None and recorded.table_version < table_version):
                 recorded = loads.insert_load(
                     connection,
                     self.project,
@@ -63,20 +70,43 @@ class Ledgers(Project):
                     rows_read=rows_read,
                     rows_written=rows_written,
                     rows_quarantined=rows_quarantined,
+                    rows_suppressed=rows_suppressed,
                     reasons=reasons or {},
                     author=author,
                 )
-                details = {
+                details: dict[str, Any] = {
                     "load_id": load_id,
                     "order": recorded.order,
                     "table_version": table_version,
                     "rows_written": rows_written,
                     "rows_quarantined": rows_quarantined,
                 }
+                if rows_suppressed:
+                    details["rows_suppressed"] = rows_suppressed
+                if anomalies:
+                    details["anomalies"] = list(anomalies)
+                if warned:
+                    details["rows_warned"] = dict(warned)
                 if moved is not None:
                     details["source_moved"] = {"from": moved[0], "to": moved[1]}
                 self._audit(connection, author, Event(action="ingest", object=storage_id, details=details))
         return recorded
+
+    def record_refusal(
+        self, storage_id: str, load_id: str, reasons: Sequence[str], *, reason: str = "", who: str
+    ) -> None:
+        """Record that a gate refused a load, of which nothing was published.
+
+        Args:
+            storage_id: the table.
+            load_id: identifies the load among those of the table.
+            reasons: why it was refused, a sentence each.
+            reason: why it was tried.
+            who: who tried.
+        """
+        details = {"load_id": load_id, "refused": list(reasons)} | ({"reason": reason} if reason else {})
+        with self._write() as connection:
+            self._audit(connection, who, Event(action="refuse", object=storage_id, details=details))
 
     def load(self, storage_id: str, load_id: str) -> Load:
         """Return one load of a table.
@@ -88,9 +118,14 @@ class Ledgers(Project):
             return loads.get_load(connection, self.project, storage_id, load_id)
 
     def loads(self, storage_id: str) -> list[Load]:
-        """Return the loads of a table in their order; empty if there are none."""
+        """Return the loads of a table in their order, with those that were withdrawn; empty if there are none."""
         with self._database.read() as connection:
             return loads.list_loads(connection, self.project, storage_id)
+
+    def loaded(self) -> list[str]:
+        """Return the storage ids of all tables that this project ever loaded, by name."""
+        with self._database.read() as connection:
+            return loads.list_tables(connection, self.project)
 
     def record_materialization(
         self, storage_id: str, table_version: int, until: datetime, counts: Mapping[str, int], *, who: str
@@ -114,6 +149,44 @@ class Ledgers(Project):
         """Return the newest materialization of a table; None before the first."""
         with self._database.read() as connection:
             return loads.last_materialization(connection, self.project, storage_id)
+
+    def record_change(
+        self,
+        storage_id: str,
+        *,
+        action: str,
+        table_version: int,
+        details: Mapping[str, Any],
+        withdrawn: Collection[str] = (),
+        reinstated: Collection[str] = (),
+        who: str,
+    ) -> None:
+        """Record that files of a table were put in the place of others, and what that means for its loads.
+
+        The same version of the same table again changes nothing.
+
+        Args:
+            storage_id: the table.
+            action: ``compact`` or ``restore``.
+            table_version: the Delta version that did it.
+            details: what was done, as JSON values.
+            withdrawn: loads whose rows are no longer in the table.
+            reinstated: loads whose rows are in it again.
+            who: who did it.
+        """
+        entry = {**details, "table_version": table_version}
+        with self._write() as connection:
+            if audit.tells(connection, self.project, action, storage_id, {"table_version": table_version}):
+                return
+            loads.mark_withdrawn(
+                connection,
+                self.project,
+                storage_id,
+                withdrawn=withdrawn,
+                reinstated=reinstated,
+                at=values.now(),
+            )
+            self._audit(connection, who, Event(action=action, object=storage_id, details=entry))
 
     # Datasets and models
 
@@ -148,10 +221,34 @@ class Ledgers(Project):
         with self._database.read() as connection:
             return artifacts.get_dataset(connection, self.project, reference)
 
-    def datasets(self) -> list[DatasetRecord]:
-        """Return every version of every dataset, in order of creation."""
+    def datasets(self, *, removed: bool = False) -> list[DatasetRecord]:
+        """Return every version of every dataset, in order of creation.
+
+        Args:
+            removed: also those whose rows were removed.
+        """
         with self._database.read() as connection:
-            return artifacts.list_datasets(connection, self.project)
+            return artifacts.list_datasets(connection, self.project, removed=removed)
+
+    def remove_dataset(self, reference: str, *, who: str) -> None:
+        """Record that the rows of a dataset are removed: it is listed no more, and pins nothing.
+
+        Raises:
+            ObjectNotFoundError: there is no such dataset.
+            ObjectInUseError: a model was trained on it.
+        """
+        with self._write() as connection:
+            dataset = artifacts.get_dataset(connection, self.project, reference)
+            users = [
+                one.id for one in artifacts.list_models(connection, self.project, None) if one.dataset == dataset.id
+            ]
+            if users:
+                raise ObjectInUseError(
+                    f"Dataset {dataset.id} is that of model {', '.join(users)}.",
+                    hint=f"Remove the model first: featurestore delete {users[0].partition('@')[0]}",
+                )
+            artifacts.remove_dataset(connection, self.project, dataset)
+            self._audit(connection, who, Event(action="gc", object=dataset.id, details={"change": "remove dataset"}))
 
     def record_model(self, model: Model, *, who: str) -> ModelRecord:
         """Record the next version of a model.
@@ -178,6 +275,8 @@ class Ledgers(Project):
                         hint=closest(name, features),
                     )
             trained_on = artifacts.get_dataset(connection, self.project, model.dataset)
+            if trained_on.removed_at is not None:
+                raise ObjectNotFoundError(f"The rows of dataset {trained_on.id} were removed.")
             at = (used.row.name, used.row.version)
             made = artifacts.insert_model(connection, self.project, model, service=at, dataset=trained_on, author=who)
             details = {"service": made.service, "dataset": made.dataset, "metrics": dict(made.metrics)}

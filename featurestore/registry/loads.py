@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from featurestore.errors import ObjectNotFoundError, RegistryError
@@ -36,9 +36,15 @@ def get_load(connection: Connection, project: str, storage_id: str, load_id: str
 
 
 def list_loads(connection: Connection, project: str, storage_id: str) -> list[Load]:
-    """Return the loads of a table, in their order."""
+    """Return the loads of a table, in their order, with those that were withdrawn."""
     query = select(schema.loads).filter_by(project=project, storage_id=storage_id).order_by(schema.loads.c.load_order)
     return [_load(row) for row in connection.execute(query)]
+
+
+def list_tables(connection: Connection, project: str) -> list[str]:
+    """Return the storage ids that loads were recorded of, by name."""
+    found = select(schema.loads.c.storage_id).filter_by(project=project).distinct()
+    return sorted(connection.execute(found).scalars())
 
 
 def insert_load(
@@ -51,18 +57,21 @@ def insert_load(
     rows_read: int,
     rows_written: int,
     rows_quarantined: int,
+    rows_suppressed: int,
     reasons: Mapping[str, int],
     author: str,
 ) -> Load:
-    """Record a load that is new; the project is locked.
+    """Record a load that is new, or was withdrawn and came again; the project is locked.
 
     Raises:
         RegistryError: the counts contradict each other.
     """
-    if rows_read != rows_written + rows_quarantined:
+    if rows_read != rows_written + rows_quarantined + rows_suppressed:
+        dropped = f" and suppressed {rows_suppressed}" if rows_suppressed else ""
         raise RegistryError(
-            f'Load "{load_id}" read {rows_read} rows, but wrote {rows_written} and quarantined {rows_quarantined}.',
-            hint="Each row that is read is either written or quarantined.",
+            f'Load "{load_id}" read {rows_read} rows, but wrote {rows_written} and quarantined {rows_quarantined}'
+            f"{dropped}.",
+            hint="Each row that is read is either written, quarantined or suppressed.",
         )
     table = schema.loads
     last = connection.execute(
@@ -70,6 +79,7 @@ def insert_load(
             project=project, storage_id=storage_id
         )
     ).one()
+    connection.execute(delete(table).filter_by(project=project, storage_id=storage_id, load_id=load_id))
     connection.execute(
         insert(table).values(
             project=project,
@@ -82,11 +92,29 @@ def insert_load(
             rows_read=rows_read,
             rows_written=rows_written,
             rows_quarantined=rows_quarantined,
+            rows_suppressed=rows_suppressed,
             reasons=values.to_json(dict(reasons), f'The reasons of load "{load_id}"'),
             author=author,
         )
     )
     return get_load(connection, project, storage_id, load_id)
+
+
+def mark_withdrawn(
+    connection: Connection,
+    project: str,
+    storage_id: str,
+    *,
+    withdrawn: Collection[str],
+    reinstated: Collection[str],
+    at: int,
+) -> None:
+    """Record which loads a restore took out of a table, and which came back with it; the project is locked."""
+    table = schema.loads
+    mine = update(table).filter_by(project=project, storage_id=storage_id)
+    for ids, value in ((withdrawn, at), (reinstated, None)):
+        for load_id in ids:
+            connection.execute(mine.filter_by(load_id=load_id).values(withdrawn_at=value))
 
 
 def insert_materialization(
@@ -149,6 +177,8 @@ def _load(row: Row[Any]) -> Load:
         rows_read=row.rows_read,
         rows_written=row.rows_written,
         rows_quarantined=row.rows_quarantined,
+        rows_suppressed=row.rows_suppressed,
         reasons=json.loads(row.reasons),
         author=row.author,
+        withdrawn_at=None if row.withdrawn_at is None else values.instant(row.withdrawn_at),
     )

@@ -61,11 +61,13 @@ class Load:
         order: position among the table's loads in commit order, from 1; it breaks ties between rows.
         table_version: the Delta version that published it.
         published_at: ``ingested_at`` of its rows.
-        rows_read: rows that came in; written + quarantined.
+        rows_read: rows that came in; written + quarantined + suppressed.
         rows_written: rows published.
         rows_quarantined: rows kept aside.
         reasons: rows per reason of quarantine.
         author: who loaded.
+        withdrawn_at: when a restore took its rows out again; None if they are in.
+        rows_suppressed: rows dropped, because they are of someone who was erased.
     """
 
     load_id: str
@@ -78,17 +80,23 @@ class Load:
     rows_quarantined: int
     reasons: Mapping[str, int]
     author: str
+    withdrawn_at: datetime | None = None
+    rows_suppressed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
-    """One immutable version of a training dataset; ``manifest`` says how it was made."""
+    """One immutable version of a training dataset; ``manifest`` says how it was made.
+
+    ``removed_at`` says when its rows were removed; None if they are there.
+    """
 
     name: str
     version: int
     manifest: Mapping[str, Any]
     created_at: datetime
     created_by: str
+    removed_at: datetime | None = None
 
     @property
     def id(self) -> str:

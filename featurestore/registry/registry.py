@@ -12,6 +12,7 @@ from featurestore.registry import schema
 from featurestore.registry.auditing import Auditing
 from featurestore.registry.changing import Changing
 from featurestore.registry.consents import Consents
+from featurestore.registry.erasures import Erasures
 from featurestore.registry.identities import Identities
 from featurestore.registry.inspection import Inspection
 from featurestore.registry.ledgers import Ledgers
@@ -36,7 +37,7 @@ def open_registry(url: str, project: str) -> Registry:
     return Registry(open_database(url), project)
 
 
-class Registry(Changing, Inspection, References, Rollout, Consents, Ledgers, Liveness, Auditing, Identities):
+class Registry(Changing, Inspection, References, Rollout, Consents, Ledgers, Liveness, Auditing, Identities, Erasures):
     """One project of a registry; :func:`open_registry` makes it. Processes and threads may share the database.
 
     Every method that writes is one transaction together with its entries in the audit log, and takes ``who``: the

@@ -29,6 +29,9 @@ COUNTED: Mapping[str, str] = {
     "unchanged": "unchanged",
 }
 
+#: A view of this project, used under a name of its own: ``weather@2[temp] (origin from dest)``.
+_USE = re.compile(r"\w+@[0-9]+(\[.*\])?( \(.*\))?")
+
 _INDENT = "      "
 _DEEPER = _INDENT + "    "
 
@@ -172,7 +175,7 @@ def _is_field(value: Any) -> bool:
 
 
 def _is_reference(name: str, value: Any) -> bool:
-    return isinstance(value, str) and (value.startswith(f"{name}@") or value.isalnum())
+    return isinstance(value, str) and (value.startswith(f"{name}@") or value.isalnum() or bool(_USE.fullmatch(value)))
 
 
 def _shown(value: Any) -> str:
@@ -180,12 +183,16 @@ def _shown(value: Any) -> str:
         checks = (f"{name}={json.dumps(inner, ensure_ascii=False)}" for name, inner in value.items() if name != "dtype")
         return ", ".join([value["dtype"], *checks])
     if isinstance(value, dict) and _is_plain(value):
-        parts = [
-            f"{name} {inner['dtype']}" if _is_field(inner) else inner if "@" in inner else f"{name} {inner}"
-            for name, inner in value.items()
-        ]
-        return ", ".join(parts) or "none"
+        return ", ".join(_named(*one) for one in value.items()) or "none"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _named(name: str, value: Any) -> str:
+    if _is_field(value):
+        return f"{name} {value['dtype']}"
+    if value.startswith(f"{name}@"):
+        return str(value)
+    return f"{value} as {name}" if "@" in value else f"{name} {value}"
 
 
 def _changed_text(old: str, new: str) -> Iterator[str]:

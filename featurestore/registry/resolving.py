@@ -80,7 +80,7 @@ class _Resolver:
     def _replaced(self, definition: Definition) -> Definition:
         match definition:
             case OnDemandFeatureView():
-                inputs = [self._view(one) if isinstance(one, SharedView) else one for one in definition.inputs]
+                inputs = [self._used(one) if isinstance(one, SharedView) else one for one in definition.inputs]
                 return replace(definition, inputs=inputs)
             case FeatureService():
                 return replace(definition, features=[self._feature(one) for one in definition.features])
@@ -93,11 +93,12 @@ class _Resolver:
     ) -> FeatureView | ViewProjection | OnDemandFeatureView:
         if isinstance(feature, OnDemandFeatureView):
             return cast("OnDemandFeatureView", self._definition(feature))
-        if not isinstance(feature, SharedView):
-            return feature
-        view = self._view(feature)
-        with about(feature):
-            return view if feature.features is None else view[feature.features]
+        return self._used(feature) if isinstance(feature, SharedView) else feature
+
+    def _used(self, shared: SharedView) -> FeatureView | ViewProjection:
+        view = self._view(shared)
+        with about(shared):
+            return shared.used(view)
 
     def _view(self, shared: SharedView) -> SharedFeatureView:
         with about(shared):

@@ -92,6 +92,9 @@ def _places(name: str, spec: Mapping[str, Any], notes: Mapping[str, Any]) -> Ite
         for one, about in zip(spec.get(key) or (), notes.get(key) or (), strict=False):
             yield one["name"], _FIELD, f"{called} {one['name']}"
             yield from _written(about, f" of {called} {one['name']}")
+    for use in (*(spec.get("features") or ()), *(one.get("use", {}) for one in spec.get("inputs") or ())):
+        if "name" in use:
+            yield use["name"], _FIELD, f"use {use['name']}"
     for key, _ in spec.get("join_keys") or ():
         yield key, _FIELD, f"join key {key}"
 

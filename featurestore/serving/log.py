@@ -104,7 +104,7 @@ class ServingLog:
     def _sampled(self, request_id: str) -> bool:
         if self._limit >= 2**64:
             return True
-        return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest()) < self._limit
+        return place_of_request(request_id) < self._limit
 
     def _run(self) -> None:
         while True:
@@ -160,11 +160,28 @@ class ServingLog:
             part.unlink(missing_ok=True)
 
     def _write_watermark(self, instant: int, *, closed: bool) -> None:
-        folder = self._folder / WATERMARKS
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{self._worker}.json"
-        part.write_text(json.dumps({"watermark": instant, "closed": closed}), encoding="utf-8")
-        part.replace(folder / f"{self._worker}.json")
+        write_watermark(self._folder, self._worker, instant, closed=closed)
+
+
+def place_of_request(request_id: str) -> int:
+    """Return where a request lies in the space of 2^64 places; those below a share of it are logged."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest())
+
+
+def write_watermark(folder: Path, worker: str, instant: int, *, closed: bool) -> None:
+    """Write that every row which a worker served before an instant is on disk.
+
+    Args:
+        folder: the log's.
+        worker: the worker.
+        instant: microseconds since 1970.
+        closed: whether it ends its log.
+    """
+    marks = folder / WATERMARKS
+    marks.mkdir(parents=True, exist_ok=True)
+    part = marks / f".{worker}.json"
+    part.write_text(json.dumps({"watermark": instant, "closed": closed}), encoding="utf-8")
+    part.replace(marks / f"{worker}.json")
 
 
 class Watermark(NamedTuple):
@@ -242,7 +259,7 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
                 events.append(None if value is None else event_time(value))
         if view.outputs:
             decoded = view.codec.decode(records)
-            columns |= {one.name: one.filled(decoded[one.name]) for one in view.outputs}
+            columns |= {one.name: one.filled(decoded[one.feature]) for one in view.outputs}
         columns[f"{view.name}__status"] = pa.array(statuses, pa.int8())
         columns[f"{view.name}__event_timestamp"] = pa.array(events, pa.int64()).cast(_INSTANT)
     for computed in plan.on_demand:

@@ -38,8 +38,8 @@ class LogEntry(NamedTuple):
         served_at: microseconds since 1970.
         row_count: entity rows.
         columns: the request's values by column.
-        values: by stored view, each row's stored value or None.
-        oldest: by stored view, what a stored value must not be below to be present.
+        values: by use of a stored view, each row's stored value or None.
+        oldest: by use of a stored view, what a stored value must not be below to be present.
         computed: the on-demand features by name.
     """
 
@@ -106,7 +106,7 @@ class Lookups:
             plan = canary.plan
         columns, count = _columns(request, plan, self._max_rows)
         found = self.store.read(
-            [(view.storage_id, view.keys.encode([columns[name] for name in view.keys.names])) for view in plan.stored]
+            [(view.storage_id, view.keys.encode([columns[name] for name in view.columns])) for view in plan.stored]
         )
         now = (found.clock or 0) if self.replay else time.time_ns() // 1000
         oldest = [b"" if view.ttl is None else oldest_order(now - view.ttl) for view in plan.stored]
@@ -324,7 +324,7 @@ def _on_demand(
         InvalidRequestError: an expression, or a function, cannot be evaluated for these values.
     """
     # By where they come from too: another view, or the request, may have a column of the same name.
-    needed = {(source, name) for view in plan.on_demand for name, source in view.sources.items()}
+    needed = {source for view in plan.on_demand for source in view.sources.values()}
     inputs = {
         ("", name): plan.filled(name, to_column(columns[name], dtype))
         for name, dtype in plan.request.items()
@@ -344,7 +344,7 @@ def _on_demand(
         # An expression may name no input at all; its frame still needs the height.
         frame = pl.DataFrame(
             {
-                name: pl.Series(name, inputs[computing.sources[name], name], dtype)
+                name: pl.Series(name, inputs[computing.sources[name]], dtype)
                 for name, dtype in computing.transform.inputs.items()
             },
             height=count,

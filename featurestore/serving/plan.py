@@ -22,15 +22,17 @@ from featurestore.v1 import serving_pb2 as pb
 
 @dataclass(frozen=True, kw_only=True)
 class StoredView:
-    """One stored view of a service.
+    """One use that a service makes of a stored view.
 
     Attributes:
-        name: the view's.
+        name: the use's: the view's, unless it has one of its own.
         storage_id: names its rows online.
         ttl: microseconds that a row may be old; None is for ever.
         keys: how its join keys become bytes.
+        columns: the columns of a request that hold them.
         codec: the layout of its rows.
-        outputs: the features of it that the service gives; empty for one that is only an on-demand input.
+        outputs: the features of it that the service gives, as it calls them; empty for one that is only an on-demand
+            input.
         project: cuts a record down to ``outputs``; None when they are the whole record.
         defaults: puts defaults into a record of ``outputs``; None when they have none.
     """
@@ -39,6 +41,7 @@ class StoredView:
     storage_id: str
     ttl: int | None
     keys: KeyLayout
+    columns: tuple[str, ...]
     codec: RowCodec
     outputs: tuple[Field, ...]
     project: Callable[[bytes], bytes] | None
@@ -52,13 +55,14 @@ class OnDemandView:
     Attributes:
         name: the view's.
         transform: its expressions.
-        sources: for each column that an evaluation needs, the stored view that has it; "" is the request.
+        sources: for each column that an evaluation needs, the use that has it, and what the view calls it; the use ""
+            is the request.
         codec: the layout of its rows, which carry no event time.
     """
 
     name: str
     transform: Transform
-    sources: dict[str, str]
+    sources: dict[str, tuple[str, str]]
     codec: RowCodec
 
 
@@ -79,7 +83,7 @@ class ServicePlan:
         keys: the join keys that a request carries, in order.
         request: the request fields that it carries beside them.
         optional: those of them that a request may leave out, because they have a default.
-        stored: the stored views, all of which are read.
+        stored: the uses of stored views, all of which are read; two of one view have the same storage id.
         on_demand: the on-demand views, in order.
         sent: the views of a response in order, each a member of ``stored`` or ``on_demand``.
         schema: what the service takes and gives.
@@ -106,7 +110,7 @@ class ServicePlan:
 
     @cached_property
     def stored_names(self) -> tuple[str, ...]:
-        """The names of the stored views."""
+        """The names of the uses of stored views."""
         return tuple(view.name for view in self.stored)
 
     @cached_property
@@ -124,19 +128,22 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
     definition = service.definition
     outputs = definition.outputs
     stored = []
-    for view in definition.views:
+    for use in definition.uses:
+        view = use.view
         codec = RowCodec(view.schema)
-        chosen = outputs.get(view.name, ())
-        whole = not chosen or chosen == tuple(view.schema)
+        chosen = outputs.get(use.name, ())
+        features = [one.feature for one in chosen]
+        whole = not features or features == [one.name for one in view.schema]
         stored.append(
             StoredView(
-                name=view.name,
+                name=use.name,
                 storage_id=storage_id(view),
                 ttl=None if view.ttl is None else view.ttl // timedelta(microseconds=1),
                 keys=KeyLayout(view.keys),
+                columns=tuple(use.columns.values()),
                 codec=codec,
                 outputs=chosen,
-                project=None if whole else codec.projection([one.name for one in chosen]),
+                project=None if whole else codec.projection(features),
                 defaults=defaults_of(chosen),
             )
         )
@@ -144,7 +151,7 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
     by_name: dict[str, StoredView | OnDemandView] = {one.name: one for one in stored}
     by_name |= {one.name: one for one in on_demand}
     request = {one.name: one.dtype for one in definition.request}
-    references = {view.name: view.reference for view in definition.views}
+    references = {use.name: use.view.reference for use in definition.uses}
     return ServicePlan(
         id=service.id,
         name=service.name,
@@ -177,10 +184,10 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
 
 def _on_demand(view: OnDemandFeatureView) -> OnDemandView:
     transform = Transform(view)
-    stored = {one.name: source.name for source in view.input_views for one in source.schema}
+    stored = {one.name: (use.name, one.feature) for use in view.uses for one in use.outputs}
     return OnDemandView(
         name=view.name,
         transform=transform,
-        sources={name: stored.get(name, "") for name in transform.inputs},
+        sources={name: stored.get(name, ("", name)) for name in transform.inputs},
         codec=RowCodec(view.schema, event_time=False),
     )

@@ -6,16 +6,18 @@ from typing import Any
 
 from featurestore.status import status
 from featurestore.store.auditing import Auditing
+from featurestore.store.backfilling import Backfilling
 from featurestore.store.datasets import Datasets
 from featurestore.store.definitions import Definitions
-from featurestore.store.historical import Historical
-from featurestore.store.lookups import NewestRows
+from featurestore.store.erasing import Erasing
 from featurestore.store.rollout import Rollout
+from featurestore.store.scoring import Scoring
+from featurestore.store.tables import Tables
 
 __all__ = ["FeatureStore"]
 
 
-class FeatureStore(Rollout, Definitions, NewestRows, Historical, Datasets, Auditing):
+class FeatureStore(Backfilling, Rollout, Definitions, Tables, Scoring, Datasets, Auditing, Erasing):
     """A folder with ``featurestore.toml``, and what it configures.
 
     Args:

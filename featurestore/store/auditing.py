@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from featurestore.errors import RegistryError
-from featurestore.offline.training import manifest_files
+from featurestore.offline.datasets.manifest import manifest_files
 from featurestore.registry import AuditReport, FoundHead, Head, signing_key
 from featurestore.registry.signing import check_public, existing_signing_key
 from featurestore.serving.heads import logged_heads

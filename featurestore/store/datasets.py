@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
 
-from featurestore.definitions import FeatureService, Model
+from featurestore.definitions import FeatureService, Model, Split
 from featurestore.definitions.names import EVENT_TIMESTAMP
-from featurestore.offline.environment import git_commit, packages
-from featurestore.offline.training import TrainingDataset
+from featurestore.offline.datasets.diff import DatasetDiff
+from featurestore.offline.datasets.environment import git_commit, packages
+from featurestore.offline.datasets.manifest import Recipe
+from featurestore.offline.datasets.reproducing import Reproduction
+from featurestore.offline.datasets.training_dataset import TrainingDataset
 from featurestore.registry.records import ModelRecord
 from featurestore.store.references import service_name
 from featurestore.store.sharing import Sharing
+from featurestore.types import utc
 
 
 class Datasets(Sharing):
@@ -21,12 +27,23 @@ class Datasets(Sharing):
         self,
         name: str,
         *,
-        entity_df: Any,
+        entity_df: Any = None,
         features: str | FeatureService,
         label: str | None = None,
         timestamp_field: str = EVENT_TIMESTAMP,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        as_of: datetime | str | None = None,
+        known_at: Literal["row"] | None = None,
+        full_feature_names: bool = False,
+        split: Split | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> TrainingDataset:
         """Join, write and register a training dataset with its manifest and its monitoring baseline.
+
+        Rows go to the disk as they are joined, so that a dataset may be larger than memory. What it was made of, its
+        entity rows and the files that were read, is kept: :meth:`reproduce_dataset` makes it again.
 
         Args:
             name: the dataset's name; each call makes its next version.
@@ -34,16 +51,78 @@ class Datasets(Sharing):
             features: the service.
             label: the column of ``entity_df`` that a model is to predict.
             timestamp_field: the column of the instants.
+            start: as in :meth:`get_historical_features`.
+            end: as in :meth:`get_historical_features`.
+            as_of: as in :meth:`get_historical_features`.
+            known_at: as in :meth:`get_historical_features`.
+            full_feature_names: as in :meth:`get_historical_features`.
+            split: how the rows are parted: :class:`~featurestore.TimeSplit`, :class:`~featurestore.KeySplit`,
+                :class:`~featurestore.GroupSplit` or :class:`~featurestore.RandomSplit`. The monitor then compares with
+                the rows to train on.
+            hyperparameters: of the model that is to be trained, as JSON values; they stand in the manifest.
+            progress: called with the rows of each group that is written.
 
         Raises:
             ObjectNotFoundError: there is no such service.
             DataError: a column is missing or of another type, or instants have no time zone.
+            OfflineStoreError: a table cannot be read, or the disk refuses.
         """
         service = self.registry.resolve_service(service_name(features))
-        record, rows = self.offline.create_dataset(
-            name, service, entity_df, label=label, timestamp_field=timestamp_field, who=self.who()
+        recipe = Recipe(
+            label=label,
+            timestamp_field=timestamp_field,
+            as_of=None if as_of is None else utc(as_of, "as_of"),
+            known_at=known_at,
+            full_feature_names=full_feature_names,
+            split=split,
+            hyperparameters=hyperparameters or {},
         )
-        return TrainingDataset(record, rows)
+        return self.offline.create_dataset(
+            name, service, entity_df, recipe, start=start, end=end, who=self.who(), progress=progress
+        )
+
+    def get_training_dataset(self, reference: str) -> TrainingDataset:
+        """Return a training dataset that was made before: ``delays`` (the newest version) or ``delays@1``.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        return TrainingDataset(self.registry.dataset(reference), self.config)
+
+    def reproduce_dataset(
+        self,
+        reference: str,
+        *,
+        out: str | Path | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Reproduction:
+        """Make a dataset again from what its manifest names, and prove by its hash that it is the same.
+
+        What was ingested, compacted or restored since changes nothing. If an input is gone, the result says which.
+
+        Args:
+            reference: ``delays`` (the newest version) or ``delays@1``.
+            out: where to write the rows, as Parquet; None keeps none.
+            progress: called with the rows of each group that is made.
+
+        Raises:
+            ObjectNotFoundError: there is no such dataset.
+            OfflineStoreError: the manifest is of a later release, or ``out`` cannot be written.
+        """
+        return self.offline.reproduce_dataset(reference, out=out, progress=progress)
+
+    def diff_datasets(self, old: str, new: str) -> DatasetDiff:
+        """Return what is different in one dataset from another: rows, columns, definitions, distributions.
+
+        Args:
+            old: ``delays@1``.
+            new: ``delays@2``.
+
+        Raises:
+            ObjectNotFoundError: there is no such dataset.
+            OfflineStoreError: its rows cannot be read.
+        """
+        return self.offline.diff_datasets(old, new)
 
     def log_model(
         self,

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, ObjectNotFoundError
-from featurestore.offline.frames import to_table
-from featurestore.offline.ingest import IngestReport
+from featurestore.offline.intake.frames import to_table
+from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.store import Progress
 from featurestore.registry import live_views, stored_once
 from featurestore.registry.records import Registered
@@ -29,6 +29,7 @@ class Loading(Sharing):
         load_id: str | None = None,
         reason: str = "",
         progress: Progress | None = None,
+        accept_anomalies: bool = False,
     ) -> IngestReport:
         """Load rows into a view's table; bad rows are quarantined with the reason.
 
@@ -40,10 +41,13 @@ class Loading(Sharing):
             load_id: the same id twice is one load; made up when not given.
             reason: why, for the audit.
             progress: called with the rows of each batch.
+            accept_anomalies: publish the rows even if they are unlike the view's last loads and its gate rejects that:
+                they are right, and what later loads are compared with.
 
         Raises:
             ObjectNotFoundError: there is no such view.
             RegistryError: the view is another project's.
+            LoadRefusedError: a gate of the view refuses the load; nothing of it is published.
             DataError: the rows cannot be taken; nothing of this load is published.
         """
         live = self._live(view)
@@ -53,8 +57,18 @@ class Loading(Sharing):
 
         def load(definition: FeatureView) -> IngestReport:
             if frame is None:
-                return self.offline.ingest_source(definition, who=who, reason=reason, progress=progress)
-            return self.offline.ingest(definition, frame, who=who, load_id=load_id, reason=reason, progress=progress)
+                return self.offline.ingest_source(
+                    definition, who=who, reason=reason, progress=progress, accept_anomalies=accept_anomalies
+                )
+            return self.offline.ingest(
+                definition,
+                frame,
+                who=who,
+                load_id=load_id,
+                reason=reason,
+                progress=progress,
+                accept_anomalies=accept_anomalies,
+            )
 
         report = load(live[0].definition)
         also: list[IngestReport] = []
@@ -91,6 +105,49 @@ class Loading(Sharing):
             return [named]
         return stored_once(live_views(self.registry, named.name))
 
-    def quarantine(self, view: str) -> pa.Table | None:
-        """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none."""
-        return self.offline.quarantine(self._own_view(view).definition)
+    def quarantine(self, view: str, *, limit: int | None = None) -> pa.Table | None:
+        """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none.
+
+        Those are the rows that the named version kept aside, and those that older versions did before it was fed.
+
+        Args:
+            view: the view, or one version of it.
+            limit: at most so many rows; None for all.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            OfflineStoreError: a file of such rows cannot be read.
+        """
+        named = self._own_view(view)
+        return self.offline.quarantine(named.definition, self._older(named), limit=limit)
+
+    def quarantined_rows(self, view: str) -> int:
+        """Return how many rows :meth:`quarantine` would list."""
+        named = self._own_view(view)
+        return self.offline.quarantined_rows(named.definition, self._older(named))
+
+    def reingest_quarantine(self, view: str, *, reason: str = "", progress: Progress | None = None) -> IngestReport:
+        """Check the rows of a view again that failed its checks, and publish those that pass now.
+
+        So a check that was too strict is mended: apply the view with another one, and ingest what it had kept aside.
+        Rows that fail still are kept, and listed by :meth:`quarantine`.
+
+        Args:
+            view: the view, or one version of it, whose checks hold.
+            reason: why, for the audit.
+            progress: called with the rows of each batch.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            OfflineStoreError: a file of such rows cannot be read, or the disk refuses.
+        """
+        named = self._own_view(view)
+        return self.offline.reingest_quarantine(
+            named.definition, self._older(named), who=self.who(), reason=reason, progress=progress
+        )
+
+    def _older(self, named: Registered[FeatureView]) -> list[FeatureView]:
+        """Return the versions of a view before one, each table once, the oldest first."""
+        older = [one for one in self.registry.versions(named.name) if one.version < named.version]
+        found = {storage_id(one.definition): one.definition for one in older if isinstance(one.definition, FeatureView)}
+        return list(found.values())

@@ -8,7 +8,9 @@ from typing import Any
 
 from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.definitions import FeatureService, FeatureView, storage_id
-from featurestore.materialize import MaterializeReport, materialize
+from featurestore.erasure.online_places import remove_suppressed
+from featurestore.materialize import MaterializeReport, materialize, rebuild
+from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.store import Progress
 from featurestore.registry.records import Registered
 from featurestore.serving.lookup import Lookups
@@ -42,7 +44,17 @@ class NewestRows(Loading):
         now = datetime.now(UTC)
         # Read before the rows: what is recorded is in them for certain, and later loads may be too.
         version = self.offline.table_version(view.definition)
-        report = materialize(view.definition, self.offline, self.online, now=now, progress=progress)
+        done = self.registry.last_materialization(storage_id(view.definition))
+        # A key whose newest rows were taken back would keep them: no row that is left is newer.
+        # Without an entry, a materialization may have died before it was entered.
+        since = 0 if done is None else done.table_version
+        taken = self.offline.rows_taken(view.definition, since)
+        write = rebuild if taken else materialize
+        erased = suppressed(view.definition, self.registry, self.config)
+        report = write(view.definition, self.offline, self.online, now=now, progress=progress)
+        now_erased = suppressed(view.definition, self.registry, self.config)
+        if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
+            remove_suppressed(self.online, storage_id(view.definition), view.definition, now_erased)
         if version is not None:
             counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
             if report.expired and view.definition.ttl is not None:

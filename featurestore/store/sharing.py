@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from featurestore.definitions import FeatureView
 from featurestore.errors import ObjectNotFoundError
-from featurestore.offline.sharing import not_ours
+from featurestore.offline.tables.sharing import not_ours
 from featurestore.registry import Consent
 from featurestore.registry.records import Registered
 from featurestore.store.opened import Opened

@@ -237,3 +237,32 @@ def test_threads_that_see_different_snapshots_do_not_mix_their_states(tmp_path: 
     store._cached(older.to_json())
     assert store._cached(Interrupted(older.to_json())).clock == 1
     store.close()
+
+
+def test_keys_of_a_table_are_listed_and_of_no_other(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(1)), (b"j", at(1))])
+    store.put_newest("b-1", [(b"other", at(1))])
+    assert sorted(store.keys("a-1")) == [b"j", b"k"]
+    assert list(store.keys("never-1")) == []
+
+
+def test_deleted_rows_are_gone_at_once_and_the_others_stay(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(9)), (b"stays", at(9))])
+    store.put_newest("b-1", [(b"k", at(3))])
+    assert store.delete("a-1", [b"k", b"unknown"]) == 1
+    assert store.delete("a-1", [b"k"]) == 0
+    assert store.delete("never-1", [b"k"]) == 0
+    assert store.read([("a-1", [b"k", b"stays"]), ("b-1", [b"k"])]) == (None, [1, 1], [[None, at(9)], [at(3)]])
+
+
+def test_forgetting_changes_nothing_that_readers_see(store: OnlineStore) -> None:
+    store.advance(None, 10, {"a-1": [(b"k", at(9)), (b"gone", at(9))], "b-1": [(b"k", at(3))]})
+    store.delete("a-1", [b"gone"])
+    before = store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])])
+    for _ in range(3):
+        store.forget()
+        assert store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])]) == before
+    assert store.put_newest("a-1", [(b"k", at(10))]) == (1, 0)
+    assert store.advance(10, 11, {"c-1": [(b"k", at(11))]}) == (1, 0)
+    assert {name: one.rows for name, one in store.status().items()} == {"a-1": 1, "b-1": 1, "c-1": 1}
+    assert store.replace("a-1", [(b"k", at(5))]) == 2

@@ -21,6 +21,7 @@ from featurestore.config import Config, OfflineConfig
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView
 from featurestore.errors import InvalidRequestError, SchemaError
 from featurestore.materialize import materialize
+from featurestore.offline.datasets.manifest import Recipe
 from featurestore.offline.store import OfflineStore
 from featurestore.online import MemoryStore
 from featurestore.registry import Registered, open_registry
@@ -274,8 +275,8 @@ def test_a_join_key_may_not_be_left_out(kitchen: Callable[..., Kitchen]) -> None
 def test_a_training_set_has_the_defaults(kitchen: Callable[..., Kitchen]) -> None:
     made = kitchen(WEATHER, FELT)
     rows = [one | {"event_timestamp": NOW, "late": True} for one in ASKED]
-    _, features = made.offline.create_dataset("train", made.service, rows, label="late", who="tests")
-    assert features.to_arrow().column("temp").to_pylist() == [1.0, -99.5, -99.5, -99.5]
+    dataset = made.offline.create_dataset("train", made.service, rows, Recipe(label="late"), who="tests")
+    assert dataset.to_arrow().column("temp").to_pylist() == [1.0, -99.5, -99.5, -99.5]
 
 
 def test_a_view_that_was_never_ingested_gives_its_defaults(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import duckdb
 import pytest
 
@@ -105,3 +108,12 @@ def test_a_hint_names_what_was_meant() -> None:
     with pytest.raises(DefinitionError) as raised:
         check_query(source("SELECT * FROM fligths"))
     assert raised.value.hint.startswith('Did you mean "flights"?')
+
+
+@pytest.mark.parametrize("tail", ["LIMIT 3", "LIMIT 3 OFFSET 1", "OFFSET 1", "FETCH FIRST 3 ROWS ONLY"])
+def test_a_query_that_runs_over_intervals_has_no_limit(tail: str) -> None:
+    whole = source(f"SELECT * FROM flights ORDER BY tail {tail}")
+    check_query(whole)
+    with pytest.raises(DefinitionError, match="has a LIMIT, and a lookback"):
+        check_query(replace(whole, lookback=timedelta(0)))
+    check_query(replace(source(f"SELECT * FROM (FROM flights {tail})"), lookback=timedelta(0)))

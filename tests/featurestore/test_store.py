@@ -130,6 +130,17 @@ def test_a_version_that_production_serves_is_fed_on_after_a_newer_one_is_applied
     assert [view["id"] for view in store.status()["views"]] == ["spending@2", "spending@1"]
 
 
+def test_the_status_counts_rows_that_are_kept_aside_now(store: FeatureStore) -> None:
+    store.apply([SCORING])
+    soon = datetime.now(UTC) + timedelta(seconds=60.5)
+    assert store.ingest("spending", [row(event_timestamp=soon)]).quarantined == 1
+    assert store.status()["views"][0]["quarantined"] == 1
+    while datetime.now(UTC) + timedelta(seconds=60) < soon:
+        pass
+    assert store.reingest_quarantine("spending").written == 1
+    assert store.status()["views"][0]["quarantined"] == 0
+
+
 def test_rows_that_an_older_live_version_cannot_take_are_published_and_it_is_said(store: FeatureStore) -> None:
     store.apply([SCORING])
     store.registry.promote("scoring@1", who="ada")

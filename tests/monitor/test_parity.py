@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore.config import Config
-from featurestore.offline.historical import HistoricalFeatures
+from featurestore.definitions import FeatureService
+from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registry
 from monitor.parity import check_parity, same_values
@@ -116,6 +117,32 @@ def test_in_a_replay_nothing_lags(scene: Any) -> None:
     replayed.serve(log)
     report = check_parity(Joined(replayed.config, store.registry), "flight_delay@1")
     assert (report.mismatches, report.lagged) == (1, 0)
+
+
+def test_each_use_of_a_view_has_a_lag_of_its_own(scene: Any) -> None:
+    store, _ = _prepare(scene)
+    weather = scene.registry.feature_view("weather").definition
+    there = weather.with_join_key_map({"origin": "dest"}, name="there")
+    service = FeatureService(name="flight_delay", features=[weather[["temp"]], there[["temp"]]])
+    scene.registry.apply([service], who="test", allow_breaking=True)
+    hours = range(4, 20)
+    asked = pa.table(
+        {
+            "origin": ["JFK"] * len(hours),
+            "dest": ["JFK"] * len(hours),
+            "event_timestamp": pa.array([_START + timedelta(hours=hour, minutes=5) for hour in hours], _INSTANT),
+        }
+    )
+    served = store.get_historical_features(asked, "flight_delay@2", with_status=True).to_arrow()
+    log = served.rename_columns(["served_at" if name == "event_timestamp" else name for name in served.column_names])
+    log = log.append_column("request_id", pa.array([f"r{n}" for n in range(len(hours))]))
+    log = log.append_column("service", pa.array(["flight_delay@2"] * len(hours)))
+    log = log.append_column("row", pa.array([0] * len(hours), pa.int32()))
+    log = _with(log, "there__temp", {3: 99.0, 5: 99.0})
+    log = _with(log, "temp", {7: 99.0})
+    scene.serve(_with(log, "there__event_timestamp", {3: _START, 7: _START}))
+    report = check_parity(store, "flight_delay@2")
+    assert (report.checked, report.lagged, report.by_feature) == (len(hours), 1, {"there__temp": 1, "temp": 1})
 
 
 def test_a_sample_is_as_large_as_asked_and_an_empty_log_is_no_error(scene: Any) -> None:

@@ -13,11 +13,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, MonitorError
+from featurestore.profiles import fit_baseline
 from monitor.alerts.base import Kind
 from monitor.alerts.states import State
 from monitor.history import History
@@ -53,6 +57,32 @@ def test_what_is_like_the_training_data_raises_nothing(scene: Any) -> None:
     report = run(scene)
     assert (report.windows, report.verdict, report.fired) == (20, "ok", 0)
     assert messages(scene) == []
+
+
+def test_a_feature_of_a_use_is_watched_by_its_full_name_and_the_alert_names_the_view(scene: Any) -> None:
+    weather = scene.registry.feature_view("weather").definition
+    there = weather[["temp"]].with_join_key_map({"origin": "dest"}, name="there")
+    service = FeatureService(name="flight_delay", features=[there])
+    scene.registry.apply([replace(scene.policy.definition, service=service)], who="test", allow_breaking=True)
+
+    def rows(start: datetime, days: int, **settings: Any) -> pa.Table:
+        table = pa.concat_tables([scene.rows(start + timedelta(days=day), **settings) for day in range(days)])
+        names = {"temp": "there__temp", "origin": "dest", "weather__status": "there__status"}
+        return table.rename_columns([names.get(name, name) for name in table.column_names])
+
+    trained = rows(datetime(2013, 1, 1, tzinfo=UTC), 40)
+    table = trained.select(["there__temp"]).append_column("event_timestamp", trained.column("served_at"))
+    path = scene.config.path("data/baseline.parquet")
+    pq.write_table(fit_baseline(table, service.outputs["there"]).to_arrow(), path)
+    manifest = {"service": "flight_delay@2", "baseline": "data/baseline.parquet"}
+    scene.registry.record_dataset("pairs", manifest, who="test")
+    first = datetime(2013, 7, 1, tzinfo=UTC)
+    scene.serve(rows(first, 15, shift=1.0, service="flight_delay@2"))
+    scene.mark(first + timedelta(days=15))
+    assert run(scene).fired == 1
+    (_, _, alert) = messages(scene)[0]
+    assert [one["feature"] for one in alert["features"]] == ["there__temp"]
+    assert alert["suggestedAction"].startswith('Look at the sources of "weather"; ')
 
 
 def test_a_change_gives_one_alert_and_one_retraining_signal_however_long_it_lasts(scene: Any) -> None:

@@ -56,18 +56,16 @@ def test_a_view_that_cannot_be_loaded_does_not_keep_the_others_from_it(
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"shop,\xff,event_timestamp\n1,2,2013-01-01T07:00:00Z\n", "its first line is not UTF-8 text"),
-        (b"shop,event_timestamp\n\xff,2013-01-01T07:00:00Z\n", 'its column "shop" is not UTF-8 text'),
-    ],
+    "content",
+    [b"shop,\xff,event_timestamp\n1,2,2013-01-01T07:00:00Z\n", b"shop,event_timestamp\n\xff,2013-01-01T07:00:00Z\n"],
+    ids=["name", "value"],
 )
 def test_entity_rows_that_are_not_utf8_are_refused(
-    repo: Path, capsys: pytest.CaptureFixture[str], content: bytes, says: str
+    repo: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
     (repo / "rows.csv").write_bytes(content)
     arguments = ["dataset", "create", "d", "--service", "forecast", "--entities", str(repo / "rows.csv")]
     assert run([*arguments, "-C", str(repo)], debug=False) == 1
     said = capsys.readouterr().err
-    assert says in said
+    assert "rows.csv cannot be read: it is not UTF-8 text." in said
     assert "Hint: Save it as UTF-8." in said

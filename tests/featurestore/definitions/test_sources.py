@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from featurestore.definitions import Entity, FeatureView, Field, FileSource, PushSource, QuerySource, content_hash
+from featurestore.definitions import (
+    Entity,
+    FeatureView,
+    Field,
+    FileSource,
+    PushSource,
+    QuerySource,
+    SqlSource,
+    content_hash,
+)
 from featurestore.definitions.sources import source_from_spec
 from featurestore.errors import DefinitionError
 from featurestore.types import Float64
@@ -15,6 +24,10 @@ from featurestore.types import Float64
 
 def query(**changes: Any) -> QuerySource:
     return QuerySource(**{"query": "SELECT * FROM weather", "connection": "warehouse", **changes})
+
+
+def sql(**changes: Any) -> SqlSource:
+    return SqlSource(query="SELECT * FROM w", sources=[FileSource(path="w.parquet", name="w")], **changes)
 
 
 def hash_of(source: Any) -> str:
@@ -32,10 +45,28 @@ def hash_of(source: Any) -> str:
         query(incremental_by="id", lookback=100, created_timestamp_column="made"),
         FileSource(path="lake/weather", format="delta", name="w"),
         FileSource(path="lake/weather.parquet", format="delta"),
+        sql(),
+        sql(lookback=timedelta(0)),
+        sql(lookback=timedelta(days=7), late_by=timedelta(hours=6), name="daily"),
     ],
 )
 def test_a_source_comes_back_from_its_spec(source: Any) -> None:
     assert source_from_spec(source.spec()) == source
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "a8c3c9a825e9e76b4f5044e5f760251be8f59eec3ed80323af4808122d28d39e"),
+        ({"lookback": timedelta(days=7)}, "676aa34f5f41829cd9908be52223d79756e187ae1b286e89e802c09d26e92c23"),
+        (
+            {"lookback": timedelta(days=7), "late_by": timedelta(hours=6)},
+            "e611c7256fe39797ccd3f2bee8883eced98607eb282f6cc7817bf91fcc4e4ef6",
+        ),
+    ],
+)
+def test_the_hash_of_a_sql_source_is_the_same_for_ever(changes: dict[str, Any], expected: str) -> None:
+    assert hash_of(sql(**changes)) == expected
 
 
 def test_a_format_that_the_path_says_already_changes_nothing() -> None:
@@ -125,5 +156,10 @@ def test_a_view_that_would_reject_every_load_but_the_first_is_refused() -> None:
     ) as one:
         FeatureView(name="weather", entities=entities, schema=once, source=query(), on_bad_rows="reject")
     assert "quarantine" in one.value.hint
+    with pytest.raises(DefinitionError, match="and a SqlSource with a lookback gives rows again"):
+        FeatureView(
+            name="weather", entities=entities, schema=once, source=sql(lookback=timedelta(0)), on_bad_rows="reject"
+        )
+    FeatureView(name="weather", entities=entities, schema=once, source=sql(), on_bad_rows="reject")
     FeatureView(name="weather", entities=entities, schema=once, source=query())
     FeatureView(name="weather", entities=entities, schema=once, on_bad_rows="reject")

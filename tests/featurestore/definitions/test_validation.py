@@ -123,7 +123,7 @@ def policy(**parts: Any) -> MonitorPolicy:
         (lambda: view(ttl="1h"), "ttl='1h', which is not a timedelta", "ttl=timedelta(seconds=3600)"),
         (lambda: view(ttl=timedelta.max), "has ttl=", "ttl=None keeps values for ever"),
         (lambda: view(source="a.csv"), "'a.csv' as its source", "FileSource"),
-        (lambda: view(on_bad_rows="ignore"), 'on_bad_rows="ignore"', '"quarantine" or "reject"'),
+        (lambda: view(on_bad_rows="ignore"), 'on_bad_rows="ignore"', '"quarantine", "reject" or "warn"'),
         (lambda: WEATHER["temp"], "is one text", 'Write weather[["temp"]].'),
         (lambda: WEATHER[0], "takes no features", 'weather[["temp"]]'),
         (lambda: WEATHER[None], "takes no features", 'weather[["temp"]]'),
@@ -205,6 +205,21 @@ def policy(**parts: Any) -> MonitorPolicy:
         (lambda: SqlSource(query="SELECT 1", sources=[]), "names no sources", "List the FileSource"),
         (lambda: SqlSource(query="SELECT 1", sources=[FileSource(path="a.csv")]), "which has no name", "Give it one"),
         (lambda: SqlSource(query="SELECT 1", sources=[FLIGHTS, FLIGHTS]), 'names "flights" twice', ""),
+        (
+            lambda: SqlSource(query="SELECT 1", sources=[FLIGHTS], late_by=timedelta(hours=1)),
+            "A SqlSource has late_by=.*, and no lookback",
+            "the whole query runs each time",
+        ),
+        (
+            lambda: SqlSource(query="SELECT 1", sources=[FLIGHTS], lookback=7),
+            "has lookback=7, which is not a timedelta",
+            "lookback=timedelta",
+        ),
+        (
+            lambda: SqlSource(query="SELECT 1", sources=[FLIGHTS], name="daily", lookback=timedelta(days=-1)),
+            'The SqlSource "daily" has lookback=',
+            "0 or more",
+        ),
         (lambda: SqlSource(query="SELECT 1", sources=FLIGHTS), "one FileSource as its sources", "sources=[flights]"),
         (
             lambda: SqlSource(query="q", sources=[FLIGHTS], timestamp_field=None),

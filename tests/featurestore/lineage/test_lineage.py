@@ -12,7 +12,17 @@ import polars as pl
 import pytest
 from sqlalchemy import event
 
-from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, SharedView, SqlSource
+from featurestore import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    OnDemandFeatureView,
+    SharedView,
+    SqlSource,
+)
 from featurestore.cli.app import run
 from featurestore.errors import ObjectNotFoundError, RegistryError
 from featurestore.lineage import Lineage
@@ -304,3 +314,24 @@ def test_a_view_of_another_project_is_followed_from_both_sides(whole: FeatureSto
         assert event["inputs"] == [{"namespace": "featurestore://flights", "name": "weather@1"}]
     assert "ads/bids@1" in down(whole.lineage("weather:temp"))
     assert "ads/bids@1" not in down(whole.lineage("weather:dewp"))
+
+
+def test_every_use_of_a_view_leads_to_the_same_view(store: FeatureStore, define: Any) -> None:
+    weather = define()["weather"]
+    dest = weather.with_join_key_map({"origin": "dest"}, name="dest_weather")
+    warmer = OnDemandFeatureView(
+        name="warmer",
+        inputs=[weather, dest],
+        schema=[Field(name="difference", dtype=Float64), Field(name="there", dtype=Float64)],
+        expressions={"difference": "dest_weather__temp - temp", "there": "dest_weather__dewp"},
+    )
+    store.apply(FeatureService(name="pairs", features=[weather, dest[["dewp"]], warmer]))
+    assert up(store.lineage("warmer:difference")) == up(store.lineage("weather:temp")) | {"weather@1:temp"}
+    assert "weather@1:dewp" in up(store.lineage("warmer:there"))
+    assert {"pairs@1", "warmer@1:there"} <= down(store.lineage("weather:dewp"))
+    assert "warmer@1:difference" not in down(store.lineage("weather:dewp"))
+    events = {one["job"]["name"].partition(".")[2]: one for one in store.lineage("pairs").to_openlineage()}
+    assert [one["name"] for one in events["pairs@1"]["inputs"]] == ["weather@1", "warmer@1"]
+    fields = events["warmer@1"]["outputs"][0]["facets"]["columnLineage"]["fields"]
+    assert [(one["name"], one["field"]) for one in fields["there"]["inputFields"]] == [("weather@1", "dewp")]
+    assert [(one["name"], one["field"]) for one in fields["difference"]["inputFields"]] == [("weather@1", "temp")]

@@ -30,8 +30,8 @@ def registry(tmp_path: Path) -> Any:
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Return a function that runs a definitions file of :data:`START` and more, and returns what it defines."""
-    from featurestore.cli.loading import load_definitions
     from featurestore.config import Config
+    from featurestore.definition_files import load_definitions
 
     def run(more: str) -> list[Any]:
         (tmp_path / "definitions.py").write_text(START + more)

@@ -163,3 +163,25 @@ def test_the_user_of_the_machine_is_marked_as_unverified() -> None:
 def test_what_is_no_commit_is_refused_before_one_of_the_databases_cannot_keep_it(commit: str) -> None:
     with pytest.raises(DefinitionError, match="git_commit that names none"):
         model(git_commit=commit)
+
+
+def test_a_change_of_a_table_is_recorded_once_and_says_which_loads_are_in(registry: Registry) -> None:
+    for number in range(1, 4):
+        registry.record_load(
+            load_id=f"load-{number}", storage_id="t-1", table_version=number, rows_read=1, rows_written=1, author="ada"
+        )
+    for _ in range(2):
+        registry.record_change(
+            "t-1", action="restore", table_version=4, details={"to": "x"}, withdrawn=["load-2", "load-3"], who="bob"
+        )
+    assert [one.withdrawn_at is None for one in registry.loads("t-1")] == [True, False, False]
+    registry.record_change("t-1", action="restore", table_version=5, details={}, reinstated=["load-2"], who="bob")
+    # A process that reads the table's log late must not withdraw it again.
+    registry.record_change("t-1", action="restore", table_version=4, details={}, withdrawn=["load-2"], who="bob")
+    assert [one.withdrawn_at is None for one in registry.loads("t-1")] == [True, True, False]
+    assert [one.details["table_version"] for one in registry.audit(action="restore")] == [4, 5]
+    again = registry.record_load(
+        load_id="load-3", storage_id="t-1", table_version=6, rows_read=2, rows_written=2, author="ada"
+    )
+    assert (again.order, again.rows_written, again.withdrawn_at) == (4, 2, None)
+    assert registry.loaded() == ["t-1"]

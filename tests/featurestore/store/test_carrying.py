@@ -14,7 +14,7 @@ import pytest
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, SqlSource
 from featurestore.definitions import storage_id
 from featurestore.errors import BreakingChangeError
-from featurestore.offline.ingest import IngestReport
+from featurestore.offline.intake.ingest import IngestReport
 from featurestore.types import Float64, Int64
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)

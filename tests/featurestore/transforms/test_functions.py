@@ -419,7 +419,7 @@ with FeatureStore(sys.argv[1]) as store:
     errors = []
     for ask in (
         lambda row: store.get_online_features("cold", [row]),
-        lambda row: store.get_historical_features([row | {"event_timestamp": at}], "cold"),
+        lambda row: store.get_historical_features([row | {"event_timestamp": at}], "cold").to_arrow(),
     ):
         try:
             ask({"origin": "JFK", "hour": 24})

@@ -1,0 +1,1 @@
+"""Training datasets: made, proved, compared, made again."""

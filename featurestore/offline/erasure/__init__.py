@@ -1,0 +1,1 @@
+"""Rows of erased people: known by their keys, taken out, and kept out."""

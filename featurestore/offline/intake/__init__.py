@@ -1,0 +1,1 @@
+"""Rows into a table: checked, compared with what came before, kept aside or published."""

@@ -1,0 +1,1 @@
+"""The point-in-time join, from what users ask to what they get."""

@@ -1,0 +1,1 @@
+"""What a view's source holds, as streams of rows."""

@@ -1,0 +1,125 @@
+"""What the commits of a table say of themselves, read from Delta's log by their numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from featurestore.errors import OfflineStoreError
+
+_LOAD, _CHANGE = "featurestore.load", "featurestore.change"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadMetadata:
+    """What a commit says of its load; it lets the ledger be completed from the table alone.
+
+    ``location`` is where the view's source lay, without secrets, and ``moved_from`` where it had lain at the load
+    before, if elsewhere. ``watermark`` says up to where the source is loaded: rows and watermark are one commit, so
+    that a load that dies leaves neither. ``carried`` names loads of a source whose rows came from an older version's
+    table: they count as loaded here too. ``project`` is whose load it is; empty in tables of earlier releases.
+    ``anomalies`` says how the load differs from those before, and ``warned`` counts published rows that break checks.
+    """
+
+    load_id: str
+    rows_read: int
+    rows_written: int
+    rows_quarantined: int
+    reasons: Mapping[str, int]
+    author: str
+    reason: str
+    location: str = ""
+    moved_from: str = ""
+    watermark: Mapping[str, Any] | None = None
+    carried: Sequence[str] = ()
+    project: str = ""
+    rows_suppressed: int = 0
+    anomalies: Sequence[str] = ()
+    warned: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a commit says that puts files in the place of others.
+
+    Attributes:
+        id: tells it from every other.
+        action: ``compact``, ``restore``, ``backfill`` or ``erase``.
+        author: who did it.
+        reason: why.
+        details: how, as JSON values.
+        project: whose table it is.
+    """
+
+    id: str
+    action: str
+    author: str
+    reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    project: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One commit of the log: its version, when it was made, and the load or the change that it was."""
+
+    version: int
+    at: datetime
+    load: LoadMetadata | None
+    change: Change | None
+
+
+def said(load: LoadMetadata | None, change: Change | None) -> dict[str, str]:
+    """Return what a commit is to say, as Delta keeps it."""
+    told = {_LOAD: load, _CHANGE: change}
+    return {key: json.dumps(asdict(one), sort_keys=True) for key, one in told.items() if one is not None}
+
+
+def read_commit(folder: Path, version: int) -> Commit | None:
+    """Return what a commit of the table in a folder says; None if Delta has removed it from the log.
+
+    Raises:
+        OfflineStoreError: the log cannot be read.
+    """
+    for one in _actions(folder, version):
+        info = one.get("commitInfo")
+        if info is not None:
+            load, change = info.get(_LOAD), info.get(_CHANGE)
+            return Commit(
+                version=version,
+                at=_EPOCH + timedelta(milliseconds=info["timestamp"]),
+                load=None if load is None else LoadMetadata(**json.loads(load)),
+                change=None if change is None else Change(**json.loads(change)),
+            )
+    return None
+
+
+def file_history(folder: Path, newest: int) -> dict[str, datetime | None]:
+    """Return every file that the commits up to a version name: when it left the table, or None if it did not.
+
+    Raises:
+        OfflineStoreError: the log cannot be read.
+    """
+    found: dict[str, datetime | None] = {}
+    for version in range(newest + 1):
+        for one in _actions(folder, version):
+            if "add" in one:
+                found[one["add"]["path"]] = None
+            elif "remove" in one:
+                found[one["remove"]["path"]] = _EPOCH + timedelta(milliseconds=one["remove"]["deletionTimestamp"])
+    return found
+
+
+def _actions(folder: Path, version: int) -> list[dict[str, Any]]:
+    try:
+        written = (folder / "_delta_log" / f"{version:020}.json").read_text(encoding="utf-8")
+    except FileNotFoundError:  # earlier releases let Delta remove old commits
+        return []
+    except OSError as error:
+        raise OfflineStoreError(f"The log of the table {folder.name} cannot be read: {error}.") from error
+    return [json.loads(line) for line in written.splitlines()]

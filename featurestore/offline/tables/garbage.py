@@ -1,0 +1,73 @@
+"""What nobody needs any more: found first, so that it can be shown, and removed then."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+#: Whoever writes a file is done with it, or goes on writing, within this time; it is a dead process's otherwise.
+AT_WORK = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """Files of one kind and one owner.
+
+    Attributes:
+        kind: ``leftover`` of a dead process, ``replaced`` file of a table, ``quarantine``, ``profile``,
+            ``retired version``, ``dataset`` or ``log``.
+        what: whose they are: a table's storage id, a dataset's name and version, a service.
+        paths: files, or whole folders.
+        size: bytes.
+        kept_by: what needs them still; empty if they may go.
+    """
+
+    kind: str
+    what: str
+    paths: tuple[Path, ...]
+    size: int
+    kept_by: str = ""
+
+
+def garbage(kind: str, what: str, paths: Iterable[Path], kept_by: str = "") -> Iterator[Garbage]:
+    """Yield what these files are together; nothing if there are none."""
+    listed = tuple(paths)
+    if listed:
+        yield Garbage(kind=kind, what=what, paths=listed, size=sum(map(size_of, listed)), kept_by=kept_by)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files of a folder; those that vanish meanwhile count nothing."""
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        return sum(size_of(one) for one in path.iterdir())
+    except FileNotFoundError:
+        return 0
+
+
+def older(paths: Iterable[Path], than: datetime) -> list[Path]:
+    """Return those of the files and folders in which nothing was written since an instant."""
+    return [one for one in paths if _written(one) < than.timestamp()]
+
+
+def _written(path: Path) -> float:
+    try:
+        inner = path.rglob("*") if path.is_dir() else ()
+        return max([path.stat().st_mtime, *(one.stat().st_mtime for one in inner)])
+    except FileNotFoundError:  # gone meanwhile, or one of its files is: somebody is at work there
+        return float("inf")
+
+
+def remove(found: Garbage, *, unless_younger: datetime) -> None:
+    """Remove files, but those that somebody has begun to use meanwhile."""
+    for path in older(found.paths, unless_younger):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()

@@ -1,0 +1,287 @@
+"""A table back to what it was: after one of its loads, or at an instant."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from featurestore import types
+from featurestore.definitions import FeatureView, storage_id
+from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID
+from featurestore.errors import ObjectNotFoundError, OfflineStoreError, TableConflictError, closest
+from featurestore.offline.opened import Opened
+from featurestore.offline.tables.copying import copied
+from featurestore.offline.tables.delta_log import Commit
+from featurestore.offline.tables.sharing import check_ours
+from featurestore.offline.tables.snapshots import StagedFile, statistics
+from featurestore.offline.tables.table import OfflineTable
+from featurestore.registry.erasures import present_names
+from featurestore.registry.records import Load
+
+_ATTEMPTS = 5
+#: What a table may have gone through and still have the rows of every load that is in it.
+_KEEPS_ROWS = ("compact", "erase", "restore")
+#: Changes after which rows may be online that are in the table no more.
+_TAKES_ROWS = ("restore", "backfill", "gc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreReport:
+    """What a restore did to a view's rows.
+
+    Attributes:
+        view: the view's name.
+        to_version: the version of the table whose rows it has again.
+        at: when that was.
+        withdrawn: loads whose rows are no longer there; each may be ingested again under its id.
+        reinstated: loads whose rows are there again.
+        rows_before: rows of the table before.
+        rows_after: and now.
+        seconds: how long it took.
+        online: rows online now; None if the view was never materialized.
+        notes: what was left as it is.
+        also: what was done to the tables of other live versions of the view.
+    """
+
+    view: str
+    to_version: int
+    at: datetime
+    withdrawn: tuple[str, ...]
+    reinstated: tuple[str, ...]
+    rows_before: int
+    rows_after: int
+    seconds: float
+    online: int | None = None
+    notes: tuple[str, ...] = ()
+    also: tuple[RestoreReport, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.view}: as it was at {self.at:%Y-%m-%d %H:%M:%S}, {self.rows_after:,} rows"]
+        if self.rows_before != self.rows_after:
+            parts.append(f"{self.rows_before:,} before")
+        if self.withdrawn:
+            parts.append(f"{len(self.withdrawn)} load(s) withdrawn")
+        if self.reinstated:
+            parts.append(f"{len(self.reinstated)} load(s) back")
+        if self.online is not None:
+            parts.append(f"online {self.online:,} rows")
+        return "; ".join([", ".join(parts), *(f"also {other}" for other in self.also)])
+
+
+class Restoring(Opened):
+    """Restore."""
+
+    def find_state(self, view: FeatureView, to: str | datetime) -> Commit:
+        """Return the commit that made a view's table what it was after a load, or at an instant.
+
+        Args:
+            view: the view.
+            to: a load's id, or an instant.
+
+        Raises:
+            ObjectNotFoundError: there is no such load, or there were no rows yet.
+            TimestampError: a text that is no load's id names an instant without a zone.
+        """
+        table, loads = self.table(view), self.ledger(view)
+        if not loads or not table.exists():
+            raise ObjectNotFoundError(
+                f'Feature view "{view.name}" was never ingested.', hint=f"featurestore ingest {view.name}"
+            )
+        version = next((load.table_version for load in loads if load.load_id == to), None)
+        if version is None:
+            at = _instant(to, view, loads)
+            # Not in their order where a clock was set back; then the newest counts that was there already.
+            found = [commit for commit in table.commits() if commit.at <= at and (commit.load or commit.change)]
+            if not found:
+                raise ObjectNotFoundError(
+                    f'Feature view "{view.name}" had no rows at {at.isoformat()}.',
+                    hint=f"Its first load was published at {loads[0].published_at.isoformat()}.",
+                )
+            return found[-1]
+        return next(table.commits(version - 1))
+
+    def state_before(self, view: FeatureView, at: datetime) -> Commit | None:
+        """Return the newest commit of a view's table that was made before an instant; None if there is none."""
+        table = self.table(view)
+        if not table.exists():
+            return None
+        found = [commit for commit in table.commits() if commit.at < at and (commit.load or commit.change)]
+        return found[-1] if found else None
+
+    def restore(self, view: FeatureView, state: Commit, *, who: str, reason: str = "") -> RestoreReport:
+        """Take a view's table back to what one of its commits made it, by a commit of its own.
+
+        The loads that came since are withdrawn: they may be ingested again. Those that were withdrawn since are back.
+        A load that lands meanwhile stays.
+
+        Args:
+            view: whose table.
+            state: what :meth:`find_state` gives.
+            who: who does it.
+            reason: why; both stand in the commit and in the audit.
+
+        Raises:
+            OfflineStoreError: files of that time are gone, or the table refuses.
+        """
+        check_ours(view)
+        started = time.monotonic()
+        table = self.table(view)
+        for attempt in range(_ATTEMPTS):
+            try:
+                done = self._restore(view, table, state, who, reason)
+                break
+            except TableConflictError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        known = {load.load_id for load in self.ledger(view)}
+        for which in ("withdrawn", "reinstated"):  # pieces of the source that a carried load stands for are no loads
+            done[which] = tuple(one for one in done[which] if one in known)
+        return RestoreReport(view=view.name, seconds=time.monotonic() - started, **done)
+
+    def rows_taken(self, view: FeatureView, since: int) -> bool:
+        """Return whether rows were taken out of a view's table after a version; some may then still be online."""
+        table = self.table(view)
+        return table.exists() and any(
+            commit.change is not None and commit.change.action in _TAKES_ROWS for commit in table.commits(since)
+        )
+
+    def _restore(self, view: FeatureView, table: OfflineTable, state: Commit, who: str, reason: str) -> dict[str, Any]:
+        now = table.snapshot()
+        since = list(table.commits(state.version))
+        touched = _touched(since)
+        there, then = table.having(touched, now.version), table.having(touched, state.version)
+        leaving, entering = sorted(there - then), sorted(then - there)
+        rewritten = self._registry.rewritten_files(storage_id(view))
+        old = {one.name: one for one in table.snapshot(state.version).files}
+        wanted = present_names(old, rewritten)
+        present = {one.name: one for one in now.files}
+        removed, missing = sorted(present.keys() - wanted), sorted(wanted - present.keys())
+        made: list[StagedFile] = []
+        try:
+            if all(_touch(table.path / name) for name in missing):
+                added = [old[name].staged() if name in old else _described(table.path / name) for name in missing]
+            elif not entering and _keeps_rows(since, then):
+                made = _without(table, [present[name].path for name in removed], leaving)
+                added = made
+            else:
+                raise OfflineStoreError(
+                    f'The rows of feature view "{view.name}" as they were at {state.at.isoformat()} are gone.',
+                    hint="Files that are no longer needed are removed by featurestore gc; [retention] history says "
+                    "after how long.",
+                )
+            if removed or added or leaving or entering:
+                table.rewrite(
+                    removed,
+                    added,
+                    action="restore",
+                    details={
+                        "to_version": state.version,
+                        "to": state.at.isoformat(),
+                        "withdrawn": leaving,
+                        "reinstated": entering,
+                    },
+                    author=who,
+                    reason=reason,
+                    data_change=True,
+                    entering=entering,
+                    leaving=leaving,
+                    project=self._config.project,
+                )
+        except BaseException:
+            for one in made:
+                with contextlib.suppress(OSError):
+                    one.path.unlink(missing_ok=True)
+            raise
+        self._after_erasure(view, table, added, who, reason)
+        return {
+            "to_version": state.version,
+            "at": state.at,
+            "withdrawn": tuple(leaving),
+            "reinstated": tuple(entering),
+            "rows_before": now.rows,
+            "rows_after": now.rows - sum(present[name].rows for name in removed) + sum(one.rows for one in added),
+        }
+
+    def _after_erasure(
+        self, view: FeatureView, table: OfflineTable, added: Sequence[StagedFile], who: str, reason: str
+    ) -> None:
+        """Put what an erasure wrote anew in the place of files that it took away while they were brought back."""
+        lost = [one.path.name for one in added if not one.path.exists()]
+        if not lost:
+            return
+        names = sorted(present_names(lost, self._registry.rewritten_files(storage_id(view))))
+        table.rewrite(
+            lost,
+            [_described(table.path / name) for name in names],
+            action="erase",
+            details={"files": len(lost)},
+            author=who,
+            reason=reason,
+            data_change=True,
+            project=self._config.project,
+        )
+
+
+def _instant(to: str | datetime, view: FeatureView, loads: Sequence[Load]) -> datetime:
+    if isinstance(to, str) and not to[:4].isdecimal():
+        known = [load.load_id for load in reversed(loads)]
+        raise ObjectNotFoundError(
+            f'Feature view "{view.name}" has no load "{to}".',
+            hint=f"{closest(to, known)} All of them: featurestore loads {view.name}",
+        )
+    return types.utc(to, "The instant to restore to")
+
+
+def _touched(commits: Sequence[Commit]) -> set[str]:
+    """Return the loads that commits brought in or took out."""
+    found: set[str] = set()
+    for one in commits:
+        if one.load is not None:
+            found.update((one.load.load_id, *one.load.carried))
+        if one.change is not None:
+            found.update((*one.change.details.get("withdrawn", ()), *one.change.details.get("reinstated", ())))
+    return found
+
+
+def _keeps_rows(commits: Sequence[Commit], loads: AbstractSet[str]) -> bool:
+    """Return whether a table has the rows of its loads still as they were before some commits."""
+    # A load that was taken out and came again under its id may have brought others.
+    again = any(one.load is not None and not loads.isdisjoint((one.load.load_id, *one.load.carried)) for one in commits)
+    return not again and all(one.change is None or one.change.action in _KEEPS_ROWS for one in commits)
+
+
+def _touch(file: Path) -> bool:
+    """Return whether a file is there, and make it young: ``gc`` leaves alone what somebody has just begun to use."""
+    try:
+        os.utime(file)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _without(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
+    """Write files anew without the rows of some loads."""
+    gone = pa.array(sorted(loads), pa.string())
+
+    def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch.filter(pc.invert(pc.is_in(batch.column(LOAD_ID), value_set=gone)))
+
+    written = (copied(table, Path(file), pq.read_schema(file), kept) for file in files)
+    return [one for one in written if one is not None]
+
+
+def _described(file: Path) -> StagedFile:
+    instants = pq.read_table(file, columns=[EVENT_TIMESTAMP]).column(EVENT_TIMESTAMP).cast("int64")
+    ends = pc.min_max(instants)
+    return StagedFile(file, len(instants), statistics(len(instants), ends["min"].as_py(), ends["max"].as_py()))

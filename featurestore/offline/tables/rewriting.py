@@ -1,0 +1,159 @@
+"""Parquet files without some of their rows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.errors import OfflineStoreError
+from featurestore.offline.erasure.erased_keys import Matches
+
+_ROW_GROUP_ROWS = 131_072
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """What is left of a file.
+
+    Attributes:
+        rows: how many rows.
+        erased: how many are not.
+        first: the oldest event time, microseconds since 1970; None where nothing is left, or nothing has such a time.
+        last: the newest.
+    """
+
+    rows: int
+    erased: int
+    first: int | None
+    last: int | None
+
+
+def columns_of(file: Path) -> list[str]:
+    """Return the names of a file's columns.
+
+    Raises:
+        OfflineStoreError: it cannot be read.
+    """
+    with _reading(file):
+        names: list[str] = pq.read_schema(file).names
+        return names
+
+
+def count_matches(file: Path, columns: Iterable[str], matches: Matches) -> int:
+    """Return how many rows of a file are meant; only the named columns are read.
+
+    Raises:
+        OfflineStoreError: the file cannot be read.
+    """
+    return sum(pc.sum(matches(batch)).as_py() or 0 for batch in _batches(file, list(columns)))
+
+
+def write_rest(file: Path, target: Path, matches: Matches, *, keep_empty: bool = False) -> Rest:
+    """Write the rows of a file that are not meant to another file, or to the same one, at once for readers.
+
+    Args:
+        file: the file.
+        target: the other one. It is on the disk when this returns; none is written if no row is left.
+        matches: which rows are meant.
+        keep_empty: whether a file without rows is written, too.
+
+    Raises:
+        OfflineStoreError: the one cannot be read, or the other cannot be written.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    rows = erased = 0
+    instants: list[int] = []
+    writer: pq.ParquetWriter | None = None
+    try:
+        for batch in _batches(file, None):
+            kept = batch.filter(pc.invert(matches(batch)))
+            erased += batch.num_rows - kept.num_rows
+            if not kept.num_rows:
+                continue
+            if writer is None:
+                writer = pq.ParquetWriter(part, kept.schema, compression="zstd", compression_level=1)
+            writer.write_batch(kept, row_group_size=_ROW_GROUP_ROWS)
+            rows += kept.num_rows
+            if EVENT_TIMESTAMP in kept.schema.names and pa.types.is_timestamp(kept.schema.field(EVENT_TIMESTAMP).type):
+                ends = pc.min_max(kept.column(EVENT_TIMESTAMP).cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
+                instants += [one.as_py() for one in ends.values() if one.is_valid]
+        if writer is not None:
+            writer.close()
+        elif keep_empty:
+            pq.write_table(pq.read_schema(file).empty_table(), part)
+        if part.exists():
+            _to_disk(part)
+            part.replace(target)
+    except OSError as error:
+        raise OfflineStoreError(
+            f"{target} cannot be written: {error}.", hint="Check the disk's space and rights, and erase again."
+        ) from error
+    finally:
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return Rest(rows=rows, erased=erased, first=min(instants, default=None), last=max(instants, default=None))
+
+
+def erase_in_place(file: Path, matches: Matches, *, keep_empty: bool = False) -> None:
+    """Put a file without the rows that are meant in its place, at once for readers.
+
+    Args:
+        file: the file.
+        matches: which rows are meant.
+        keep_empty: whether a file without rows stays where none are left; else the file is removed.
+
+    Raises:
+        OfflineStoreError: it cannot be read, or the disk refuses.
+    """
+    if not write_rest(file, file, matches, keep_empty=keep_empty).rows and not keep_empty:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise OfflineStoreError(f"{file} cannot be removed: {error}.") from error
+
+
+def abandoned(path: Path) -> bool:
+    """Return whether a partial file, ``.name.pid``, is that of a process which is no more."""
+    pid = path.suffix[1:]
+    if not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise OfflineStoreError(
+            f"{file} cannot be read, so nothing can be erased from it: {error}",
+            hint="Bring it back from a backup, or remove it if its rows are worth nothing; then erase again.",
+        ) from error
+
+
+def _batches(file: Path, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    with _reading(file), pq.ParquetFile(file) as opened:
+        yield from opened.iter_batches(batch_size=_ROW_GROUP_ROWS, columns=columns)
+
+
+def _to_disk(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())

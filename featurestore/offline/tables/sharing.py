@@ -1,0 +1,62 @@
+"""Rows of another project: read where its owner keeps them, and never written."""
+
+from __future__ import annotations
+
+from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
+from featurestore.errors import OfflineStoreError, RegistryError
+from featurestore.offline.tables.table import OfflineTable
+from featurestore.registry import Registry
+
+
+def check_ours(view: FeatureView) -> None:
+    """Check that a view's rows may be written by this project.
+
+    Raises:
+        RegistryError: they are another project's.
+    """
+    if isinstance(view, SharedFeatureView):
+        raise not_ours(view.project, view.name)
+
+
+def not_ours(owner: str, name: str) -> RegistryError:
+    """Return the error for a view that only another project loads and materializes."""
+    return RegistryError(
+        f'View "{owner}/{name}" belongs to project "{owner}", which loads and materializes it.',
+        hint=f'Its owner runs, in the folder of "{owner}": featurestore ingest {name}; featurestore materialize {name}',
+    )
+
+
+def check_whose(view: FeatureView, writer: str, project: str) -> None:
+    """Check that a load in the table of a project's own view is that project's.
+
+    Two projects that define a view alike give its table one name. In one folder each would read, and overwrite, what
+    the other has, without anybody's leave.
+
+    Args:
+        view: the view.
+        writer: the project that made the load; empty if an earlier release did.
+        project: whose view it is.
+
+    Raises:
+        OfflineStoreError: it is another project's.
+    """
+    if writer not in ("", project):
+        raise OfflineStoreError(
+            f'The table {storage_id(view)} of feature view "{view.name}" has rows of project "{writer}", and this is '
+            f'"{project}".',
+            hint='Give each project its own path in "[offline]" and its own "online". To read those rows, use '
+            f'SharedView("{writer}/{view.name}").',
+        )
+
+
+def check_here(view: FeatureView, table: OfflineTable, registry: Registry) -> None:
+    """Check that the table of another project's view is where this project looks for it.
+
+    Raises:
+        OfflineStoreError: its owner has loaded it, elsewhere.
+    """
+    if isinstance(view, SharedFeatureView) and not table.exists() and registry.owner(view).loads(storage_id(view)):
+        raise OfflineStoreError(
+            f'Project "{view.project}" has loaded view "{view.name}", and its table is not in {table.path.parent}.',
+            hint='Both projects have to keep their rows in one place: the same path in "[offline]" of both.',
+        )

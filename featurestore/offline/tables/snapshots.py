@@ -1,0 +1,143 @@
+"""What a version of a table consists of: data files, and what is known of each without reading it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+
+from featurestore.definitions.names import EVENT_TIMESTAMP
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNMARKED = len(f"part-{uuid.UUID(int=0)}.parquet")
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file that no reader sees yet; ``stats`` are Delta's statistics of it."""
+
+    path: Path
+    rows: int
+    stats: str
+
+    def marked(self, marks: str) -> StagedFile:
+        """Rename the file so that its name has the marks that :class:`DataFile` reads, and return it."""
+        path = self.path.with_name(new_name(marks))
+        self.path.rename(path)
+        return StagedFile(path, self.rows, self.stats)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A Parquet file of a snapshot.
+
+    Attributes:
+        name: within the table's folder.
+        path: the whole path.
+        rows: how many.
+        size: bytes.
+        first: the oldest event time, microseconds since 1970.
+        last: the newest.
+    """
+
+    name: str
+    path: str
+    rows: int
+    size: int
+    first: int
+    last: int
+
+    @property
+    def unique(self) -> bool:
+        """Whether no two of its rows share key and event time; its name says so."""
+        return "u" in self._marks
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its rows stand by key, and of each key by event time; its name says so."""
+        return "s" in self._marks
+
+    @property
+    def _marks(self) -> str:
+        return marks_of(self.name)
+
+    def staged(self) -> StagedFile:
+        """Return the file as one that a commit may add again."""
+        return StagedFile(Path(self.path), self.rows, statistics(self.rows, self.first, self.last))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The files of one version of a table, by name."""
+
+    version: int
+    files: tuple[DataFile, ...]
+
+    @property
+    def unique(self) -> bool:
+        """Whether surely no two rows share key and event time: not in a file, and no two files overlap in time."""
+        spans = sorted((one.first, one.last) for one in self.files)
+        apart = all(earlier[1] < later[0] for earlier, later in pairwise(spans))
+        return apart and all(one.unique for one in self.files)
+
+    @property
+    def rows(self) -> int:
+        """The rows of all files."""
+        return sum(one.rows for one in self.files)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(one.size for one in self.files)
+
+
+def snapshot_of(found: pa.Table, version: int, folder: Path) -> Snapshot:
+    """Return the files of a version of the table in a folder, from Delta's list of what was added to it."""
+    first, last = f"min.{EVENT_TIMESTAMP}", f"max.{EVENT_TIMESTAMP}"
+    for name in (first, last):
+        if name in found.column_names:
+            place = found.schema.get_field_index(name)
+            found = found.set_column(place, name, found.column(name).cast(pa.int64()))
+    files = [
+        DataFile(
+            name=one["path"],
+            path=str(folder / one["path"]),
+            rows=one["num_records"],
+            size=one["size_bytes"],
+            first=one[first],
+            last=one[last],
+        )
+        for one in found.to_pylist()
+    ]
+    return Snapshot(version=version, files=tuple(sorted(files, key=lambda one: one.name)))
+
+
+def marks_of(name: str) -> str:
+    """Return the marks in the name of a data file."""
+    # Delta keeps nothing else of ours with a file: part-UUID.parquet, or part-UUID-us.parquet.
+    return name.removesuffix(".parquet").rpartition("-")[2] if len(name) > _UNMARKED else ""
+
+
+def new_name(marks: str = "") -> str:
+    """Return a name for a new data file; the marks are those that :class:`DataFile` reads."""
+    return f"part-{uuid.uuid4()}{'-' if marks else ''}{marks}.parquet"
+
+
+def statistics(rows: int, first: int, last: int) -> str:
+    """Return Delta's statistics of a file: its rows, and the event times from ``first`` to ``last``."""
+    return json.dumps(
+        {
+            "numRecords": rows,
+            "minValues": {EVENT_TIMESTAMP: _iso(first)},
+            "maxValues": {EVENT_TIMESTAMP: _iso(last)},
+        }
+    )
+
+
+def _iso(us: int) -> str:
+    return (_EPOCH + timedelta(microseconds=us)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

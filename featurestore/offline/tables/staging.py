@@ -1,0 +1,140 @@
+"""Batches into one Parquet file: written in a thread of its own, while the next ones are read and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
+
+_ROW_GROUP_ROWS = 131_072
+#: Batches that may wait for the writer: they are what a load holds in memory.
+_WAITING = 2
+#: Rows of the first batch that tell whether values of a column come again.
+_PROBED_ROWS = 4_096
+
+_DELTA = "DELTA_BINARY_PACKED"
+
+
+class RowsWriter:
+    """A Parquet file in the making.
+
+    Numbers that hardly ever repeat are not tried as a dictionary first, which would cost more than all the rest of
+    writing them; instants and row numbers are stored as differences.
+
+    Args:
+        path: the file; whoever fails removes it.
+        schema: of the batches.
+
+    Attributes:
+        rows: how many were taken.
+        first: their oldest event time, microseconds since 1970; None before the first.
+        last: the newest.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(_WAITING)
+        self._failure: Exception | None = None
+        self._thread: threading.Thread | None = None
+        self.rows = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def write_all(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Write every batch and close the file; there is none if there are no rows.
+
+        Raises:
+            OSError: the disk refuses. What the batches themselves raise comes through as it is.
+        """
+        try:
+            for batch in batches:
+                if batch.num_rows:
+                    self._put(batch)
+        finally:
+            self._end()
+        if self._failure is not None:
+            raise self._failure
+
+    def _put(self, batch: pa.RecordBatch) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._thread is None:
+            writer = self._open(batch)
+            self._thread = threading.Thread(target=self._write, args=(writer,), name="featurestore-staging")
+            self._thread.start()
+        self.rows += batch.num_rows
+        instants = batch.column(EVENT_TIMESTAMP).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        oldest, newest = int(instants.min()), int(instants.max())
+        self.first = oldest if self.first is None else min(self.first, oldest)
+        self.last = newest if self.last is None else max(self.last, newest)
+        self._queue.put(batch)
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def _write(self, writer: pq.ParquetWriter) -> None:
+        """Write what is put into the queue; after a failure, take the rest from it so that nobody waits for ever."""
+        coming = iter(self._queue.get, None)
+        try:
+            for batches in _row_groups(coming):
+                # A table of several batches, whose rows so need not be copied together.
+                writer.write_table(pa.Table.from_batches(batches), row_group_size=2 * _ROW_GROUP_ROWS)
+            writer.close()
+        except Exception as error:  # noqa: BLE001 - it is raised again where the batches come from
+            self._failure = error
+            for _ in coming:
+                pass
+            with contextlib.suppress(Exception):
+                writer.close()
+
+    def _open(self, batch: pa.RecordBatch) -> pq.ParquetWriter:
+        plain = {EVENT_TIMESTAMP: _DELTA, ROW_NUMBER: _DELTA}
+        return pq.ParquetWriter(
+            self._path,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            column_encoding={name: how for name, how in plain.items() if name in self._schema.names},
+            use_dictionary=[path for field in self._schema for path in _repeating(batch, field)],
+        )
+
+
+def _row_groups(batches: Iterator[pa.RecordBatch | None]) -> Iterator[list[pa.RecordBatch]]:
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(len(one) for one in held) >= _ROW_GROUP_ROWS:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _repeating(batch: pa.RecordBatch, field: pa.Field) -> list[str]:
+    """Return the column's path if a dictionary is worth trying; for nested types, every leaf's."""
+    if field.name in (EVENT_TIMESTAMP, ROW_NUMBER):
+        return []
+    if pa.types.is_nested(field.type):
+        return _leaves(field.type, field.name)
+    if field.name == LOAD_ID:
+        return [field.name]
+    probed = batch.column(field.name)[:_PROBED_ROWS].drop_null()
+    return [field.name] if len(probed.unique()) <= len(probed) / 2 or len(probed) < _PROBED_ROWS / 4 else []
+
+
+def _leaves(dtype: pa.DataType, path: str) -> list[str]:
+    if pa.types.is_struct(dtype):
+        return [leaf for inner in dtype for leaf in _leaves(inner.type, f"{path}.{inner.name}")]
+    if pa.types.is_list(dtype):
+        return _leaves(dtype.value_type, f"{path}.list.element")
+    return [path]

@@ -1,0 +1,164 @@
+"""The files of an LMDB store: which of them is the store, open once a process, copied to forget what was removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from featurestore.errors import OnlineStoreError
+
+#: Address space, not disk: the file grows as rows come.
+_MAP_SIZE = 1 << 38
+MAX_READERS = 1024
+#: Names the folder, within the store's, of the file that is in use; without it that is the store's own.
+_CURRENT = "current"
+_COPIES = "rows-"
+#: Rows of one transaction of a copy: it bounds memory.
+_COPIED_ROWS = 50_000
+STATE = b"state"
+
+
+class Environment:
+    """An open LMDB environment: one for each folder and process, since LMDB forbids a second."""
+
+    def __init__(self, folder: Path, durable: bool) -> None:
+        self.folder = folder
+        self.users = 0
+        self.env = _lmdb(folder, durable)
+        self.env.reader_check()  # slots of readers that were killed
+        self.rows = self.env.open_db(b"rows")
+        self.state = self.env.open_db(b"state")
+
+
+def _lmdb(folder: Path, durable: bool) -> Any:
+    return lmdb.open(
+        str(folder), map_size=_MAP_SIZE, max_dbs=2, max_readers=MAX_READERS, sync=durable, max_spare_txns=8
+    )
+
+
+_environments: dict[tuple[int, Path], Environment] = {}
+_environments_lock = threading.Lock()
+
+
+def open_store(folder: Path, durable: bool) -> Environment:
+    """Open the file that is the store of a folder, which is made when it is not there; :func:`release` it once.
+
+    Raises:
+        OnlineStoreError: the folder cannot be made, or the file not be opened.
+    """
+    folder = folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            place = place_of(folder)
+            try:
+                found = _taken(place, durable)
+            except lmdb.Error:
+                if place_of(folder) == place:
+                    raise
+                continue  # the rows moved on before the file was open
+            if place_of(folder) == place:
+                return found
+            release(found)
+    except (OSError, lmdb.Error) as error:
+        raise OnlineStoreError(
+            f"The online store {folder} cannot be opened: {error}.", hint='Check "online" in featurestore.toml.'
+        ) from error
+
+
+def _taken(place: Path, durable: bool) -> Environment:
+    with _environments_lock:
+        # With the process's id: an environment does not survive a fork.
+        name = (os.getpid(), place)
+        if name not in _environments:
+            _environments[name] = Environment(place, durable)
+        found = _environments[name]
+        found.users += 1
+        return found
+
+
+def release(shared: Environment) -> None:
+    """Close a file, unless it is open for others in this process too."""
+    with _environments_lock:
+        shared.users -= 1
+        if shared.users == 0:
+            del _environments[os.getpid(), shared.folder]
+            shared.env.close()
+
+
+def place_of(folder: Path) -> Path:
+    """Return the folder of the file that is the store."""
+    try:
+        return folder.absolute() / (folder / _CURRENT).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return folder.absolute()
+
+
+def new_place(folder: Path) -> Path:
+    """Return a folder, which is not there yet, for a copy of the store's file."""
+    return folder.absolute() / f"{_COPIES}{uuid.uuid4().hex[:12]}"
+
+
+def point_to(folder: Path, name: str) -> None:
+    """Make the file in a folder within the store's the store, at once and for good."""
+    part = folder / f".{_CURRENT}-{uuid.uuid4().hex}"
+    with part.open("w", encoding="ascii") as out:
+        out.write(name)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(folder / _CURRENT)
+
+
+def copy_rows(transaction: Any, shared: Environment, target: Path) -> None:
+    """Write all rows, and the state, to a new file: in order, so that its pages hold them and nothing else."""
+    target.mkdir()
+    with _lmdb(target, True) as env:
+        rows, state = env.open_db(b"rows"), env.open_db(b"state")
+        with transaction.cursor() as cursor:
+            more = cursor.first()
+            while more:
+                with env.begin(rows, write=True) as writing:
+                    for _ in range(_COPIED_ROWS):
+                        writing.put(cursor.key(), cursor.value(), append=True)
+                        more = cursor.next()
+                        if not more:
+                            break
+        record = transaction.get(STATE, None, shared.state)
+        if record is not None:
+            with env.begin(state, write=True) as writing:
+                writing.put(STATE, record)
+
+
+def remove_others(folder: Path, current: Path, mark: Callable[[Any, Environment], None]) -> None:
+    """Remove every file that is not the store any more, also those that a process left when it was killed.
+
+    Args:
+        folder: the store's.
+        current: where the file is that is the store.
+        mark: enters in a file, by a transaction, that it is not.
+    """
+    for place in (folder.absolute(), *folder.absolute().glob(f"{_COPIES}*")):
+        if place == current.absolute():
+            continue
+        if (place / "data.mdb").exists():
+            try:
+                left = _taken(place, True)
+            except lmdb.Error:  # half a copy, in which nobody ever read
+                pass
+            else:
+                try:
+                    with left.env.begin(left.rows, write=True) as transaction:
+                        mark(transaction, left)
+                finally:
+                    release(left)
+        for name in ("data.mdb", "lock.mdb"):
+            (place / name).unlink(missing_ok=True)
+        if place != folder.absolute():
+            shutil.rmtree(place, ignore_errors=True)

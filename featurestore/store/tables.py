@@ -1,0 +1,163 @@
+"""What is done with tables as a whole: compaction, restore, and the removal of what nobody needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from featurestore.definitions import storage_id
+from featurestore.offline.store import Progress
+from featurestore.offline.tables.compacting import CompactReport
+from featurestore.offline.tables.garbage import AT_WORK, Garbage, garbage, older
+from featurestore.offline.tables.restoring import RestoreReport
+from featurestore.registry import live_views
+from featurestore.registry.records import Load
+from featurestore.store.lookups import NewestRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcReport:
+    """What was removed, or would be.
+
+    Attributes:
+        removed: files that nobody needs.
+        kept: files that are old enough to go, and are needed; each says by what.
+        dry_run: whether nothing was done.
+    """
+
+    removed: tuple[Garbage, ...]
+    kept: tuple[Garbage, ...]
+    dry_run: bool
+
+    @property
+    def bytes(self) -> int:
+        """Of what was removed, or would be."""
+        return sum(one.size for one in self.removed)
+
+
+class Tables(NewestRows):
+    """Tables as a whole."""
+
+    def loads(self, view: str) -> list[Load]:
+        """Return the loads of a view's table in their order, with those that a restore has withdrawn.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
+        """
+        return self.offline.ledger(self._own_view(view).definition)
+
+    def compact(self, view: str, *, reason: str = "", progress: Progress | None = None) -> CompactReport:
+        """Merge the small files of a view's table into large ones, sorted by key and event time.
+
+        Loads may land meanwhile. The rows are the same, and so is every result.
+
+        Args:
+            view: the view: ``weather`` is every live version, as in :meth:`ingest`; ``weather@1`` just that one.
+            reason: why, for the table's history and the audit.
+            progress: called with the rows of each batch.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
+            OfflineStoreError: the table cannot be read or written.
+        """
+        who = self.who()
+        current, *others = [
+            replace(self.offline.compact(one.definition, who=who, reason=reason, progress=progress), view=one.id)
+            for one in self._live(view)
+        ]
+        return replace(current, view=current.view.partition("@")[0], also=tuple(others))
+
+    def restore(
+        self, view: str, *, to: str | datetime, reason: str = "", progress: Progress | None = None
+    ) -> RestoreReport:
+        """Take a view's rows back to what they were after a load, or at an instant, offline and online.
+
+        The loads that came since are withdrawn, and may be ingested again; restoring to one of them brings them back.
+        Online the newest rows of what is left take the place of all that is there, at once.
+
+        Args:
+            view: the view: ``weather`` is every live version, as in :meth:`ingest`; ``weather@1`` just that one. The
+                other versions go back to what they had before the current one's next load.
+            to: a load's id, as :meth:`loads` gives it, or an instant.
+            reason: why, for the table's history and the audit.
+            progress: called with the rows of each piece that is written online.
+
+        Raises:
+            ObjectNotFoundError: there is no such view or load, or there were no rows yet.
+            RegistryError: the view is another project's.
+            OfflineStoreError: files of that time are gone, or a table cannot be written.
+            OnlineStoreError: the online store refuses; restoring again goes on with it.
+        """
+        who = self.who()
+        current, *others = self._live(view)
+        state = self.offline.find_state(current.definition, to)
+        after = self.offline.table(current.definition).commits(state.version)
+        until = next((commit.at for commit in after if commit.load is not None), None)
+        targets, notes = [(current, state)], []
+        for one in others:
+            known = {load.load_id for load in self.offline.ledger(one.definition)}
+            if to in known:
+                targets.append((one, self.offline.find_state(one.definition, to)))
+            elif until is not None and (then := self.offline.state_before(one.definition, until)) is not None:
+                targets.append((one, then))
+            elif until is not None:
+                notes.append(f"{one.id} had no rows yet, and is left as it is")
+        reports = []
+        for one, then in targets:
+            report = self.offline.restore(one.definition, then, who=who, reason=reason)
+            online = None
+            if self.registry.last_materialization(storage_id(one.definition)) is not None:
+                done = self._materialize(one, progress)
+                online = done.written + done.older
+            reports.append(replace(report, view=one.id, online=online))
+        first, *rest = reports
+        return replace(first, view=first.view.partition("@")[0], notes=tuple(notes), also=tuple(rest))
+
+    def gc(self, *, dry_run: bool = False, reason: str = "", now: datetime | None = None) -> GcReport:
+        """Remove what nobody needs: what dead processes left, and what is older than ``[retention]`` says.
+
+        What a training dataset was made of stays as long as the dataset does, and a dataset as long as a model of it
+        is there, or the monitor compares with it.
+
+        Args:
+            dry_run: find it only.
+            reason: why, for the audit.
+            now: the instant against which ages are measured; the present one when not given.
+
+        Raises:
+            OfflineStoreError: a manifest or a table cannot be read.
+        """
+        now = datetime.now(UTC) if now is None else now
+        who = self.who()
+        live = {storage_id(one.definition) for one in live_views(self.registry)}
+        found = self.offline.find_datasets(now=now)
+        going = [one for one in found if not one.kept_by]
+        if not dry_run:
+            for one in going:
+                self.offline.remove_garbage(one, who=who, reason=reason, now=now)
+        # Only a dataset that is gone for certain frees its files.
+        found += self.offline.find_garbage(live, without=[one.what for one in going] if dry_run else (), now=now)
+        found += self._old_log(now)
+        removed = tuple(one for one in found if not one.kept_by)
+        if not dry_run and removed:
+            for one in removed:
+                if one not in going:
+                    self.offline.remove_garbage(one, who=who, reason=reason, now=now)
+                if one.kind == "retired version":
+                    self.online.replace(one.what, ())
+            size: Counter[str] = Counter()
+            for one in removed:
+                size[one.kind] += one.size
+            self.registry.record("gc", self.config.project, {"bytes": dict(size), "reason": reason}, who=who)
+        return GcReport(removed=removed, kept=tuple(one for one in found if one.kept_by), dry_run=dry_run)
+
+    def _old_log(self, now: datetime) -> Iterator[Garbage]:
+        folder, kept = self.config.path(self.config.serving.log_path), self.config.retention.log
+        for service in sorted(one for one in folder.glob("*") if one.is_dir()):
+            yield from garbage("leftover", f"log of {service.name}", older(service.glob(".*"), now - AT_WORK))
+            if kept is not None:
+                yield from garbage("log", service.name, older(service.glob("[!.]*.parquet"), now - kept))

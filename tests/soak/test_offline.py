@@ -1,0 +1,24 @@
+"""The offline store under processes that are killed: the short form, and the long one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "programs" / "killed_tables.py"
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.soak)])
+def test_writers_that_are_killed_leave_no_half_load_lose_none_and_stop_no_reader(tmp_path: Path, kills: int) -> None:
+    command = [sys.executable, PROGRAM, tmp_path / "shop", str(kills)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    sys.stdout.write(f"\n{PROGRAM.name}: {ran.stdout}")
+    counts: dict[str, int] = json.loads(ran.stdout)
+    assert counts["kills"] == kills
+    assert counts["reads"] > 0
+    assert counts["loads reported"] > 1
