@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.errors import DataError, ObjectNotFoundError
+from featurestore.errors import DataError, ObjectNotFoundError, OfflineStoreError
 from featurestore.offline.intake.frames import to_table
 from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.store import Progress
@@ -70,6 +71,9 @@ class Loading(Sharing):
                 accept_anomalies=accept_anomalies,
             )
 
+        if frame is not None:
+            # One id for all versions, so that what fails halfway can be done again without doubling rows.
+            load_id = load_id or f"load-{uuid.uuid4()}"
         report = load(live[0].definition)
         also: list[IngestReport] = []
         fed = {storage_id(live[0].definition)}
@@ -85,6 +89,12 @@ class Loading(Sharing):
                 # The rows are those of the current version; an older one may want a column that they have no more.
                 note = f"{other.id} is live too, and could not take these rows: {error.message}"
                 report = replace(report, notes=(*report.notes, note))
+            except OfflineStoreError as error:
+                again = "" if load_id is None else f' with load id "{load_id}"'
+                raise OfflineStoreError(
+                    f"{report.view} has these rows, but {other.id}, which is live too, has not: {error.message}",
+                    hint=f"Ingest them again{again}: whoever has them is passed over.",
+                ) from error
         return replace(report, also=tuple(also))
 
     def _live_now(self, view: str) -> list[Registered[FeatureView]]:

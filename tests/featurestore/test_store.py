@@ -21,7 +21,7 @@ from featurestore import (
     OnDemandFeatureView,
 )
 from featurestore.definitions import storage_id
-from featurestore.errors import ConfigError, DefinitionError, ObjectNotFoundError
+from featurestore.errors import ConfigError, DefinitionError, ObjectNotFoundError, OfflineStoreError
 from featurestore.types import Float64, Int64
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -150,6 +150,24 @@ def test_rows_that_an_older_live_version_cannot_take_are_published_and_it_is_sai
     assert report.written == 1
     assert report.also == ()
     assert any("spending@1 is live too, and could not take these rows" in note for note in report.notes)
+
+
+def test_what_fails_after_the_current_version_was_fed_can_be_done_again_without_doubling_rows(
+    store: FeatureStore,
+) -> None:
+    store.apply([SCORING])
+    store.registry.promote("scoring@1", who="ada")
+    wider = replace(SPENDING, schema=[TOTAL, Field(name="orders", dtype=Int64)])
+    store.apply([replace(SCORING, features=[wider])])
+    older = store.offline.table(store.registry.feature_view("spending@1").definition).path
+    older.parent.mkdir(parents=True)
+    older.write_text("in the way")
+    with pytest.raises(OfflineStoreError, match="spending has these rows, but spending@1, which is live too") as caught:
+        store.ingest("spending", [row(orders=1)])
+    load_id = caught.value.hint.split('"')[1]
+    older.unlink()
+    report = store.ingest("spending", [row(orders=1)], load_id=load_id)
+    assert (report.written, report.skipped, [one.written for one in report.also]) == (0, 1, [1])
 
 
 def test_a_named_version_is_fed_alone(store: FeatureStore) -> None:

@@ -57,7 +57,7 @@ def pieces(view: FeatureView, config: Config, last: LoadMetadata | None) -> list
             name=file.name,
             load_id=_load_id([file], config.root),
             location=location,
-            query=_declared(file, view),
+            query=_declared(file, view, config.root),
         )
         for file in _files(source, config)
     ]
@@ -143,7 +143,7 @@ def pieces_within(view: FeatureView, config: Config, interval: Interval) -> list
         found = [SnapshotPiece(snapshot, None, location)]
     else:
         found = [
-            SqlPiece(name=file.name, load_id="", query=_declared(file, view), about=about)
+            SqlPiece(name=file.name, load_id="", query=_declared(file, view, config.root), about=about)
             for file in _files(source, config)
         ]
     return [Within(piece, view, interval) for piece in found]
@@ -201,7 +201,7 @@ def _sources(sources: Sequence[FileSource], config: Config, what: str) -> _Sourc
             states.append(json.dumps(snapshot.identity(), sort_keys=True))
         else:
             found = _files(one, config)
-            tables[one.name] = f"SELECT * FROM {_scan(found)}"
+            tables[one.name] = f"SELECT * FROM {_scan(found, config.root)}"
             files += found
     return _Sources(tables, files, states, ", ".join(f"{one.name} in {_path(one, config)}" for one in sources))
 
@@ -270,18 +270,26 @@ def _files(source: FileSource, config: Config) -> list[Path]:
     return [Path(file) for file in found]
 
 
-def _scan(files: list[Path]) -> str:
+def _scan(files: list[Path], root: Path | None = None) -> str:
     listed = ", ".join(engine.literal(str(file)) for file in files)
     if files[0].suffix.lower() == ".csv":
         # Types are inferred over the whole file: a column that is empty for the first thousand rows is common.
         return f"read_csv([{listed}], {CSV}, sample_size = -1, union_by_name = true)"
-    return f"read_parquet([{listed}], union_by_name = true)"
+    # DuckDB takes any folder on the way that is called name=value for a column, even in place of one that the file has.
+    partitions = "true" if root is not None and _in_partitions(files, root) else "false"
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {partitions})"
 
 
-def _declared(file: Path, view: FeatureView) -> str:
+def _in_partitions(files: list[Path], root: Path) -> bool:
+    """Whether files lie in folders ``name=value`` of the source; those on the way to it say nothing of its rows."""
+    above = root if all(file.is_relative_to(root) for file in files) else Path(os.path.commonpath(files))
+    return any("=" in part for file in files for part in file.relative_to(above).parts[:-1])
+
+
+def _declared(file: Path, view: FeatureView, root: Path | None = None) -> str:
     """Return the query that reads a file of rows for a view, by the types that the view declares."""
     if file.suffix.lower() != ".csv":
-        return f"SELECT * FROM {_scan([file])}"
+        return f"SELECT * FROM {_scan([file], root)}"
     declared = view.keys | {one.name: one.dtype for one in view.schema}
     true_from = [name for name in (view.timestamp_field, view.created_timestamp_column) if name is not None]
     return declared_scan(file, f'The rows for feature view "{view.name}"', declared, true_from=true_from)

@@ -692,3 +692,25 @@ def test_a_quarantine_that_cannot_be_written_stops_the_load(
     with pytest.raises(OfflineStoreError, match="kept aside"):
         store.ingest(view, weather_rows(temp=999.0), who="ada")
     assert store.table_version(view) is None
+
+
+@pytest.mark.parametrize(("above", "path", "expected"), [("", "in/*/*.parquet", [1, 2]), ("wind=9", "a.parquet", [3])])
+def test_folders_of_a_source_are_its_columns_and_those_above_it_are_not(
+    tmp_path: Path,
+    registry: Registry,
+    view: FeatureView,
+    weather_rows: Rows,
+    above: str,
+    path: str,
+    expected: list[int],
+) -> None:
+    root = tmp_path / above
+    for wind in (1, 2):
+        (root / f"in/wind={wind}").mkdir(parents=True)
+        rows = pa.Table.from_pylist(weather_rows([wind])).drop_columns(["wind"])
+        pq.write_table(rows, root / f"in/wind={wind}/rows.parquet")
+    pq.write_table(pa.Table.from_pylist(weather_rows([3])), root / "a.parquet")
+    store = OfflineStore(Config(root=root, project="tests"), registry)
+    sourced = replace(view, source=FileSource(path=path))
+    store.ingest_source(sourced, who="ada")
+    assert stored(store, sourced)["wind"].sort().to_list() == expected
