@@ -6,6 +6,7 @@ from typing import Any
 
 from featurestore.config import Config
 from featurestore.definitions import storage_id
+from featurestore.offline.datasets.erasures import rows_left
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.garbage import size_of
 from featurestore.online import OnlineStore
@@ -55,7 +56,11 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             for one in services
         ],
         "datasets": [
-            {"id": one.id, "rows": one.manifest["rows"], "bytes": size_of(config.path(one.manifest["path"]).parent)}
+            {
+                "id": one.id,
+                "rows": rows_left(one, config),
+                "bytes": size_of(config.path(one.manifest["path"]).parent),
+            }
             for one in registry.datasets()
         ],
         "models": [

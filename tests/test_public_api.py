@@ -83,6 +83,10 @@ def test_definitions_need_no_library() -> None:
     )
 
 
+def test_opening_a_store_waits_for_no_statistics() -> None:
+    assert "scipy" not in _modules_after("import featurestore.store")
+
+
 def test_importing_the_client_imports_only_grpc_protobuf_and_numpy() -> None:
     assert not _modules_after("from featurestore.client import FeatureClient") & HEAVY
 

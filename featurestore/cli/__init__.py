@@ -15,6 +15,7 @@ def main() -> None:
         from featurestore.cli.app import run
     except KeyboardInterrupt:
         # Loading takes a moment, in which somebody may think better of it.
+        sys.stderr.write("Interrupted.\n")
         sys.exit(130)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments

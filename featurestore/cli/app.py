@@ -35,6 +35,9 @@ from featurestore.logs import configure_logging
 #: What typer raises for a wrong command line. Its base is click's, whichever copy of click this typer brings.
 _CommandLineError: type[Any] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
+#: The exit code after Ctrl-C, as shells give it.
+INTERRUPTED = 130
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -93,7 +96,7 @@ def run(arguments: list[str], *, debug: bool) -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("Interrupted.", err=True)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         return 0
     except FeatureStoreError as error:
@@ -105,11 +108,13 @@ def run(arguments: list[str], *, debug: bool) -> int:
         if "interrupted" not in str(error):
             return _our_fault(error, debug=debug)
         typer.echo("Interrupted.", err=True)  # what DuckDB makes of Ctrl-C while a query runs
-        return 130
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, said in one line
         return _our_fault(error, debug=debug)
     finally:
         sys.stderr.flush()
+    if result == INTERRUPTED:  # what typer makes of Ctrl-C; it says nothing
+        typer.echo("Interrupted.", err=True)
     return result if isinstance(result, int) else 0
 
 

@@ -68,6 +68,8 @@ def list_(
         if verbose:
             for line in _details(entry):
                 typer.echo(f"{'':7}{line}")
+    if not entries:
+        typer.echo("There is no entry.")
 
 
 def _details(entry: AuditEntry) -> Iterator[str]:

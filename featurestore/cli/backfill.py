@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featurestore.cli.asking import confirmed
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 from featurestore.cli.progress import rows_done
@@ -36,6 +37,8 @@ def backfill(
     output: OutputFormat = Format.text,
 ) -> None:
     """Compute the rows of an interval anew from the view's source, and replace those in the table by them."""
+    from featurestore.types import utc
+
     with open_store(repo) as store, ExitStack() as bar:
         progress = bar.enter_context(rows_done(view))
 
@@ -43,12 +46,12 @@ def backfill(
             bar.close()  # a bar that is drawn over a question cannot be answered
             if output is Format.text:
                 typer.echo(str(preview))
-            return yes or typer.confirm("Replace these rows?", err=output is Format.json)
+            return yes or confirmed("Replace these rows?", err=output is Format.json)
 
         done = store.backfill(
             view,
-            _midnight(start),
-            _midnight(end),
+            utc(start, "--from"),
+            utc(end, "--to"),
             dry_run=dry_run,
             confirm=confirm,
             reason=reason,
@@ -61,6 +64,9 @@ def backfill(
     if dry_run or done.preview.is_empty:
         typer.echo(str(done.preview))
     _say(done, view)
+    if done.preview.following is not None:
+        after = done.preview.following.to_json()
+        typer.echo(f"The rows after it: featurestore backfill {view} --from {after['from']} --to {after['to']}")
 
 
 def _say(done: BackfillReport, view: str) -> None:
@@ -73,8 +79,3 @@ def _say(done: BackfillReport, view: str) -> None:
         typer.echo("Rows that are gone stay online until newer ones of their keys are materialized.")
     for other in done.also:
         typer.echo(f"{other} is live too and has rows of its own: featurestore backfill {other}")
-
-
-def _midnight(text: str) -> str:
-    """Return an instant; a date is its midnight in UTC, as dates are everywhere."""
-    return f"{text}T00:00:00Z" if len(text) == len("2013-01-01") else text

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, all_views, open_store, print_json
 from featurestore.cli.progress import rows_done
 
 
@@ -26,7 +26,7 @@ def materialize(
 ) -> None:
     """Copy the newest rows of views into the online store."""
     with open_store(repo) as store:
-        for name in views or [one.name for one in store.registry.list("feature_view")]:
+        for name in views or all_views(store):
             with rows_done(name) as progress:
                 report = store.materialize(name, progress=progress)
             typer.echo(str(report))

@@ -16,6 +16,7 @@ from featurestore.cli.options import (
     OutputFormat,
     PlanFormat,
     Repo,
+    checked_query,
     open_registry_of,
     open_store,
     print_colored,
@@ -88,7 +89,7 @@ def create(
     with open_store(repo) as store, rows_done(name) as progress:
         made = store.create_training_dataset(
             name,
-            entity_df=sql or entities,
+            entity_df=checked_query(sql) or entities,
             features=service,
             label=label,
             timestamp_field=timestamp_field,
@@ -159,40 +160,52 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def list_(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
     """List the training datasets."""
+    from featurestore import config as configuration
+    from featurestore.offline.datasets.erasures import rows_left
+
     with open_registry_of(repo) as registry:
         found = registry.datasets()
+    config = configuration.load(repo)
     if output is Format.json:
-        print_json([{"id": one.id, **one.manifest} for one in found])
+        print_json([{"id": one.id, "rows_left": rows_left(one, config), **one.manifest} for one in found])
         return
     for one in found:
         manifest, made = one.manifest, f"{one.created_at:%Y-%m-%d %H:%M}"
-        typer.echo(f"{one.id:32} {manifest['service']:28} {manifest['rows']:>12,} rows  {made}")
+        typer.echo(f"{one.id:32} {manifest['service']:28} {rows_left(one, config):>12,} rows  {made}")
     if not found:
         typer.echo("There is no dataset. Next: featurestore dataset create NAME --service SERVICE --entities FILE")
 
 
 def show(name: _Dataset, repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
     """Show how a dataset was made, and the models that were trained on it."""
+    from featurestore import config as configuration
+    from featurestore.offline.datasets.erasures import erasures_of, rows_left
+
     with open_registry_of(repo) as registry:
         record = registry.dataset(name)
         models = [one for one in registry.models() if one.dataset == record.id]
+    config = configuration.load(repo)
+    erased, left = erasures_of(record, config), rows_left(record, config)
     if output is Format.json:
-        print_json({"id": record.id, "models": [one.id for one in models], **record.manifest})
+        about = {"models": [one.id for one in models], "rows_left": left, "erasures": [vars(one) for one in erased]}
+        print_json({"id": record.id, **about, **record.manifest})
         return
-    for line in _shown(record):
+    for line in _shown(record, left):
         typer.echo(line)
+    for one in erased:
+        typer.echo(f"  {'erased':14} {one.rows:,} rows, request {one.request}")
     for model in models:
         metrics = ", ".join(f"{metric} {value:g}" for metric, value in model.metrics.items())
         typer.echo(f"  {'model':14} {model.id} of {model.service}{f': {metrics}' if metrics else ''}")
 
 
-def _shown(record: DatasetRecord) -> Iterator[str]:
+def _shown(record: DatasetRecord, left: int) -> Iterator[str]:
     manifest = record.manifest
     yield f"dataset {record.id}"
     said: list[tuple[str, Any]] = [
         ("made", f"{record.created_at:%Y-%m-%d %H:%M} by {record.created_by}"),
         ("service", manifest["service"]),
-        ("rows", f"{manifest['rows']:,}, {manifest['first_instant']} to {manifest['last_instant']}"),
+        ("rows", f"{_count(left, manifest['rows'])}, {manifest['first_instant']} to {manifest['last_instant']}"),
         ("parts", _parts(manifest)),
         ("label", manifest["label"]),
         ("instants", manifest["timestamp_field"]),
@@ -214,6 +227,10 @@ def _shown(record: DatasetRecord) -> Iterator[str]:
         yield f"  {'on-demand':14} {name}@{view['version']}"
     yield f"  {'columns':14} {', '.join(f'{name} ({dtype})' for name, dtype in manifest['columns'].items())}"
     yield from (f"  {'note':14} {note}" for note in manifest["notes"])
+
+
+def _count(left: int, made: int) -> str:
+    return f"{made:,}" if left == made else f"{left:,} of {made:,}"
 
 
 def _parts(manifest: Mapping[str, Any]) -> str:

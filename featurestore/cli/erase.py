@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featurestore.cli.asking import confirmed
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 from featurestore.cli.progress import rows_done
@@ -31,12 +32,14 @@ def erase(
         Path | None, typer.Option(help="Parquet or CSV with a column for each join key and a row for each member.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     lift: Annotated[bool, typer.Option("--lift", help="Let loads bring rows of these keys again.")] = False,
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
     """Erase all rows of a member of an entity, everywhere, and let no load bring them back.
 
+    Shows what would go, and asks; without a terminal --yes is needed, as nothing brings the rows back.
     Exits with 1 if a writer at work may still hold rows: run the same command again when it has ended.
     """
     keys = _keys(key or [], keys_file)
@@ -47,12 +50,22 @@ def erase(
             lifted = store.lift_erasure(entity, keys, request=request)
             typer.echo(f"{lifted:,} of {len(keys):,} keys were kept out; loads may bring their rows again.")
             return
+        if not yes and not dry_run:
+            with rows_done(f"look for {entity}"):
+                told = store.erase(entity, keys, request=request, dry_run=True)
+            if output is Format.text:
+                _say(told)
+            if not confirmed("Erase these rows for good?", err=output is Format.json):
+                typer.echo("Nothing was changed.", err=output is Format.json)
+                return
         with rows_done(f"erase {entity}"):
             report = store.erase(entity, keys, request=request, dry_run=dry_run)
     if output is Format.json:
         print_json(report.to_json())
     else:
         _say(report)
+        if dry_run:
+            typer.echo("Nothing was changed.")
     if not report.finished and not report.dry_run:
         raise typer.Exit(1)
 
@@ -67,9 +80,7 @@ def _say(report: ErasureReport) -> None:
         typer.echo(f"  note: {note}")
     for sentence in report.not_reached:
         typer.echo(f"  not reached: {sentence}")
-    if report.dry_run:
-        typer.echo("Nothing was changed.")
-    elif not report.finished:
+    if not report.dry_run and not report.finished:
         typer.echo("Not finished: run the same command again when these writers have ended.", err=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, checked_query, instant, open_store, print_json
 from featurestore.cli.progress import rows_done
 from featurestore.errors import DataError
 
@@ -38,6 +38,9 @@ _Sql = Annotated[
     str, typer.Option(metavar="QUERY", help="A SELECT that gives them, over the named FileSources of the project.")
 ]
 _Out = Annotated[Path, typer.Option(help="Where the rows go: .parquet, .csv, or a folder for a Delta table.")]
+
+#: How the name of a Delta table's folder may end.
+_FOLDERS = ("", ".delta")
 
 
 def get_historical(
@@ -70,17 +73,28 @@ def get_historical(
     output: OutputFormat = Format.text,
 ) -> None:
     """Join entity rows with a service's features, each at its own instant, and write the result."""
+    if not _is_file(out) and out.suffix.lower() not in _FOLDERS:
+        raise DataError(
+            f"{out} ends in neither .parquet nor .csv.", hint="These two are written; or a folder, with no ending."
+        )
+    given = _given(entities, sql)
+    hint = "Pass --entities FILE, or --sql QUERY, or both --start and --end."
+    if given is not None and (start or end):
+        raise DataError("Rows to ask for are given twice, as entity rows and as a range of time.", hint=hint)
+    if given is None and not (start and end):
+        missing = "no entity rows" if not (start or end) else "no end" if start else "no start"
+        raise DataError(f'There are no rows to ask "{service}" for: {missing}.', hint=hint)
     with open_store(repo) as store:
         found = store.get_historical_features(
-            _given(entities, sql),
+            given,
             service,
             timestamp_field=timestamp_field,
             with_status=with_status,
             full_feature_names=full_feature_names,
-            as_of=as_of or None,
+            as_of=instant(as_of, "--as-of"),
             known_at=None if known_at is None else "row",
-            start=start or None,
-            end=end or None,
+            start=instant(start, "--start"),
+            end=instant(end, "--end"),
         )
         with rows_done(service):
             if out.suffix.lower() == ".csv":
@@ -113,7 +127,8 @@ def score(
     if not _is_file(out):
         raise DataError(f"{out} ends in neither .parquet nor .csv.", hint="These two are written.")
     with open_store(repo, replay) as store, rows_done(service):
-        found = store.get_batch_features(service, _given(entities, sql), at=at or None, log=log, request_id=request_id)
+        given = _given(entities, sql)
+        found = store.get_batch_features(service, given, at=instant(at, "--at"), log=log, request_id=request_id)
         if out.suffix.lower() == ".csv":
             _write_csv(out, found.table.schema, found.table.to_batches())
         else:
@@ -132,7 +147,7 @@ def score(
 def _given(entities: Path | None, sql: str) -> Path | str | None:
     if entities is not None and sql:
         raise DataError("Entity rows are given twice.", hint="Pass --entities or --sql.")
-    return sql or entities
+    return checked_query(sql) or entities
 
 
 def _is_file(out: Path) -> bool:

@@ -15,6 +15,7 @@ from featurestore.errors import DataError, FeatureStoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from featurestore.definitions import FeatureView
     from featurestore.offline.intake.ingest import IngestReport
     from featurestore.store import FeatureStore
 
@@ -34,7 +35,9 @@ def ingest(
     ] = "",
     file: Annotated[Path | None, typer.Argument(help="Parquet or CSV; the view's source when not given.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the table's history.")] = "",
-    load_id: Annotated[str | None, typer.Option(help="The same id twice is one load.")] = None,
+    load_id: Annotated[
+        str | None, typer.Option(help="The same id twice is one load; a file has one by its content.")
+    ] = None,
     accept_anomalies: Annotated[
         bool, typer.Option("--accept-anomalies", help="The rows are right, however unlike the last loads they are.")
     ] = False,
@@ -76,7 +79,10 @@ def quarantine(
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
-    """Show the rows of a view that failed its checks, or try them again."""
+    """Show the rows of a view that failed its checks, or try them again.
+
+    Values of fields tagged pii are not shown; --out writes them.
+    """
     with open_store(repo) as store:
         if retry:
             with rows_done(view) as progress:
@@ -85,6 +91,7 @@ def quarantine(
             return
         rows = store.quarantine(view, limit=limit)
         total = store.quarantined_rows(view)
+        personal = {one.name for one in _view_of(store, view).schema if one.pii}
     if out is not None:
         if rows is not None:
             _write(rows, out)
@@ -92,15 +99,44 @@ def quarantine(
         else:
             typer.echo("0 rows in quarantine; nothing was written.")
         return
-    found = [] if rows is None else rows.to_pylist()
+    found = [] if rows is None else [_without(personal, row) for row in rows.to_pylist()]
     if output is Format.json:
         print_json(found)
         return
     for row in found:
         why = row.pop("reason")
-        typer.echo(f"{why}: {', '.join(f'{key}={value}' for key, value in row.items())}")
+        typer.echo(f"{why}: {_cells(row)}")
     shown = f"; {len(found):,} are shown" if len(found) < total else ""
     typer.echo(f"{total:,} rows in quarantine{shown}.")
+
+
+def _view_of(store: FeatureStore, view: str) -> FeatureView:
+    from featurestore.definitions import FeatureView
+
+    found = store.get(view).definition
+    assert isinstance(found, FeatureView)  # noqa: S101 - its quarantine was read
+    return found
+
+
+def _without(personal: set[str], row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without what is about persons, also where it could not be read."""
+    from featurestore.offline.intake.checks import UNREADABLE
+
+    shown = {name: "(pii)" if name in personal and value is not None else value for name, value in row.items()}
+    if any(f"{name}=" in (row.get(UNREADABLE) or "") for name in personal):
+        shown[UNREADABLE] = "(pii)"
+    return shown
+
+
+def _cells(row: dict[str, Any]) -> str:
+    from featurestore.definitions.names import CREATED_TIMESTAMP
+    from featurestore.offline.intake.checks import UNREADABLE
+
+    told = row.pop(UNREADABLE, None)
+    if row.get(CREATED_TIMESTAMP) is None:
+        row.pop(CREATED_TIMESTAMP, None)
+    cells = ", ".join(f"{name}={value}" for name, value in row.items())
+    return f"{cells}; as it came: {told}" if told else cells
 
 
 def _show(report: IngestReport) -> None:
@@ -108,6 +144,9 @@ def _show(report: IngestReport) -> None:
     for one in (report, *report.also):
         for anomaly in one.anomalies:
             typer.echo(f"  unlike the loads before: {anomaly}")
+        if one.anomalies:
+            undo = f"featurestore restore {one.view} --to LOAD|INSTANT"
+            typer.echo(f"  the rows are published; if they are wrong: {undo}")
         for note in one.notes:
             typer.echo(f"  note: {note}")
 

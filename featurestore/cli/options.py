@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import DataError, FeatureStoreError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from featurestore.registry import Registry
     from featurestore.store import FeatureStore
 
@@ -55,6 +57,14 @@ def open_store(repo: Path, replay: str = "") -> FeatureStore:
     return FeatureStore(repo, replay=replay)
 
 
+def all_views(store: FeatureStore) -> list[str]:
+    """Return the names of a store's feature views; where it has none, say so."""
+    names = [one.name for one in store.registry.list("feature_view")]
+    if not names:
+        typer.echo("There is no feature view. Next: featurestore apply")
+    return names
+
+
 def open_registry_of(repo: Path) -> Registry:
     """Return the registry of a feature store's folder, without the stores of rows, which take longer to import.
 
@@ -67,6 +77,28 @@ def open_registry_of(repo: Path) -> Registry:
 
     config = configuration.load(repo)
     return open_registry(config.database_url(config.registry), config.project)
+
+
+def checked_query(sql: str) -> str:
+    """Return the query of ``--sql``; the store would take another text for the path of a file.
+
+    Raises:
+        DataError: it is no query.
+    """
+    if sql and (sql.upper().split() or [""])[0] not in ("SELECT", "WITH"):
+        raise DataError(f'The query of --sql, "{sql}", is none.', hint="It begins with SELECT or WITH.")
+    return sql
+
+
+def instant(text: str, option: str) -> datetime | None:
+    """Return the instant that an option names; None if the option is not given.
+
+    Raises:
+        TimestampError: it is no instant, or names no time zone.
+    """
+    from featurestore.types import utc
+
+    return utc(text, option) if text else None
 
 
 _COLORS = {"+": typer.colors.GREEN, "~": typer.colors.YELLOW, "-": typer.colors.RED, "!": typer.colors.RED}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, all_views, open_store, print_json
 from featurestore.cli.progress import rows_done
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compact(
 ) -> None:
     """Merge the small files of tables into large ones, sorted by key and time; loads may land meanwhile."""
     with open_store(repo) as store:
-        for name in views or [one.name for one in store.registry.list("feature_view")]:
+        for name in views or all_views(store):
             with rows_done(name) as progress:
                 report = store.compact(name, reason=reason, progress=progress)
             typer.echo(f"{report} ({report.seconds:.1f} s)")
@@ -85,7 +85,7 @@ def gc(
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
-    """Remove what nobody needs: leftovers of dead processes, and what is older than [retention] says."""
+    """Remove what nobody needs: leftovers of dead processes, and what is older than the settings of retention say."""
     with open_store(repo) as store:
         report = store.gc(dry_run=dry_run, reason=reason)
     if output is Format.json:

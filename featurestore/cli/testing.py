@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featurestore.cli.options import HERE, Repo
+from featurestore.cli.options import HERE, Repo, show_error
+from featurestore.errors import DefinitionError
 
 if TYPE_CHECKING:
     from featurestore.definitions import Definition
+    from featurestore.testing.cases import FeatureCase
 
 _HOW_TO_WRITE_ONE = """\
 There is no case. Write cases.py beside featurestore.toml:
@@ -49,11 +51,25 @@ def run(
 
     config = configuration.load(repo)
     definitions = load_definitions(config)
-    cases = load_cases(files or case_files(config))
+    read: list[FeatureCase] = []
+    unread = []
+    for file in files or case_files(config):
+        try:
+            read += load_cases([file])
+        except DefinitionError as error:  # the cases of other files can be run
+            show_error(error)
+            unread.append(file.name)
+    cases = list({id(case): case for case in read}.values())  # a file may import those of another
+    if not cases and unread:
+        raise typer.Exit(1)
     if not cases:
         typer.echo(_example(definitions), err=True)
         raise typer.Exit(1)
     chosen = [case for case in cases if match in case.name or match in case.target]
+    if not chosen:
+        names = ", ".join(case.name for case in cases)
+        typer.echo(f'No case matches "{match}": there are {names}.', err=True)
+        raise typer.Exit(1)
     failed = []
     for case in chosen:
         result = run_case(case, definitions)
@@ -66,8 +82,9 @@ def run(
     for result in failed:
         typer.echo("\n" + "\n".join(report(result)))
     left_out = f", {len(cases) - len(chosen)} left out" if len(chosen) < len(cases) else ""
-    typer.echo(f"\n{len(chosen) - len(failed)} passed, {len(failed)} failed{left_out}.")
-    if failed or not chosen:
+    missed = f"; files that could not be read: {', '.join(unread)}" if unread else ""
+    typer.echo(f"\n{len(chosen) - len(failed)} passed, {len(failed)} failed{left_out}{missed}.")
+    if failed or unread:
         raise typer.Exit(1)
 
 

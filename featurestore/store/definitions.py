@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurestore.definitions import Definition, MonitorPolicy
+from featurestore.definitions import Definition, FeatureView, MonitorPolicy
 from featurestore.errors import ConfigError, RegistryError, closest
 from featurestore.places import place_of
 from featurestore.registry import Comparison, Match, Plan, planfile
+from featurestore.registry.graph import collect
 from featurestore.registry.records import Registered
 from featurestore.store.carrying import carried, foretold
 from featurestore.store.opened import Opened
@@ -34,6 +35,7 @@ class Definitions(Opened):
             ConfigError: a monitor policy routes to a channel that is not configured.
         """
         plan = self.registry.plan(self._checked(definitions), prune=prune)
+        self._check_queries(plan)
         return plan.with_notes(foretold(plan, self.registry, self.offline))
 
     def save_plan(self, plan: Plan, file: str | os.PathLike[str]) -> None:
@@ -74,6 +76,7 @@ class Definitions(Opened):
 
         Killed in between, the rows lie where the version will look for them when it is applied again.
         """
+        self._check_queries(ahead)
         refused = (ahead.breaking and not allow_breaking) or any(change.users for change in ahead.changes)
         before = {} if refused else carried(ahead, self.registry, self.offline, who=self.who())
         if ahead.is_empty:
@@ -130,6 +133,19 @@ class Definitions(Opened):
                         where=place_of(one),
                     )
         return listed
+
+    def _check_queries(self, plan: Plan) -> None:
+        """Check what would be computed anew against the files that are here; versions stay for ever.
+
+        Raises:
+            DefinitionError: a query cannot run over them.
+        """
+        changed = {one.name for one in plan.changed if one.kind == "feature_view"}
+        if not changed:
+            return
+        for name, one in collect(plan.definitions).items():
+            if name in changed and isinstance(one.definition, FeatureView):
+                self.offline.check_query(one.definition)
 
     def diff(self, old: str, new: str = "") -> Comparison:
         """Return what is different in one version from another: ``diff("weather@1", "weather@3")``.

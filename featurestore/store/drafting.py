@@ -9,10 +9,7 @@ from typing import cast
 from featurestore.definitions import (
     FeatureService,
     FeatureView,
-    OnDemandFeatureView,
     SharedFeatureView,
-    SharedView,
-    ViewProjection,
     content_hash,
     storage_id,
 )
@@ -21,10 +18,8 @@ from featurestore.offline.join.drafts import DraftStore
 from featurestore.registry import Registry
 from featurestore.registry.records import Registered
 from featurestore.store.opened import Opened
-from featurestore.store.references import service_name
+from featurestore.store.references import PARTS, service_name
 
-#: What a service is made of, and may be asked for without one.
-_PARTS = (FeatureView, ViewProjection, OnDemandFeatureView, SharedView)
 _DRAFT = "draft"
 
 
@@ -48,14 +43,14 @@ def asked_for(registry: Registry, features: object) -> tuple[Registered[FeatureS
         ObjectNotFoundError: there is no service of that name.
         DefinitionError: it is nothing of that, the views do not fit together, or one of another project is not there.
     """
-    if isinstance(features, _PARTS):
+    if isinstance(features, PARTS):
         features = [features]
     if isinstance(features, (list, tuple)) and features and not all(isinstance(one, str) for one in features):
         return _draft(registry, FeatureService(name=_DRAFT, features=features)), (
             "the features are a draft: nothing was registered, and they have no version",
         )
     if not isinstance(features, FeatureService):
-        return registry.resolve_service(service_name(features)), ()
+        return registry.resolve_service(service_name(features, views=True)), ()
     draft = _draft(registry, features)
     named = _resolved(registry, features.name)
     if named is not None and named.content_hash == draft.content_hash:

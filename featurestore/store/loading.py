@@ -39,7 +39,8 @@ class Loading(Sharing):
                 or a model still serves stays fresh; ``weather@1`` is just that version.
             frame: an Arrow table, a Polars or pandas frame, a list of dicts, or the path of a Parquet or CSV file;
                 None reads what is new in the view's source.
-            load_id: the same id twice is one load; made up when not given.
+            load_id: the same id twice is one load. When not given, that of a file tells of its bytes, so that the same
+                file twice is one load too, and any other is made up.
             reason: why, for the audit.
             progress: called with the rows of each batch.
             accept_anomalies: publish the rows even if they are unlike the view's last loads and its gate rejects that:
@@ -71,7 +72,7 @@ class Loading(Sharing):
                 accept_anomalies=accept_anomalies,
             )
 
-        if frame is not None:
+        if frame is not None and not isinstance(frame, (str, os.PathLike)):
             # One id for all versions, so that what fails halfway can be done again without doubling rows.
             load_id = load_id or f"load-{uuid.uuid4()}"
         report = load(live[0].definition)

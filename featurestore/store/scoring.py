@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from featurestore import types
 from featurestore.definitions import FeatureService
+from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import InvalidRequestError
 from featurestore.offline.join.entity_rows import check_entity_rows
 from featurestore.offline.join.writing import write_parquet
@@ -42,7 +43,7 @@ class BatchFeatures:
             ids end in ``-0``, ``-1`` and so on.
         served_at: the instant.
         logged: rows that were written to the serving log: none, all, or a sample.
-        notes: casts made, and views that were never ingested.
+        notes: casts made, views that were never ingested, and instants of the keys' own, which do not count.
     """
 
     table: pa.Table
@@ -147,6 +148,10 @@ class Scoring(Historical):
             )
             table = joined.to_arrow()
             rows = 0 if out is None else out.write(plan, typed, table, logged)
+        unheard = (
+            f'all rows are of one instant, {instant.isoformat()}: column "{EVENT_TIMESTAMP}" does not count; '
+            "get-historical joins each at its own"
+        )
         late = (f"logged at {instant.isoformat()}: windows that the monitor has judged by now do not get the rows",)
         return BatchFeatures(
             table=table.drop_columns([instants]),
@@ -154,7 +159,11 @@ class Scoring(Historical):
             request_id=request_id,
             served_at=instant,
             logged=rows,
-            notes=(*joined.notes, *(late if at is not None and rows else ())),
+            notes=(
+                *joined.notes,
+                *([unheard] if EVENT_TIMESTAMP in given.column_names else []),
+                *(late if at is not None and rows else ()),
+            ),
         )
 
     def _now(self) -> datetime:

@@ -77,6 +77,7 @@ class Tables(NewestRows):
         """Take a view's rows back to what they were after a load, or at an instant, offline and online.
 
         The loads that came since are withdrawn, and may be ingested again; restoring to one of them brings them back.
+        A load of the view's source is read again by the next ingest of it, if the source still has it.
         Online the newest rows of what is left take the place of all that is there, at once.
 
         Args:
@@ -114,6 +115,12 @@ class Tables(NewestRows):
                 done = self._materialize(one, progress)
                 online = done.written + done.older
             reports.append(replace(report, view=one.id, online=online))
+        undone = zip(targets, reports, strict=True)
+        if any(self.offline.read_again(one.definition, report.withdrawn) for (one, _), report in undone):
+            notes.append(
+                "withdrawn loads that came from the source are read again by the next featurestore ingest "
+                f"{current.name}: mend the source before it"
+            )
         first, *rest = reports
         return replace(first, view=first.view.partition("@")[0], notes=tuple(notes), also=tuple(rest))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from featurestore.config import Config
 from featurestore.definition_files import run_file
+from featurestore.errors import ConfigError
 from featurestore.testing.cases import FeatureCase
 
 #: Which files beside featurestore.toml hold cases.
@@ -27,6 +28,10 @@ def load_cases(files: Sequence[Path]) -> list[FeatureCase]:
     """
     found: dict[int, FeatureCase] = {}
     for file in files:
+        if not file.is_file():
+            raise ConfigError(
+                f"There is no file {file}.", hint="When none is named, those beside the settings are run."
+            )
         for name, value in vars(run_file(file)).items():
             for number, case in enumerate(value if isinstance(value, (list, tuple)) else [value], 1):
                 if isinstance(case, FeatureCase) and id(case) not in found:

@@ -107,7 +107,7 @@ def _check_expected(case: FeatureCase, target: FeatureService | FeatureView) -> 
         known = [*target.keys, *(one.name for one in target.schema), target.timestamp_field]
     else:
         known = [one.name for fields in target.outputs.values() for one in fields]
-        known += [f"{view.name}{_STATUS}" for view in target.views]
+        known += [f"{use.name}{_STATUS}" for use in target.uses]
         if case.expect and not case.ask:
             raise DefinitionError(f'The case asks "{target.name}" for no rows.', hint="Give ask=[{...}].")
     for row in case.expect:
@@ -171,7 +171,7 @@ def _offline(store: FeatureStore, service: FeatureService, asked: list[dict[str,
     found: list[dict[str, Any]] = (
         store.get_historical_features(asked, service.name, with_status=True).to_arrow().to_pylist()
     )
-    names = [f"{view.name}{_STATUS}" for view in service.views]
+    names = [f"{use.name}{_STATUS}" for use in service.uses]
     return [row | {name: _STATUSES[row[name]] for name in names} for row in found]
 
 

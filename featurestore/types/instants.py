@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from featurestore.errors import TimestampError
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def utc(value: Any, what: str) -> datetime:
     """Return an aware datetime in UTC from a datetime or an ISO 8601 text.
 
     Args:
-        value: a :class:`datetime.datetime` with a zone, or a text such as ``2013-01-01T07:00:00Z``.
+        value: a :class:`datetime.datetime` with a zone, or a text such as ``2013-01-01T07:00:00Z``. A text that is a
+            date, ``2013-01-01``, is its midnight in UTC, as it is in the files that are read.
         what: the name of the thing that holds the value, for the message.
 
     Raises:
@@ -20,7 +24,7 @@ def utc(value: Any, what: str) -> datetime:
     """
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(f"{value}T00:00:00Z" if _DATE.fullmatch(value) else value)
         except ValueError:
             raise TimestampError(
                 f'{what} is "{value}", which is not a timestamp.', hint="Write it as 2013-01-01T07:00:00Z."

@@ -82,7 +82,7 @@ def test_the_audit_log_is_intact_until_somebody_edits_it(run: Run, repo: Path) -
         (["get", "scoring", "user_id=1", "basket=1", "--server", "127.0.0.1:1"], "127.0.0.1:1", "featurestore serve"),
         (["promote", "scoring@7"], 'no version 7 of "scoring"', ""),
         (["rollback", "scoring"], "scoring", ""),
-        (["serve", "--clock", "2013-01-01"], "2013-01-01", "Z"),
+        (["serve", "--clock", "2013-01-01T07:00:00"], "2013-01-01T07:00:00", "Z"),
         (["serve", "--clock", "2013-01-01T00:00:00Z"], "live server", "--replay"),
         (["monitor", "run-once"], "No monitor policy", "MonitorPolicy"),
         (["status", "--repo", "elsewhere"], "featurestore.toml", "featurestore init"),
@@ -192,7 +192,7 @@ def test_an_interrupt_while_the_command_still_loads_shows_no_traceback() -> None
         "main()\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "Interrupted.\n")
 
 
 def _wait_for_group_to_end(group: int) -> None:

@@ -155,9 +155,15 @@ def test_an_instant_is_the_same_in_utc_as_text_and_in_microseconds(instant: date
     assert datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=types.microseconds(in_utc)) == in_utc
 
 
+def test_a_date_as_text_is_its_midnight_in_utc() -> None:
+    assert types.utc("2013-01-31", "it") == datetime(2013, 1, 31, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
+        ("2013-02-31", "is not a timestamp"),
+        ("20130101", "names no time zone"),
         (datetime(2013, 1, 1), "names no time zone"),  # noqa: DTZ001 - that is the point
         ("2013-01-01T07:00:00", "names no time zone"),
         ("yesterday", "is not a timestamp"),

@@ -23,7 +23,6 @@ from featurestore.offline.datasets.training import fields_of
 from featurestore.offline.datasets.training_dataset import TrainingDataset
 from featurestore.offline.engine import identifier, parquet_scan
 from featurestore.profiles import fit_bins, profile
-from featurestore.statistics.population_stability import population_stability
 
 _LABELS = (
     (pa.types.is_boolean, types.Bool),
@@ -202,5 +201,7 @@ def _spread(tables: list[pa.Table], field: Field) -> tuple[float | None, tuple[f
     sizes = [float(side.sum()) for side in cells]
     if not all(sizes):
         return None, means
+    from featurestore.statistics.population_stability import population_stability  # SciPy takes long to import
+
     found = population_stability(cells[0], cells[1], reference_size=sizes[0], current_size=sizes[1])
     return found.value, means

@@ -6,7 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from featurestore.config import Config
 from featurestore.errors import OfflineStoreError
+from featurestore.offline.datasets.manifest import file_of
+from featurestore.registry.records import DatasetRecord
 
 #: The file in the dataset's folder.
 ERASURES = "erasures.json"
@@ -40,6 +43,24 @@ def read_erasures(folder: Path) -> list[DatasetErasure]:
         return []
     except (OSError, ValueError, TypeError) as error:
         raise OfflineStoreError(f"{file} cannot be read: {error}.", hint="Bring it back from a backup.") from error
+
+
+def erasures_of(record: DatasetRecord, config: Config) -> list[DatasetErasure]:
+    """Return the erasures of a dataset, in order; none if there were none.
+
+    Raises:
+        OfflineStoreError: the file that lists them cannot be read.
+    """
+    return read_erasures(file_of(record, ERASURES, config).parent)
+
+
+def rows_left(record: DatasetRecord, config: Config) -> int:
+    """Return how many rows a dataset has, without those that erasures took.
+
+    Raises:
+        OfflineStoreError: the file that lists them cannot be read.
+    """
+    return int(record.manifest["rows"]) - sum(one.rows for one in erasures_of(record, config))
 
 
 def enter_erasure(folder: Path, erasure: DatasetErasure) -> None:

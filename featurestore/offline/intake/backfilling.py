@@ -7,21 +7,23 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from featurestore.definitions import FeatureView, storage_id
+from featurestore.definitions import FeatureView, SqlSource, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from featurestore.errors import DataError
+from featurestore.offline.erasure import suppression
+from featurestore.offline.intake import ingest
 from featurestore.offline.intake.backfill import Replacing
 from featurestore.offline.intake.checks import UNREADABLE, table_schema, to_schema
 from featurestore.offline.intake.comparing import Counts
 from featurestore.offline.intake.loading import Loading, Progress, about
 from featurestore.offline.intake.preview import BackfillReport, FeatureChange, Preview
 from featurestore.offline.sources import reading
-from featurestore.offline.sources.intervals import Interval, earlier, shown
+from featurestore.offline.sources.intervals import Interval, earlier, later, shown
 from featurestore.offline.sources.pieces import Piece
 from featurestore.offline.tables.sharing import check_ours
 from featurestore.offline.tables.table import LoadMetadata
@@ -73,7 +75,8 @@ class Backfilling(Loading):
         check_ours(view)
         interval = Interval(start, end)
         pieces = reading.pieces_within(view, self._config, interval)
-        table, load_id = self.table(view), f"backfill-{uuid.uuid4()}"
+        following = self._following(view, end, who)
+        table, load_id = self.table(view), _load_id()
         notes: dict[str, None] = {}
         previews: list[Preview] = []
 
@@ -87,7 +90,10 @@ class Backfilling(Loading):
                 features=features,
                 datasets=datasets,
                 models=models,
-                notes=tuple(dict.fromkeys([*(note for one in pieces for note in one.notes), *notes])),
+                notes=tuple(
+                    dict.fromkeys([*_gone(counts, pieces), *(note for one in pieces for note in one.notes), *notes])
+                ),
+                following=following,
             )
             previews.append(shown_now)
             return confirm is None or shown_now.is_empty or confirm(shown_now)
@@ -103,6 +109,57 @@ class Backfilling(Loading):
             self._quarantine_file(view, load_id).unlink(missing_ok=True)
         preview = dataclasses.replace(previews[-1], notes=tuple(dict.fromkeys([*previews[-1].notes, *outcome.notes])))
         return BackfillReport(preview=preview, load=loaded, seconds=time.monotonic() - started)
+
+    def _following(self, view: FeatureView, end: datetime, who: str) -> Preview | None:
+        """Return what would change right after an interval, where rows look back into it; None if nothing would."""
+        source, table = view.source, self.table(view)
+        if not isinstance(source, SqlSource) or not source.lookback or not table.exists():
+            return None
+        interval = Interval(end, later(end, source.lookback))
+        previews: list[Preview] = []
+
+        def decide(counts: Counts, features: tuple[FeatureChange, ...], metadata: LoadMetadata) -> bool:
+            # What would only be added is not wrong: the next load brings it.
+            if counts.changed or counts.removed:
+                previews.append(
+                    Preview(
+                        view=view.name,
+                        interval=interval,
+                        counts=counts,
+                        quarantined=metadata.reasons,
+                        features=features,
+                        datasets=(),
+                        models=(),
+                    )
+                )
+            return False
+
+        what, load_id = f'The rows of feature view "{view.name}" after the interval', _load_id()
+        quarantine = self._quarantine_file(view, load_id)
+        known = [one.load_id for one in self.loads(view)]
+        # Nothing is published, so nothing is refused: its own backfill will.
+        lenient = [dataclasses.replace(one, max_null_rate=None) for one in view.schema]
+        try:
+            with (
+                Replacing(table, view, interval, known, lambda: self._connect([view], what), decide) as replacing,
+                self._rows_of(view, reading.pieces_within(view, self._config, interval), {}) as reader,
+            ):
+                ingest.load(
+                    reader,
+                    dataclasses.replace(view, on_bad_rows="quarantine", schema=lenient),
+                    replacing,
+                    quarantine,
+                    load_id=load_id,
+                    now=datetime.now(UTC),
+                    max_future_seconds=self._config.offline.max_future_seconds,
+                    author=who,
+                    reason="",
+                    project=self._config.project,
+                    suppressed=suppression.suppressed(view, self._registry, self._config),
+                )
+        finally:
+            quarantine.unlink(missing_ok=True)
+        return previews[0] if previews else None
 
     @contextmanager
     def _rows_of(
@@ -141,6 +198,19 @@ class Backfilling(Loading):
         versions = [self._registry.feature_view(f"{view.name}@{one['version']}").definition for one in used]
         oldest = [None if one.ttl is None else earlier(first, one.ttl) for one in versions]
         return last >= interval.start and any(one is None or one < interval.end for one in oldest)
+
+
+def _gone(counts: Counts, pieces: Sequence[Piece]) -> list[str]:
+    """Return what to look at before rows go: a file that is not there just now looks like rows that were removed."""
+    if not counts.removed:
+        return []
+    names = [one.name for one in pieces]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    return [f"{counts.removed:,} rows go as the source has them no more; see that it is whole: only {listed} was read"]
+
+
+def _load_id() -> str:
+    return f"backfill-{uuid.uuid4()}"
 
 
 def _incoming(view: FeatureView, *, cells: bool) -> pa.Schema:

@@ -260,7 +260,8 @@ def find(table: pa.Table | pa.RecordBatch, name: str, what: str) -> pa.ChunkedAr
         return table.column(places[0])
     if places:
         raise SchemaError(f'{sentence(what)} have {len(places)} columns "{name}".', hint="Keep one of them.")
-    raise SchemaError(f'{sentence(what)} have no column "{name}".', hint=closest(name, table.schema.names))
+    given = [one for one in table.schema.names if not one.endswith("__")]  # the others are our own
+    raise SchemaError(f'{sentence(what)} have no column "{name}".', hint=closest(name, given))
 
 
 def sentence(text: str) -> str:

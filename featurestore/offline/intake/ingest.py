@@ -23,6 +23,7 @@ from featurestore.offline.intake.load_profiles import LoadProfile, Sample, watch
 from featurestore.offline.intake.quarantine import QuarantineFile
 from featurestore.offline.intake.repeats import Repeats, values_so_far
 from featurestore.offline.sources.pieces import Piece
+from featurestore.offline.tables.arrivals import Arrivals
 from featurestore.offline.tables.snapshots import StagedFile, new_name
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
 from featurestore.offline.tables.tie_watch import WATCHED_ROWS, TieWatch
@@ -164,6 +165,7 @@ def load(
     source: Piece | None = None,
     moved_from: str = "",
     carried: Sequence[str] = (),
+    arrivals: Arrivals | None = None,
     project: str = "",
     suppressed: Suppressed | None = None,
     past: Past | None = None,
@@ -185,6 +187,7 @@ def load(
         source: the part of the view's source that ``reader`` reads; None for rows that a caller passed.
         moved_from: where the source lay at its last load, if elsewhere.
         carried: loads of the source that count as loaded with this one, because their rows are in it.
+        arrivals: takes from the rows when they came to be known; None if that is when they are published.
         project: whose load it is.
         suppressed: which rows are of someone who was erased; they are dropped and counted.
         past: what the load is compared with; None does not compare it.
@@ -206,11 +209,12 @@ def load(
     ties = TieWatch(list(view.keys))
     ids = pa.repeat(pa.scalar(load_id), BATCH_ROWS)
     # No rows are no excuse for a wrong schema; but an empty list has none.
-    if reader.schema.names:
-        counts.note(check(pa.RecordBatch.from_pylist([], reader.schema), view, latest=latest).notes)
+    given = reader.schema if arrivals is None else arrivals.rest(reader.schema)
+    if given.names:
+        counts.note(check(pa.RecordBatch.from_pylist([], given), view, latest=latest).notes)
 
     def checked(bad: QuarantineFile, repeats: Repeats | None) -> Iterator[pa.RecordBatch]:
-        for batch in even(reader):
+        for batch in even(reader) if arrivals is None else arrivals.parted(even(reader)):
             parts = check(batch, view, latest=latest, repeats=repeats, suppressed=suppressed)
             good = parts.good
             bad.write(parts.bad)
@@ -218,6 +222,8 @@ def load(
             if sample is not None:
                 sample.add(good)
             numbers = pa.array(np.arange(counts.written, counts.written + good.num_rows))
+            if arrivals is not None and good.num_rows:
+                arrivals.note(counts.written)
             counts.add(parts)
             yield good.append_column(LOAD_ID, ids.slice(0, good.num_rows)).append_column(ROW_NUMBER, numbers)
             if progress is not None:
@@ -258,6 +264,7 @@ def load(
                 moved_from=moved_from,
                 watermark=None if source is None else source.watermark(),
                 carried=carried,
+                arrivals=() if arrivals is None else arrivals.runs,
                 project=project,
                 anomalies=anomalies,
                 warned=dict(counts.warned),

@@ -27,6 +27,7 @@ from featurestore.offline.intake.rerun import Rerun
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.pieces import Piece
+from featurestore.offline.tables.arrivals import Arrivals
 from featurestore.offline.tables.disk import low_disk
 from featurestore.offline.tables.sharing import check_ours
 from featurestore.offline.tables.table import OfflineTable
@@ -74,7 +75,8 @@ class Loading(Opened):
             frame: rows as :func:`featurestore.offline.intake.frames.to_reader` takes them, or the path of a .parquet or
                 .csv file, which is read as a FileSource of the view is.
             who: who loads.
-            load_id: the same id twice is one load; made up when not given.
+            load_id: the same id twice is one load. When not given, that of a file tells of its bytes, so that the same
+                file twice is one load too, and any other is made up.
             reason: why.
             progress: called with the rows of each batch.
             accept_anomalies: whether the rows are right even if they are unlike those of the loads before.
@@ -85,14 +87,18 @@ class Loading(Opened):
             OfflineStoreError: the disk or the table refuses.
         """
         started = time.monotonic()
+        file = Path(frame) if load_id is None and isinstance(frame, (str, os.PathLike)) else None
+        if file is not None:
+            load_id = reading.file_load_id(file)
         load_id = f"load-{uuid.uuid4()}" if load_id is None else ingest.check_load_id(load_id)
         with self._rows(view, frame, load_id) as reader:
             loaded, outcome = self._load(view, reader, load_id, who, reason, progress, accepted=accept_anomalies)
+        again = f"{file} is loaded already, as {load_id}; another load id writes its rows once more"
         return IngestReport(
             view=view.name,
             loads=() if loaded is None else (loaded,),
             skipped=1 if loaded is None else 0,
-            notes=(*outcome.notes, *self._low_disk()),
+            notes=(*([again] if loaded is None and file is not None else []), *outcome.notes, *self._low_disk()),
             seconds=time.monotonic() - started,
             anomalies=outcome.anomalies,
             warned=outcome.warned,
@@ -166,7 +172,8 @@ class Loading(Opened):
             place = piece.location
             moved = [f"the source moved from {moved_from} to {place}"] if moved_from else []
             notes.update(dict.fromkeys([*moved, *piece.notes, *outcome.notes, *(() if again is None else again.notes)]))
-            anomalies += (f"{piece.name}: {text}" for text in outcome.anomalies)
+            # Of a source that is one thing, the view says all.
+            anomalies += (f"{piece.name}: {text}" if len(pieces) > 1 else text for text in outcome.anomalies)
             warned.update(outcome.warned)
         return IngestReport(
             view=view.name,
@@ -177,6 +184,15 @@ class Loading(Opened):
             anomalies=tuple(anomalies),
             warned=warned,
         )
+
+    def check_query(self, view: FeatureView) -> None:
+        """Check the query that makes a view's rows against the columns of its sources, as far as these are here.
+
+        Raises:
+            DefinitionError: it cannot run over them.
+            ConfigError: ``featurestore.toml`` puts a source where such a source cannot be.
+        """
+        reading.check_query(view, self._config)
 
     def _again(self, view: FeatureView, table: OfflineTable, piece: Piece) -> Rerun | None:
         """Return the table as a piece is to meet it that gives rows again; None for one that does not."""
@@ -197,6 +213,7 @@ class Loading(Opened):
         source: Piece | None = None,
         moved_from: str = "",
         carried: Sequence[str] = (),
+        arrivals: Arrivals | None = None,
         into: OfflineTable | None = None,
         accepted: bool | None = None,
         again_from: Path | None = None,
@@ -225,6 +242,7 @@ class Loading(Opened):
                 source=source,
                 moved_from=moved_from,
                 carried=carried,
+                arrivals=arrivals,
                 project=self._config.project,
                 suppressed=erased,
                 past=None if accepted is None else self._past(view, load_id, known, accepted),

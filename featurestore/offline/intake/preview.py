@@ -52,6 +52,8 @@ class Preview:
         datasets: training datasets that were made from these rows.
         models: models that were trained on them.
         notes: what the user should know of how the source was read.
+        following: what a backfill of the event times after the interval would change, as their rows are computed from
+            source rows of the interval too; None if none are, or if they stand in the table as they should.
     """
 
     view: str
@@ -62,6 +64,7 @@ class Preview:
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    following: Preview | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -91,6 +94,7 @@ class Preview:
             "datasets": list(self.datasets),
             "models": list(self.models),
             "notes": list(self.notes),
+            "following": None if self.following is None else self.following.to_json(),
         }
 
     def __str__(self) -> str:
@@ -106,6 +110,13 @@ class Preview:
             lines.append(f"  made from these rows: {', '.join(self.datasets)}")
         if self.models:
             lines.append(f"  trained on them: {', '.join(self.models)}")
+        if self.following is not None:
+            after = self.following
+            wrong = after.counts.changed + after.counts.removed
+            lines.append(
+                f"  not enough: {wrong:,} rows {after.interval} are computed from source rows of this interval too, "
+                "and are wrong as they stand; backfill them as well"
+            )
         return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from featurestore.offline.join.ranges import rows_in_range
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.csv_rows import by_content
+from featurestore.offline.tables.arrivals import among, arrivals, rows_until
 from featurestore.queries import check_select
 
 _QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
@@ -141,15 +142,15 @@ class Asking(Opened):
                 f'The instants of a range of time cannot stand in "{timestamp_field}", which is a join key.',
                 hint=f'Without timestamp_field they stand in "{EVENT_TIMESTAMP}".',
             )
-        files, loads = {}, {}
+        files, seen = {}, {}
         for view in service.views:
             table = self.table(view)
             files[view.name] = table.files() if table.exists() else []
             # After the files, so that every load which they hold is in the ledger by now.
-            known = [load for load in self.loads(view) if as_of is None or load.published_at <= as_of]
-            loads[view.name] = None if as_of is None else [load.load_id for load in known]
+            known = ((one.load.load_id, one.first, one.at) for one in arrivals(table, self.loads(view)))
+            seen[view.name] = None if as_of is None else among(rows_until(known, types.microseconds(as_of)))
         with self._connect(list(service.views), f'The range of time for "{service.name}"') as connection:
-            return rows_in_range(connection, service, files, loads, start, end, timestamp_field)
+            return rows_in_range(connection, service, files, seen, start, end, timestamp_field)
 
 
 def _legible(rows: pa.Table, file: Path, what: str) -> pa.Table:

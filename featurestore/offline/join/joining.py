@@ -17,6 +17,7 @@ from featurestore.offline.join.entity_rows import EntityRows, check_entity_rows
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.join.question import KnownAt, Question
 from featurestore.offline.opened import Opened
+from featurestore.offline.tables.arrivals import arrivals
 from featurestore.offline.tables.snapshots import Snapshot
 from featurestore.registry.records import Registered
 from featurestore.types import utc
@@ -91,17 +92,19 @@ class Joining(Opened):
 
         To be asked for after the files, so that every load which these hold is in the ledger by now.
         """
-        loads = []
+        runs = []
         for view in service.views:
             snapshot = read[view.name]
             if snapshot is not None:
-                loads += [one for one in self.ledger(view) if one.table_version <= snapshot.version]
+                there = [one for one in self.ledger(view) if one.table_version <= snapshot.version]
+                runs += arrivals(self.table(view), there)
         return pa.table(
             {
-                "storage_id": pa.array([one.storage_id for one in loads], pa.string()),
-                "load_id": pa.array([one.load_id for one in loads], pa.string()),
-                "load_order": pa.array([one.order for one in loads], pa.int64()),
-                "published_at": pa.array([one.published_at for one in loads], pa.timestamp("us", "UTC")),
+                "storage_id": pa.array([one.load.storage_id for one in runs], pa.string()),
+                "load_id": pa.array([one.load.load_id for one in runs], pa.string()),
+                "load_order": pa.array([one.load.order for one in runs], pa.int64()),
+                "first_row": pa.array([one.first for one in runs], pa.int64()),
+                "published_at": pa.array([one.at for one in runs], pa.int64()).cast(pa.timestamp("us", "UTC")),
             }
         )
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.definitions import FeatureService, ViewProjection
-from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID
+from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.offline.engine import identifier, literal, parquet_scan
 from featurestore.offline.join import order as join
 
@@ -18,7 +18,7 @@ def rows_in_range(
     connection: duckdb.DuckDBPyConnection,
     service: FeatureService,
     files: Mapping[str, list[str]],
-    loads: Mapping[str, Sequence[str] | None],
+    seen: Mapping[str, Sequence[str] | None],
     start: datetime,
     end: datetime,
     timestamp_field: str,
@@ -29,7 +29,7 @@ def rows_in_range(
         connection: of the engine.
         service: the service; all its views have the same join keys.
         files: by view, the Parquet files of a snapshot; none if it was never ingested.
-        loads: by view, the loads whose rows count; None for all.
+        seen: by view, conditions of which one holds for each row that counts; None for all.
         start: the first instant of the range.
         end: the first instant after it.
         timestamp_field: the name for the column of the instants.
@@ -46,7 +46,7 @@ def rows_in_range(
     )
     if not read:
         return schema.empty_table()
-    parts = [_part(use, files[use.view.name], loads[use.view.name], start, end, keys, instants) for use in read]
+    parts = [_part(use, files[use.view.name], seen[use.view.name], start, end, keys, instants) for use in read]
     query = f"{' UNION '.join(parts)} ORDER BY {instants}, {', '.join(keys)}"
     try:
         return connection.sql(query).to_arrow_table().cast(schema)
@@ -57,7 +57,7 @@ def rows_in_range(
 def _part(
     use: ViewProjection,
     files: list[str],
-    loads: Sequence[str] | None,
+    seen: Sequence[str] | None,
     start: datetime,
     end: datetime,
     keys: list[str],
@@ -66,9 +66,8 @@ def _part(
     renamed = ", ".join(f"{identifier(key)} AS {identifier(column)}" for key, column in use.columns.items())
     # Compared as they are stored, so that DuckDB skips the row groups that lie outside.
     within = f"{EVENT_TIMESTAMP} >= {_instant(start)} AND {EVENT_TIMESTAMP} < {_instant(end)}"
-    if loads is not None:
-        listed = ", ".join(literal(load) for load in loads)
-        within += f" AND {LOAD_ID} IN ({listed})" if loads else " AND false"
+    if seen is not None:
+        within += f" AND ({' OR '.join(seen)})" if seen else " AND false"
     rows = f"SELECT {renamed}, {EVENT_TIMESTAMP} AS {instants} FROM {parquet_scan(files)} WHERE {within}"
     return f"SELECT DISTINCT {', '.join(keys)}, {instants} FROM ({rows})"
 

@@ -16,6 +16,7 @@ from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.offline.engine import identifier, parquet_scan
 from featurestore.offline.join.question import KnownAt
+from featurestore.offline.tables.arrivals import Rows, among, rows_until, whole
 from featurestore.offline.tables.snapshots import DataFile, Snapshot
 from featurestore.types import microseconds
 
@@ -35,7 +36,9 @@ class Visible:
         skipped: the names of those that cannot matter.
         first: no older event time matters.
         last: no newer one does.
-        loads: the loads whose rows are seen, where some files hold others too; None when all are.
+        loads: the loads whose rows are all seen, where some files hold others too; None when all are.
+        parts: conditions for rows of other loads that are seen.
+        several: whether rows of one load came to be known at several instants.
     """
 
     view: FeatureView
@@ -44,6 +47,8 @@ class Visible:
     first: int
     last: int
     loads: frozenset[str] | None
+    parts: tuple[str, ...]
+    several: bool
 
     def scan(self, *extra: str, only: str = "") -> str:
         """Return a query: keys as ``k0``, ``k1`` ..., ``event`` in microseconds, ``place``.
@@ -61,10 +66,12 @@ class Visible:
         if self.last < _LATEST:
             conditions.append(f"r.{EVENT_TIMESTAMP} <= make_timestamptz({self.last}::BIGINT)")
         if self.loads is not None:
-            conditions.append(f"r.{LOAD_ID} IN (SELECT {LOAD_ID} FROM {_LEDGER} WHERE seen)")
+            complete = f"r.{LOAD_ID} IN (SELECT {LOAD_ID} FROM {_LEDGER} WHERE seen)"
+            conditions.append(f"({' OR '.join((complete, *self.parts))})")
         source = f"{parquet_scan([one.path for one in self.files])} r"
         if extra:
-            source += f" LEFT JOIN {_LEDGER} l ON l.{LOAD_ID} = r.{LOAD_ID}"
+            same = f"LEFT JOIN {_LEDGER} l ON l.{LOAD_ID} = r.{LOAD_ID}"
+            source += f" ASOF {same} AND r.{ROW_NUMBER} >= l.first_row" if self.several else f" {same}"
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"SELECT {', '.join(columns)} FROM {source}{where}"
 
@@ -104,12 +111,15 @@ def visible(
     first, last = _EARLIEST, int(instants.max(initial=_EARLIEST))
     if view.ttl is not None and not past_ttl:
         first = max(first, int(instants.min(initial=_LATEST)) - view.ttl // timedelta(microseconds=1))
-    seen = None
+    seen, parts = None, dict[str, list[Rows]]()
     if as_of is not None:
         early = pc.less_equal(loads.column("published"), microseconds(as_of))
         # A load that a killed writer left out of another project's ledger is not in here, and may be a late one.
         if isinstance(view, SharedFeatureView) or not pc.all(early, min_count=0).as_py():
-            seen = frozenset(loads.column(LOAD_ID).filter(early).to_pylist())
+            runs = zip(*(loads.column(name).to_pylist() for name in (LOAD_ID, "first_row", "published")), strict=True)
+            parts = rows_until(runs, microseconds(as_of))
+            seen = frozenset(parts)
+            parts = {load: rows for load, rows in parts.items() if not whole(rows)}
     files: list[DataFile] = []
     mixed = False
     for file in snapshot.files:
@@ -117,7 +127,7 @@ def visible(
             continue
         if seen is not None:
             load = _only_load(file)
-            mixed |= load is None
+            mixed |= load is None or load in parts
             if load is not None and load not in seen:
                 continue
         files.append(file)
@@ -128,7 +138,9 @@ def visible(
         skipped=tuple(file.name for file in snapshot.files if file.name not in kept),
         first=first,
         last=last,
-        loads=seen if mixed else None,
+        loads=seen - parts.keys() if seen is not None and mixed else None,
+        parts=tuple(among(parts, "r.")),
+        several=len(loads.column(LOAD_ID).unique()) < len(loads),
     )
 
 
@@ -147,11 +159,18 @@ def _only_load(file: DataFile) -> str | None:
 
 
 def ledger_of(view: FeatureView, ledger: pa.Table) -> pa.Table:
-    """Return the loads of a view's table: ``load_id``, ``load_order``, and ``published`` in microseconds."""
+    """Return the loads of a view's table: ``load_id``, ``load_order``, ``published`` in microseconds.
+
+    A load whose rows came to be known at several instants has a row for each, with the first row's number,
+    ``first_row``.
+    """
     # A load id that the user gave may stand for loads of several tables.
     mine = ledger.filter(pc.equal(ledger.column("storage_id"), storage_id(view)))
     published = mine.column("published_at").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    return mine.select([LOAD_ID, "load_order"]).append_column("published", published)
+    # The ledgers of earlier datasets are without it.
+    told = "first_row" in mine.column_names
+    first = mine.column("first_row") if told else pa.nulls(len(mine), pa.int64()).fill_null(0)
+    return mine.select([LOAD_ID, "load_order"]).append_column("first_row", first).append_column("published", published)
 
 
 def register_ledger(connection: duckdb.DuckDBPyConnection, loads: pa.Table, seen: frozenset[str] | None) -> None:

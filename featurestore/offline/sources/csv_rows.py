@@ -100,6 +100,23 @@ def _some(column: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, pattern)).as_py())
 
 
+def other_line_end(file: Path) -> int | None:
+    """Return the first line of a file that ends in another way than its first line, counted from one; None if none."""
+    first = None
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                body = line.removesuffix(b"\n").removesuffix(b"\r")
+                if b"\r" in body:
+                    return number
+                first = line[len(body) :] if first is None else first
+                if line.endswith(b"\n") and line[len(body) :] != first:
+                    return number
+    except OSError:
+        return None
+    return None
+
+
 def _header(file: Path, what: str) -> list[str]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:

@@ -17,7 +17,7 @@ from featurestore.offline import engine
 from featurestore.offline.intake.checks import latest_event
 from featurestore.offline.intake.conform import instants
 from featurestore.offline.sources.intervals import INSTANTS, Interval, earlier, shown
-from featurestore.offline.sources.sql_pieces import columns_of, define, unreadable
+from featurestore.offline.sources.sql_pieces import QUERY, columns_of, define, unreadable
 from featurestore.offline.tables.table import LoadMetadata
 
 _WATERMARK = "timestamp"
@@ -76,7 +76,7 @@ def next_run(
             dtypes = _cut(connection, source, what, notes)
             ends = {name: _end(connection, name, *dtypes[name], since, latest, notes) for name in dtypes}
         except duckdb.Error as error:
-            raise unreadable(what, "query", error) from error
+            raise unreadable(what, QUERY, error) from error
     newest = _newest(ends, since, notes)
     start = None if since is None else earlier(since, source.late_by)
     end = datetime.min.replace(tzinfo=UTC) if newest is None else newest + timedelta(microseconds=1)
@@ -101,7 +101,7 @@ def run_over(source: SqlSource, tables: Mapping[str, Any], interval: Interval, c
             define(connection, tables, {})
             dtypes = _cut(connection, source, what, notes)
         except duckdb.Error as error:
-            raise unreadable(what, "query", error) from error
+            raise unreadable(what, QUERY, error) from error
     return Run(interval=interval, seen=_seen(source, dtypes, interval), newest=None, notes=tuple(notes))
 
 
@@ -148,7 +148,8 @@ def _check_instants(one: FileSource, dtype: str, what: str) -> None:
     if dtype.startswith("TIMESTAMP"):
         raise TimestampError(
             f"{said} names no time zone, so a run over an interval cannot go by it.",
-            hint="Write the instants with their zone, or leave lookback out: the whole query runs then.",
+            hint="Write the instants with their zone, or leave lookback out: the whole query runs then, and may say "
+            f"which zone they are in: {one.timestamp_field} AT TIME ZONE 'UTC'.",
         )
     raise SchemaError(
         f"{said} is {dtype}, not a timestamp.", hint=f'Name another: FileSource(name="{one.name}", timestamp_field=...)'

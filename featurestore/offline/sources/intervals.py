@@ -83,6 +83,14 @@ def earlier(instant: datetime, by: timedelta) -> datetime | None:
         return None
 
 
+def later(instant: datetime, by: timedelta) -> datetime:
+    """Return the instant so much after another one, or the last of the calendar."""
+    try:
+        return instant + by
+    except OverflowError:
+        return _LAST
+
+
 def shown(instant: datetime) -> str:
     """Return an instant as people read it."""
     return instant.isoformat().replace("+00:00", "Z")

@@ -14,7 +14,7 @@ from typing import Any
 from featurestore import types
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, FileSource, PushSource, QuerySource, SqlSource
-from featurestore.errors import ConfigError, DataError
+from featurestore.errors import ConfigError, DataError, DefinitionError
 from featurestore.offline import engine
 from featurestore.offline.sources.csv_rows import CSV, declared_scan
 from featurestore.offline.sources.databases import QueryPiece, place_of
@@ -22,8 +22,11 @@ from featurestore.offline.sources.delta_source import Snapshot, SnapshotPiece
 from featurestore.offline.sources.incremental import next_run, run_over
 from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.sources.pieces import FILES, Piece, Within
-from featurestore.offline.sources.sql_pieces import SqlPiece
+from featurestore.offline.sources.sql_pieces import QUERY, SqlPiece, query_fault
 from featurestore.offline.tables.table import LoadMetadata
+from featurestore.places import place_of as built_at
+
+_OR_A_SOURCE = 'Name a file, or give the view FileSource(path="{file}/*.parquet").'
 
 
 def pieces(view: FeatureView, config: Config, last: LoadMetadata | None) -> list[Piece]:
@@ -42,7 +45,7 @@ def pieces(view: FeatureView, config: Config, last: LoadMetadata | None) -> list
     if source is None or isinstance(source, PushSource):
         raise DataError(
             f'Feature view "{view.name}" has no source to read.',
-            hint=f'Pass the rows: store.ingest("{view.name}", frame).',
+            hint=f'Pass the rows: featurestore ingest {view.name} FILE, or store.ingest("{view.name}", frame).',
         )
     if isinstance(source, QuerySource):
         return [_query_piece(source, view, config, last)]
@@ -85,7 +88,7 @@ def _sql_piece(source: SqlSource, view: FeatureView, config: Config, last: LoadM
     run = next_run(source, read.tables, read.location, last, config, what)
     states = [*read.states, json.dumps(run.newest)]
     piece = SqlPiece(
-        name="query",
+        name=QUERY,
         load_id=_load_id(read.files, config.root, states),
         location=read.location,
         query=source.query,
@@ -115,8 +118,8 @@ def pieces_within(view: FeatureView, config: Config, interval: Interval) -> list
     if source is None or isinstance(source, PushSource):
         raise DataError(
             f'Feature view "{view.name}" has no source to read again.',
-            hint=f'Pass the rows as they should be: store.ingest("{view.name}", frame); of two rows with one key and '
-            "event time the one loaded last counts.",
+            hint=f"Pass the rows as they should be: featurestore ingest {view.name} FILE, or "
+            f'store.ingest("{view.name}", frame); of two rows with one key and event time the one loaded last counts.',
         )
     about = (view.timestamp_field, interval)
     if isinstance(source, QuerySource):
@@ -128,7 +131,7 @@ def pieces_within(view: FeatureView, config: Config, interval: Interval) -> list
         run = None if source.lookback is None else run_over(source, read.tables, interval, config, what)
         found = [
             SqlPiece(
-                name="query",
+                name=QUERY,
                 load_id="",
                 location=read.location,
                 query=source.query,
@@ -172,12 +175,38 @@ def query_piece(query: str, sources: Sequence[FileSource], config: Config, what:
     """
     read = _sources(sources, config, what)
     return SqlPiece(
-        name="query",
+        name=QUERY,
         load_id=_load_id(read.files, config.root, read.states),
         location=read.location,
         query=query,
         tables=read.tables,
     )
+
+
+def check_query(view: FeatureView, config: Config) -> None:
+    """Check the query of a view's SqlSource against the columns of its sources, of which no row is computed.
+
+    Where one of the sources is not there, or cannot be read, nothing is checked: the next load will tell.
+
+    Raises:
+        DefinitionError: it names a column, or a function of types, that there is not.
+        ConfigError: ``featurestore.toml`` puts a source where such a source cannot be.
+    """
+    source = view.source
+    if not isinstance(source, SqlSource):
+        return
+    what = f'The query of feature view "{view.name}"'
+    try:
+        read = _sources(source.sources, config, what)
+    except DataError:
+        return
+    fault = query_fault(source.query, read.tables, config, what)
+    if fault is not None:
+        raise DefinitionError(
+            f"{what} cannot run over its sources ({read.location}): {fault}",
+            hint="Nothing was registered. Correct the query, or the sources.",
+            where=built_at(source) or built_at(view),
+        )
 
 
 @dataclass(frozen=True)
@@ -212,8 +241,22 @@ def file_piece(file: Path, view: FeatureView, load_id: str) -> Piece:
     Raises:
         DataError: it is no .parquet or .csv file, or its first line cannot be read.
     """
-    check_file(file, f'Name a file, or give the view FileSource(path="{file}/*.parquet").')
+    check_file(file, _OR_A_SOURCE.format(file=file))
     return SqlPiece(name=file.name, load_id=load_id, query=_declared(file, view))
+
+
+def file_load_id(file: Path) -> str:
+    """Return the id of the load of a file that a caller names: the same as long as its bytes are.
+
+    Raises:
+        DataError: it is no .parquet or .csv file, or cannot be read.
+    """
+    check_file(file, _OR_A_SOURCE.format(file=file))
+    try:
+        with file.open("rb") as opened:
+            return f"file-{hashlib.file_digest(opened, 'sha256').hexdigest()[:24]}"
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def csv_piece(file: Path, declared: Mapping[str, types.DType], what: str) -> Piece:

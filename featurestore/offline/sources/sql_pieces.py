@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,13 +14,21 @@ import pyarrow as pa
 from featurestore.config import Config
 from featurestore.errors import DataError, TimestampError
 from featurestore.offline import engine
+from featurestore.offline.sources.csv_rows import other_line_end
 from featurestore.offline.sources.intervals import INSTANTS, Interval
 from featurestore.offline.sources.pieces import Piece
 
 #: What the query of ``csv_rows.declared_scan`` says, and what DuckDB says of a line that is not CSV.
 _NAIVE = re.compile(r"Invalid Input Error: (.+ names no time zone)")
 _BROKEN_LINE = re.compile(r"CSV Error on Line: (\d+)\n(.*?)\n\s*Possible", re.DOTALL)
+#: What DuckDB says, before pages of its options, of a file whose form it lost.
+_LOST = re.compile(r"CSV Parser state machine reached an invalid state[\s\S]*?\n\s*file = (.+)")
 
+#: The SQL that DuckDB points to; of a file it is none that the user wrote.
+_LINE_OF_SQL = re.compile(r" LINE \d+: .*", re.DOTALL)
+
+#: What a piece is called that is no file.
+QUERY = "query"
 
 #: The view of what a query gives. No source can have such a name.
 _RESULT = "result__"
@@ -121,6 +130,26 @@ def define(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any], see
             )
 
 
+def query_fault(query: str, tables: Mapping[str, Any], config: Config, what: str) -> str | None:
+    """Return what DuckDB finds wrong in a query when it looks up its names and types; None if nothing.
+
+    Args:
+        query: the SQL.
+        tables: the SQL or the Arrow dataset that reads each source; of one that cannot be read nothing is said.
+        config: the store's settings.
+        what: whose query it is, to begin messages.
+    """
+    with engine.connect(config.offline, config.path(config.offline.path) / ".spill", what) as connection:
+        try:
+            define(connection, tables, {})
+            connection.execute(f"EXPLAIN {query}").fetchall()
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
+            return _written(error)
+        except (duckdb.Error, pa.ArrowException, OSError):
+            return None
+    return None
+
+
 def columns_of(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:
     """Return the columns of a view of a connection with their types, as DuckDB names them."""
     rows = connection.sql(f"SELECT * FROM {engine.identifier(name)}")
@@ -145,4 +174,19 @@ def unreadable(what: str, name: str, error: Exception) -> DataError:
         # The reason is the last line before pages of advice on options that a user of this package does not have.
         reason = broken.group(2).strip().splitlines()[-1].rstrip(".")
         return DataError(f"{what}: {name} cannot be read: line {broken.group(1)}: {reason}.")
-    return DataError(f"{what}: {name} cannot be read: {engine.explain(error)}")
+    if lost := _LOST.search(said):
+        line = other_line_end(Path(lost.group(1)))
+        reason = "it does not keep to the rules of CSV" if line is None else f"line {line} does not end as line 1 does"
+        return DataError(
+            f"{what}: {name} cannot be read: {reason}.",
+            hint="Look at its quotes, each of which needs another one."
+            if line is None
+            else f"Save it with one kind of line ends: sed -i 's/\\r$//' {name}",
+        )
+    explained = _LINE_OF_SQL.sub("", engine.explain(error)) if name != QUERY else _written(error)
+    return DataError(f"{what}: {name} cannot be read: {explained}")
+
+
+def _written(error: Exception) -> str:
+    """Return what DuckDB says of a query as it was written, without what this module put before it."""
+    return engine.explain(error).replace(" EXPLAIN ", " ", 1)

@@ -14,6 +14,10 @@ from featurestore.registry.records import Load
 
 #: How the ids of loads begin that bring the rows of an older version.
 PREFIX = "carried-over-from-"
+#: A column of rows on their way: when they came to be known, in microseconds since 1970. No feature can have the name.
+ARRIVED = "arrived__"
+#: Name under which the instants of the old loads' rows are registered: ``load__``, ``first__``, :data:`ARRIVED`.
+ARRIVALS = "arrivals"
 
 
 def load_id(old: FeatureView, order: int | str) -> str:
@@ -93,7 +97,9 @@ def read_already(
 def rows_to_carry(
     old: FeatureView, new: FeatureView, inherited: Heritage, files: list[str], loads: Sequence[int]
 ) -> str:
-    """Return a query: rows of the old version as an ingest into the new one would bring them, in the join's order.
+    """Return a query: rows of the old version as an ingest into the new one would bring them, with :data:`ARRIVED`.
+
+    They stand as they were loaded, which is the join's order of those that tie, and leaves few changes of the instant.
 
     Args:
         old: the version whose rows they are.
@@ -110,8 +116,10 @@ def rows_to_carry(
     selected = [f"{source} AS {identifier(name)}" for name, source in columns.items()]
     types = {one.name: one.dtype for one in new.schema}
     selected += [f"NULL::{types[name].duckdb} AS {identifier(name)}" for name in inherited.added if name not in columns]
+    selected.append(ARRIVED)
     orders = ", ".join(map(str, loads))
     return (
-        f"SELECT {', '.join(selected)} FROM {rows_with_order(old, files)} WHERE load_order IN ({orders}) "
-        f"ORDER BY {EVENT_TIMESTAMP}, {CREATED_TIMESTAMP} NULLS FIRST, load_order, {ROW_NUMBER}"
+        f"SELECT {', '.join(selected)} FROM {rows_with_order(old, files)} "
+        f"ASOF JOIN {ARRIVALS} ON load_order = load__ AND {ROW_NUMBER} >= first__ WHERE load_order IN ({orders}) "
+        f"ORDER BY load_order, {ROW_NUMBER}"
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pyarrow as pa
+
 from featurestore.definitions import FeatureView, heritage, storage_id
 from featurestore.offline import engine
 from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.intake.loading import Loading
 from featurestore.offline.tables import carry_over
+from featurestore.offline.tables.arrivals import Arrivals, arrivals
 from featurestore.registry.records import Load
 
 
@@ -49,9 +52,16 @@ class Carrying(Loading):
             return None
         files = self.table(old).files()
         query = carry_over.rows_to_carry(old, new, inherited, files, [load.order for load in missing])
+        known = arrivals(self.table(old), missing)
         said = {one.load_id: one.carried for _, one in self.table(old).loads_since(None)}
         load_id = carry_over.load_id(old, missing[-1].order)
         with self._connect([old], f'Carrying over the rows of feature view "{old.name}"') as connection:
+            columns = {
+                "load__": pa.array([one.load.order for one in known], pa.int64()),
+                "first__": pa.array([one.first for one in known], pa.int64()),
+                carry_over.ARRIVED: pa.array([one.at for one in known], pa.int64()),
+            }
+            connection.register(carry_over.ARRIVALS, pa.table(columns))
             loaded, outcome = self._load(
                 new,
                 connection.sql(query).to_arrow_reader(engine.BATCH_ROWS),
@@ -61,6 +71,7 @@ class Carrying(Loading):
                 None,
                 checked_as=carry_over.carrying_view(new, inherited),
                 carried=carry_over.read_already(missing, inherited, said),
+                arrivals=Arrivals(),
             )
         return IngestReport(
             view=new.name,

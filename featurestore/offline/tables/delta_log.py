@@ -24,6 +24,8 @@ class LoadMetadata:
     that a load that dies leaves neither. ``carried`` names loads of a source whose rows came from an older version's
     table: they count as loaded here too. ``project`` is whose load it is; empty in tables of earlier releases.
     ``anomalies`` says how the load differs from those before, and ``warned`` counts published rows that break checks.
+    ``arrivals`` says from which row on which instant (microseconds) is that at which rows came to be known, where that
+    was before the load.
     """
 
     load_id: str
@@ -41,6 +43,7 @@ class LoadMetadata:
     rows_suppressed: int = 0
     anomalies: Sequence[str] = ()
     warned: Mapping[str, int] = field(default_factory=dict)
+    arrivals: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,6 +149,11 @@ class Restoring(Opened):
             done[which] = tuple(one for one in done[which] if one in known)
         return RestoreReport(view=view.name, seconds=time.monotonic() - started, **done)
 
+    def read_again(self, view: FeatureView, load_ids: Collection[str]) -> bool:
+        """Return whether an ingest of the view's source may bring some of these loads' rows again, if they are out."""
+        loads = (load for _, load in self.table(view).loads_since(None) if load.load_id in load_ids)
+        return any(load.location or load.carried for load in loads)
+
     def rows_taken(self, view: FeatureView, since: int) -> bool:
         """Return whether rows were taken out of a view's table after a version; some may then still be online."""
         table = self.table(view)

@@ -29,3 +29,12 @@ def test_ctrl_c_while_a_query_runs_is_said_in_one_word(
     assert said.code == 130
     assert said.err.strip().endswith("Interrupted.")
     assert "fault of featurestore" not in said.err
+
+
+def test_ctrl_c_in_python_is_said_too(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FeatureStore, "materialize", interrupted)
+    said = command("materialize", "spending")
+    assert (said.code, said.err.strip()) == (130, "Interrupted.")

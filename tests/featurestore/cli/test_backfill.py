@@ -10,10 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
-from featurestore import Entity, FeatureStore, FeatureView, Field, FileSource
-from featurestore.cli.app import build, run
+from featurestore import Entity, FeatureStore, FeatureView, Field, FileSource, SqlSource
+from featurestore.cli.app import run
 from featurestore.types import Float64
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -86,14 +85,13 @@ def test_yes_replaces_the_rows_and_says_what_to_run_next(repo: Path, backfill: C
     assert said.endswith("0 rows added, 0 changed, 0 removed, 2 stay as they are\nNothing changes.\n")
 
 
-@pytest.mark.parametrize(("answer", "after"), [("y\n", [1.0, 5.0]), ("n\n", [1.0, 2.0, 3.0])])
-def test_without_yes_it_asks(repo: Path, answer: str, after: list[float]) -> None:
-    arguments = ["backfill", "sales", "--from", "2013-01-01", "--to", "2013-01-02", "-C", str(repo)]
-    said = CliRunner().invoke(build(), arguments, input=answer)
-    assert said.exit_code == 0
-    assert said.output.count("1 changed, 1 removed") == 1
-    assert "Replace these rows? [y/N]" in said.output
-    assert sales(repo) == after
+def test_without_a_terminal_it_asks_nobody_and_names_yes(repo: Path, backfill: Callable[..., tuple[int, str]]) -> None:
+    code, said = backfill()
+    assert code == 1
+    assert said.count("1 changed, 1 removed") == 1
+    assert "no terminal" in said
+    assert "--yes" in said
+    assert sales(repo) == [1.0, 2.0, 3.0]
 
 
 def test_programs_get_json(backfill: Callable[..., tuple[int, str]]) -> None:
@@ -109,3 +107,29 @@ def test_an_instant_without_a_zone_is_refused_in_one_sentence(backfill: Callable
     assert "Error: " in said
     assert "time zone" in said
     assert "Traceback" not in said
+
+
+def test_what_is_no_instant_is_named_as_it_was_typed(backfill: Callable[..., tuple[int, str]]) -> None:
+    assert '--from is "12.10.2026", which is not a timestamp' in backfill(start="12.10.2026")[1]
+
+
+def test_rows_after_the_interval_that_look_back_into_it_get_their_command(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = """
+        SELECT shop, event_timestamp, sum(sales) OVER (PARTITION BY shop ORDER BY event_timestamp
+            RANGE INTERVAL 1 HOUR PRECEDING) AS sales FROM tills
+    """
+    source = SqlSource(
+        query=query, sources=[FileSource(name="tills", path="sales.parquet")], lookback=timedelta(hours=1)
+    )
+    with FeatureStore(repo) as store:
+        schema = [Field(name="sales", dtype=Float64)]
+        store.apply([FeatureView(name="both", entities=[Entity(name="shop")], schema=schema, source=source)])
+        write(repo, 1.0, 2.0, 3.0)
+        store.ingest("both")
+        write(repo, 1.0, 5.0, 3.0)
+    interval = ["--from", "2013-01-01", "--to", "2013-01-01T02:00:00Z"]
+    assert run(["backfill", "both", *interval, "--yes", "-C", str(repo)], debug=False) == 0
+    after = "--from 2013-01-01T02:00:00+00:00 --to 2013-01-01T03:00:00+00:00"
+    assert capsys.readouterr().out.endswith(f"The rows after it: featurestore backfill both {after}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,27 @@ def test_a_file_is_read_by_the_views_types_and_its_bad_rows_are_kept_aside(
     assert "1 rows written, 1 quarantined (1 sales is not Float64)" in said.out
     assert said.err == ""  # a bar is for terminals
     assert run(["quarantine", "sales", "-C", str(repo)], debug=False) == 0
-    assert "unreadable__=sales=many" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "as it came: sales=many" in said.out
+    assert "unreadable__" not in said.out
+    assert "created_timestamp" not in said.out
+
+
+def test_what_is_kept_aside_is_shown_without_values_of_personal_fields(command: Any) -> None:
+    assert command("apply").code == 0
+    file = command.folder / "rows.csv"
+    instant = "2024-01-01T06:00:00Z"
+    file.write_text(f"user_id,total,orders,event_timestamp\n1,-77.5,3,{instant}\n2,secret,3,{instant}\n")
+    assert command("ingest", "spending", str(file)).code == 0
+    for form in ("text", "json"):
+        said = command("quarantine", "spending", "--format", form).out
+        assert "77.5" not in said
+        assert "secret" not in said
+        assert "(pii)" in said
+    assert "total=(pii)" in command("quarantine", "spending").out
+    out = command.folder / "out.csv"
+    assert command("quarantine", "spending", "--out", str(out)).code == 0
+    assert "77.5" in out.read_text()
 
 
 def test_a_view_that_cannot_be_loaded_does_not_keep_the_others_from_it(
@@ -69,3 +90,44 @@ def test_entity_rows_that_are_not_utf8_are_refused(
     said = capsys.readouterr().err
     assert "rows.csv cannot be read: it is not UTF-8 text." in said
     assert "Hint: Save it as UTF-8." in said
+
+
+def test_a_file_that_is_no_parquet_shows_no_sql_that_nobody_wrote(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repo / "noise.parquet").write_bytes(bytes(range(200)))
+    assert run(["ingest", "sales", str(repo / "noise.parquet"), "-C", str(repo)], debug=False) == 1
+    said = capsys.readouterr().err
+    assert "noise.parquet cannot be read: " in said
+    assert "EXPLAIN" not in said
+    assert "LINE 1" not in said
+
+
+def test_a_view_without_a_source_is_told_the_command_that_loads_a_file(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ingest", "sales", "-C", str(repo)], debug=False) == 1
+    assert "Hint: Pass the rows: featurestore ingest sales FILE, or store.ingest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ends", "line"), [(("\n", "\r\n", "\n"), 2), (("\r\n", "\r\n", "\n"), 3), (("\n", "\r", "\n"), 2)]
+)
+def test_a_file_with_two_kinds_of_line_ends_is_refused_with_the_line(
+    repo: Path, capsys: pytest.CaptureFixture[str], ends: tuple[str, ...], line: int
+) -> None:
+    rows = ["shop,sales,event_timestamp", "007,1,2013-01-01T07:00:00Z", "008,1,2013-01-01T07:00:00Z"]
+    (repo / "a.csv").write_bytes("".join(row + end for row, end in zip(rows, ends, strict=True)).encode())
+    assert run(["ingest", "sales", str(repo / "a.csv"), "-C", str(repo)], debug=False) == 1
+    said = capsys.readouterr().err
+    assert f"a.csv cannot be read: line {line} does not end as line 1 does.\nHint: Save it with one kind" in said
+    assert "strict_mode" not in said
+
+
+def test_an_empty_store_says_that_there_is_nothing_to_do(command: Any) -> None:
+    for words in (("materialize",), ("compact",)):
+        said = command(*words)
+        assert (said.code, said.out) == (0, "There is no feature view. Next: featurestore apply\n")
+    said = command("audit")
+    assert (said.code, said.out) == (0, "There is no entry.\n")
+    assert command("audit", "--format", "json").out == "[]\n"

@@ -86,6 +86,23 @@ def test_a_dataset_is_made_listed_shown_made_again_and_compared(repo: Path, caps
     assert json.loads(capsys.readouterr().out)["rows"] == {"added": 0, "removed": 0, "common": 40}
 
 
+def test_what_an_erasure_took_is_said_wherever_rows_are_counted(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert create(repo) == 0
+    with FeatureStore(repo) as store:
+        store.erase("user", {"user_id": 3}, request="GDPR-1")
+        assert store.status()["datasets"][0]["rows"] == 36
+    capsys.readouterr()
+    assert command(repo, "show", "buyers") == 0
+    shown = capsys.readouterr().out
+    assert "rows           36 of 40, 2013-01-01" in shown
+    assert "erased         4 rows, request GDPR-1\n" in shown
+    assert command(repo, "show", "buyers", "--format", "json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["rows"], said["rows_left"], said["erasures"][0]["request"]) == (40, 36, "GDPR-1")
+    assert command(repo, "list") == 0
+    assert " 36 rows" in capsys.readouterr().out
+
+
 def test_a_dataset_that_cannot_be_made_again_ends_with_code_one_and_the_reason(
     repo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,29 +27,39 @@ def test_a_dry_run_tells_and_an_erasure_does(shop: Any) -> None:
     assert told.code == 0
     assert "user, 1 keys, request GDPR-1: 1 rows would be erased" in told.out
     assert "Nothing was changed." in told.out
-    done = shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1")
+    done = shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1", "--yes")
     assert done.code == 0
     assert "user, 1 keys, request GDPR-1: 1 rows erased" in done.out
     assert "offline tables" in done.out
     assert "not reached: Backups have the rows still" in done.out
-    again = json.loads(shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1", "--format", "json").out)
+    again = json.loads(
+        shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1", "--yes", "--format", "json").out
+    )
     assert (again["rows"], again["finished"], again["suppressed"]) == (0, True, 0)
-    (shop.folder / "more.csv").write_text((shop.folder / "rows.csv").read_text())
-    said = shop("ingest", "spending", str(shop.folder / "more.csv"))
+    said = shop("ingest", "spending", str(shop.folder / "rows.csv"), "--load-id", "again")
     assert "1 of erased keys dropped" in said.out
     entries = json.loads(shop("audit", "--action", "erase", "--format", "json").out)
     assert [one["details"]["change"] for one in entries] == ["suppress", "erase", "erase"]
     assert not [one for one in entries if "17" in json.dumps(one["details"])]
 
 
+def test_without_a_terminal_nothing_is_erased_unless_yes_is_given(shop: Any) -> None:
+    said = shop("erase", "user", "--key", "user_id=17", "--request", "R")
+    assert said.code == 1
+    assert "1 rows would be erased" in said.out
+    assert '"Erase these rows for good?" cannot be asked where there is no terminal' in said.err
+    assert "--yes" in said.err
+    assert json.loads(shop("audit", "--action", "erase", "--format", "json").out) == []
+    assert "1 rows would be" in shop("erase", "user", "--key", "user_id=17", "--request", "R", "--dry-run").out
+
+
 def test_a_file_names_many_and_lifting_lets_them_in_again(shop: Any) -> None:
     (shop.folder / "keys.csv").write_text("user_id\n17\n18\n")
     keys = ("--keys-file", str(shop.folder / "keys.csv"))
-    assert "user, 2 keys, request R: 2 rows erased" in shop("erase", "user", *keys, "--request", "R").out
+    assert "user, 2 keys, request R: 2 rows erased" in shop("erase", "user", *keys, "--request", "R", "--yes").out
     lifted = shop("erase", "user", *keys, "--request", "R2", "--lift")
     assert "2 of 2 keys were kept out" in lifted.out
-    (shop.folder / "more.csv").write_text((shop.folder / "rows.csv").read_text())
-    assert "3 rows written" in shop("ingest", "spending", str(shop.folder / "more.csv")).out
+    assert "3 rows written" in shop("ingest", "spending", str(shop.folder / "rows.csv"), "--load-id", "again").out
 
 
 def test_backups_that_are_configured_are_named(shop: Any, tmp_path: Path) -> None:

@@ -73,9 +73,12 @@ def test_a_range_of_time_becomes_a_delta_table(shop: Any, tmp_path: Path) -> Non
         (["--entities", "gone.csv"], "there is no file gone.csv"),
         (["--entities", "a.csv", "--sql", "SELECT 1"], "given twice"),
         (["--sql", "SELECT 1 FROM nothing"], 'names the table "nothing"'),
-        (["--sql", "FROM nothing"], "there is no file FROM nothing"),
-        (["--start", "2024-01-01T00:00:00Z"], "has no end"),
-        (["--start", "2024-01-01", "--end", "soon"], "names no time zone"),
+        (["--sql", "FROM nothing"], '"FROM nothing", is none'),
+        (["--sql", "SELEC 1"], '"SELEC 1", is none.\nHint: It begins with SELECT'),
+        (["--start", "2024-01-01T00:00:00Z"], "no end."),
+        (["--start", "2024-01-01", "--end", "soon"], '--end is "soon"'),
+        (["--start", "2024-01-01", "--end", "2024-01-02T00:00:00"], "--end is 2024-01-02T00:00:00, which names"),
+        (["--entities", "a.csv", "--start", "2024-01-01"], "given twice"),
         (["--known-at", "column"], "known-at"),
     ],
 )
@@ -85,6 +88,39 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(shop: Any, arguments: list[s
     assert says in said.err
     assert "Traceback" not in said.err
     assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--end", "2024-01-02"], ["--entities", "a.csv", "--start", "2024-01-01"]])
+def test_the_hint_names_options_and_not_arguments_of_python(shop: Any, arguments: list[str]) -> None:
+    said = shop("get-historical", "scoring", *arguments, "--out", "out.parquet")
+    assert said.err.endswith("Hint: Pass --entities FILE, or --sql QUERY, or both --start and --end.\n")
+
+
+def test_a_date_is_its_midnight_in_utc(shop: Any, tmp_path: Path) -> None:
+    days = ["--start", "2024-01-01", "--end", "2024-01-02", "--as-of", "9000-01-01"]
+    said = shop("get-historical", "scoring", *days, "--out", str(tmp_path / "out.parquet"))
+    assert said.out.startswith("3 rows of scoring@1"), said.err
+
+
+def test_a_file_of_another_kind_is_refused_before_anything_is_read(shop: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.xlsx"
+    said = shop("get-historical", "scoring", "--entities", "no.csv", "--out", str(out))
+    assert said.code == 1
+    assert f"{out} ends in neither .parquet nor .csv" in said.err
+    assert "a folder" in said.err
+    assert not out.exists()
+    hours = ["--start", "2024-01-01T13:00:00Z", "--end", "2024-01-01T15:00:00Z"]
+    assert shop("get-historical", "scoring", *hours, "--out", str(tmp_path / "out.delta")).code == 0
+    assert (tmp_path / "out.delta" / "_delta_log").exists()
+
+
+def test_a_batch_with_instants_of_its_own_is_told_that_they_do_not_count(shop: Any, tmp_path: Path) -> None:
+    rows = str(shop.folder / "rows.csv")
+    said = shop("score", "scoring", "--entities", rows, "--out", str(tmp_path / "out.parquet"), "--no-log")
+    assert said.code == 0
+    assert "note: all rows are of one instant, " in said.out
+    assert 'column "event_timestamp" does not count' in said.out
+    assert "get-historical" in said.out
 
 
 def test_a_type_that_a_cell_cannot_hold_is_said(shop: Any, tmp_path: Path) -> None:
@@ -122,3 +158,11 @@ def test_a_batch_goes_into_one_file(shop: Any, tmp_path: Path) -> None:
     said = shop("score", "scoring", "--entities", str(shop.folder / "rows.csv"), "--out", str(tmp_path))
     assert said.code == 1
     assert "ends in neither .parquet nor .csv" in said.err
+
+
+def test_a_hint_names_no_column_of_our_own(shop: Any, tmp_path: Path) -> None:
+    (shop.folder / "keys.csv").write_text("shop\n1\n")
+    said = shop("score", "scoring", "--entities", str(shop.folder / "keys.csv"), "--out", str(tmp_path / "out.csv"))
+    assert said.code == 1
+    assert 'no column "user_id"' in said.err
+    assert "scored_at__" not in said.err

@@ -80,6 +80,7 @@ def test_a_load_that_a_gate_refuses_is_published_once_somebody_says_that_it_is_r
     said = capsys.readouterr().out
     assert "sales: 500 rows written" in said
     assert "  unlike the loads before: sales lies outside of the range of the load before in 100.0% of the rows" in said
+    assert "  the rows are published; if they are wrong: featurestore restore sales --to LOAD|INSTANT\n" in said
 
 
 def test_a_change_of_the_gate_is_told_by_a_plan_and_makes_no_version(repo: Path, view: FeatureView) -> None:

@@ -85,3 +85,7 @@ def test_status_shows_bytes(shop: Any) -> None:
 def test_a_view_without_loads_says_how_to_load(command: Any) -> None:
     command("apply")
     assert "featurestore ingest spending" in command("loads", "spending").out
+
+
+def test_the_help_of_gc_says_what_decides(command: Any) -> None:
+    assert "than the settings of retention say" in " ".join(command("gc", "--help").out.replace("│", "").split())

@@ -235,6 +235,20 @@ def test_what_is_neither_a_service_nor_views_is_refused(store: FeatureStore, fea
     assert "not a feature view" in caught.value.message or "names no feature service" in caught.value.message
 
 
+def test_features_named_by_texts_are_told_that_views_can_be_listed(store: FeatureStore) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        store.get_historical_features(ENTITIES, ["spending:total"])  # type: ignore[list-item]
+    assert caught.value.message == 'features=["spending:total"] names no feature service.'
+    assert 'a list of views: [spending[["total"]]]' in caught.value.hint
+
+
+def test_where_a_service_is_needed_a_list_of_views_is_refused_in_a_short_sentence(store: FeatureStore) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        store.create_training_dataset("spenders", entity_df=ENTITIES, features=[SPENDING])  # type: ignore[arg-type]
+    assert caught.value.message == 'features=[feature view "spending"] names no feature service.'
+    assert "apply" in caught.value.hint
+
+
 def test_features_of_one_name_are_refused_in_a_draft(store: FeatureStore) -> None:
     other = replace(VISITS, schema=[TOTAL])
     with pytest.raises(DefinitionError, match='gets a feature "total" from "spending" and from "visits"'):

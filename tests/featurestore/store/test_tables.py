@@ -127,6 +127,26 @@ def test_an_instant_leads_to_what_readers_saw_then(store: FeatureStore) -> None:
     assert "Its first load was published at" in found.value.hint
 
 
+def test_a_restore_says_that_the_source_still_has_what_was_withdrawn(store: FeatureStore) -> None:
+    """Else the ingest of the next night would undo it without a word."""
+    (store.config.root / "orders").mkdir()
+    good, bad = (store.config.root / "orders" / f"{name}.csv" for name in ("good", "bad"))
+    sourced = replace(VIEW, name="sourced", source=FileSource(path="orders/*.csv"))
+    store.apply([VIEW, SERVICE, sourced])
+    good.write_text("user_id,total,event_timestamp\n1,1,2024-01-01T12:00:00Z\n")
+    (first,) = store.ingest("sourced").loads
+    bad.write_text("user_id,total,event_timestamp\n1,-1,2024-01-02T12:00:00Z\n")
+    store.ingest("sourced")
+    (note,) = store.restore("sourced", to=first.load_id).notes
+    assert "are read again by the next featurestore ingest sourced: mend the source before it" in note
+    bad.unlink()
+    assert store.ingest("sourced").loads == ()
+    assert store.restore("sourced", to=first.load_id).notes == ()
+    load(store, "one", 1, 1)
+    load(store, "two", 2, 1)
+    assert store.restore("spending", to="one").notes == ()  # who passed the rows knows them
+
+
 def test_what_cannot_be_restored_to_is_said(store: FeatureStore) -> None:
     with pytest.raises(ObjectNotFoundError, match="never ingested"):
         store.restore("spending", to="one")

@@ -87,6 +87,22 @@ def test_each_row_is_asked_at_its_own_instant_whatever_their_order() -> None:
     assert len(said(run_case(turned, ALL))) == 8
 
 
+def test_each_use_of_a_view_has_a_status_of_its_own() -> None:
+    friend = SPENDING.with_join_key_map({"user_id": "friend_id"}, name="friend")
+    service = FeatureService(name="pairs", features=[SPENDING[["total"]], friend[["total"]]])
+    asked = {"user_id": 1, "friend_id": 2, "event_timestamp": "2024-03-03T00:00Z"}
+    expected = {"friend__total": None, "spending__status": "PRESENT", "friend__status": "NOT_FOUND"}
+    case = FeatureCase(of=service, given={"spending": [ROW]}, ask=[asked], expect=[expected])
+    assert said(run_case(case)) == []
+    wrong = FeatureCase(
+        of=service, given={"spending": [ROW]}, ask=[asked], expect=[expected | {"friend__status": "PRESENT"}]
+    )
+    assert [one[:3] for one in said(run_case(wrong))] == [
+        ("offline", "friend__status", "'PRESENT'"),
+        ("online", "friend__status", "'PRESENT'"),
+    ]
+
+
 def test_a_query_gives_rows_of_its_view() -> None:
     orders = [{"user_id": 1, "ordered_at": DAY, "amount": 5.0}, {"user_id": 2, "ordered_at": DAY, "amount": 6.0}]
     fine = FeatureCase(
@@ -285,6 +301,30 @@ def test_a_file_of_cases_that_fails_is_named_with_its_line(repo: Path, capsys: p
     (repo / "cases.py").write_text(CASES + "FeatureCase(of='scoring')\n")
     assert run(["test", "--repo", str(repo)], debug=False) == 1
     assert 'cases.py:10: A case of "scoring" expects nothing.' in capsys.readouterr().err
+
+
+def test_a_file_that_fails_does_not_keep_the_cases_of_others_from_running(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repo / "bad_cases.py").write_text(CASES + "FeatureCase(of='scoring')\n")
+    assert run(["test", "--repo", str(repo)], debug=False) == 1
+    said = capsys.readouterr()
+    assert 'bad_cases.py:10: A case of "scoring" expects nothing.' in said.err
+    assert said.out.endswith("\n2 passed, 1 failed; files that could not be read: bad_cases.py.\n")
+    (repo / "cases.py").unlink()
+    assert run(["test", "--repo", str(repo)], debug=False) == 1
+    assert "There is no case" not in capsys.readouterr().err
+
+
+def test_what_matches_no_case_and_a_file_that_is_not_there_are_said(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["test", "-k", "nothing", "--repo", str(repo)], debug=False) == 1
+    assert 'No case matches "nothing": there are many[1], many[2], wrong.' in capsys.readouterr().err
+    assert run(["test", "nofile.py", "--repo", str(repo)], debug=False) == 1
+    said = capsys.readouterr().err
+    assert "There is no file nofile.py" in said
+    assert "definitions" not in said
 
 
 def test_in_pytest_each_case_is_a_test_and_a_store_is_a_fixture(repo: Path) -> None:

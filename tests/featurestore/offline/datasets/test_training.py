@@ -171,6 +171,22 @@ def test_a_dataset_whose_writing_stops_is_not_there(
     assert create(ingested, service, entities).id == "delays@1"
 
 
+def test_a_first_version_that_is_interrupted_leaves_no_empty_folder(
+    ingested: OfflineStore,
+    service: Registered[FeatureService],
+    entities: pl.DataFrame,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "baseline_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create(ingested, service, entities)
+    assert not (config.path(config.offline.path) / "datasets" / "delays").exists()
+
+
 def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(
     ingested: OfflineStore,
     service: Registered[FeatureService],

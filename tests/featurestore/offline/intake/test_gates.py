@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.definitions import Entity, FeatureView, Field, LoadGate, storage_id
+from featurestore.definitions import Entity, FeatureView, Field, FileSource, LoadGate, SqlSource, storage_id
 from featurestore.errors import LoadRefusedError
 from featurestore.offline.intake.gates import judge
 from featurestore.offline.intake.load_profiles import LoadProfile, Sample, read
@@ -208,3 +210,18 @@ def test_a_profile_reads_back_as_it_was_written(tmp_path: Any) -> None:
     assert back == made
     assert back.values_in_bins("x").tolist() == made.values_in_bins("x").tolist()
     assert back.bins == made.bins
+
+
+def test_only_a_source_of_several_parts_says_in_which_of_them_rows_are_unlike(
+    store: OfflineStore, sales: FeatureView, tmp_path: Path
+) -> None:
+    query = SqlSource(query="SELECT * FROM sold", sources=[FileSource(name="sold", path="sold-*.parquet")])
+    for source, prefix in ((query, ""), (query.sources[0], "sold-2.parquet: ")):
+        view = replace(sales, name=source.spec()["kind"], source=source)
+        for old in tmp_path.glob("sold-*.parquet"):
+            old.unlink()
+        pq.write_table(day(1), tmp_path / "sold-1.parquet")
+        store.ingest_source(view, who="ada")
+        pq.write_table(day(2, total=np.linspace(100, 200, 1_000)), tmp_path / "sold-2.parquet")
+        said = store.ingest_source(view, who="ada").anomalies
+        assert any(one.startswith(f"{prefix}total lies outside of") for one in said), said

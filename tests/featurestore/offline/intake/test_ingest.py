@@ -165,6 +165,22 @@ def test_the_same_load_id_twice_is_one_load(store: OfflineStore, view: FeatureVi
     assert stored(store, view).height == 3
 
 
+def test_the_same_file_twice_is_one_load_until_it_changes_or_gets_an_id(
+    store: OfflineStore, view: FeatureView, tmp_path: Path
+) -> None:
+    file, copy = tmp_path / "rows.csv", tmp_path / "copy.csv"
+    file.write_text(f"{CSV},1.5,2,2013-01-01T09:00:00Z\n")
+    first = store.ingest(view, file, who="ada")
+    copy.write_bytes(file.read_bytes())
+    again = store.ingest(view, str(copy), who="ada")
+    assert (first.quarantined, again.read, again.skipped) == (1, 0, 1)
+    (note,) = again.notes
+    assert note == f"{copy} is loaded already, as {first.loads[0].load_id}; another load id writes its rows once more"
+    assert store.ingest(view, copy, who="ada", load_id="once-more").read == first.read
+    file.write_text(CSV)
+    assert store.ingest(view, file, who="ada").read == first.read - 1
+
+
 def test_one_load_id_for_two_views_is_two_loads(store: OfflineStore, view: FeatureView, weather_rows: Rows) -> None:
     other = replace(view, name="other_weather")
     for one in (view, other):
