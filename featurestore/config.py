@@ -66,6 +66,9 @@ class ServingConfig(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 6566
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     max_rows: Annotated[int, Field(ge=1)] = 10_000
+    max_message_mb: Annotated[float, Field(gt=0, le=1024)] = 16.0
+    max_calls: Annotated[int, Field(ge=1)] = 1_000
+    max_calls_per_connection: Annotated[int, Field(ge=1)] = 1_000
     log_path: str = "data/log"
     log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_queue: Annotated[int, Field(ge=1)] = 10_000

@@ -18,6 +18,7 @@ The tree::
     ├── OnlineStoreError            the online store cannot be read or written
     ├── ServingError                a lookup failed
     │   ├── InvalidRequestError     the request is wrong; sending it again will not help
+    │   ├── LimitExceededError      too many rows, bytes or calls at once
     │   ├── ServerUnavailableError  no server answers there (now)
     │   └── DeadlineExceededError   the server did not answer in time
     ├── AddressInUseError           the port is taken
@@ -45,6 +46,7 @@ __all__ = [
     "DefinitionError",
     "FeatureStoreError",
     "InvalidRequestError",
+    "LimitExceededError",
     "LoadRefusedError",
     "MonitorError",
     "ObjectInUseError",
@@ -158,7 +160,29 @@ class ServingError(FeatureStoreError):
 
 
 class InvalidRequestError(ServingError):
-    """The request is wrong: sending it again will not help."""
+    """The request is wrong: sending it again will not help.
+
+    Attributes:
+        field: what is wrong in it, as a path: ``columns[user_id]``; empty if it is the whole.
+        row: the row there, from 0; None if it is about no row.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "", row: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field
+        self.row = row
+
+
+class LimitExceededError(ServingError):
+    """A request, or what is under way at once, is over a limit of the server.
+
+    Attributes:
+        limit: the setting that holds it: ``max_rows``.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", limit: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
 
 
 class ServerUnavailableError(ServingError):

@@ -31,7 +31,7 @@ HOMES = {
         f"featurestore/offline/{name}.py" for name in ("tables/table", "sources/delta_source", "join/writing")
     ),
     "duckdb": ("featurestore/offline/", "monitor/windows.py"),
-    "grpc": ("featurestore/serving/server.py", "featurestore/serving/workers.py", "featurestore/client/"),
+    "grpc": ("featurestore/serving/rpc/", "featurestore/client/"),
     "httpx": ("monitor/alerts/",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
     "pydantic": ("featurestore/config.py", "featurestore/retention.py"),
@@ -70,6 +70,7 @@ def test_a_library_is_imported_only_at_home(library: str) -> None:
 
 #: Distributions whose import name is another one.
 IMPORTED_AS = {
+    "googleapis-common-protos": "google",
     "grpcio": "grpc",
     "grpcio-health-checking": "grpc_health",
     "grpcio-reflection": "grpc_reflection",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import time
@@ -13,20 +12,16 @@ import polars as pl
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from featurestore import types
 from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, closest
 from featurestore.online import OnlineStore
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order
-from featurestore.online.columns import from_wire, to_column
+from featurestore.online.columns import to_column
 from featurestore.online.defaults import Defaults
 from featurestore.online.rowcodec import NOT_FOUND, outside_max_age, varint
 from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
+from featurestore.serving.requests import columns_of
 from featurestore.serving.routing import Canary
-from featurestore.types.wire import from_values
 from featurestore.v1 import serving_pb2 as pb
-
-#: By type: the values that it can hold, where the member of Column.values that carries it holds more.
-_LIMITS: dict[str, tuple[int, int]] = dict.fromkeys(("Int32", "Date"), (-(1 << 31), (1 << 31) - 1))
 
 
 class LogEntry(NamedTuple):
@@ -92,19 +87,27 @@ class Lookups:
         return (self.store.clock() or 0) if self.replay else time.time_ns() // 1000
 
     def get_online_features(self, data: bytes) -> Answer:
-        """Answer a serialized ``GetOnlineFeaturesRequest``.
+        """Answer a serialized ``GetOnlineFeaturesRequest``; see :meth:`answer`.
+
+        Raises:
+            InvalidRequestError: the bytes are not a request.
+        """
+        return self.answer(_parse(pb.GetOnlineFeaturesRequest, data))
+
+    def answer(self, request: pb.GetOnlineFeaturesRequest) -> Answer:
+        """Answer a request.
 
         Raises:
             ObjectNotFoundError: there is no such service.
-            InvalidRequestError: the bytes are not a request, or a column is missing, surplus or of another type.
+            InvalidRequestError: a column is missing, surplus or of another type.
+            LimitExceededError: it has too many entity rows.
             OnlineStoreError: the store cannot be read.
         """
-        request = _parse(pb.GetOnlineFeaturesRequest, data)
         plan = self._plan(request.service)
         canary = self.canaries.get(request.service)
         if canary is not None and canary.takes(request):
             plan = canary.plan
-        columns, count = _columns(request, plan, self._max_rows)
+        columns, count = columns_of(request, plan, self._max_rows)
         found = self.store.read(
             [(view.storage_id, view.keys.encode([columns[name] for name in view.columns])) for view in plan.stored]
         )
@@ -207,109 +210,6 @@ def _filled_records(
             record = value[ORDER_BYTES:]
             records.append(defaults(record if project is None else project(record)))
     return records
-
-
-def _columns(
-    request: pb.GetOnlineFeaturesRequest, plan: ServicePlan, max_rows: int
-) -> tuple[dict[str, list[Any]], int]:
-    """Return the values of each column, None where null or left out, and their number.
-
-    Raises:
-        InvalidRequestError: a column is missing, surplus, double, of another type or length, or they are too long.
-    """
-    expected = plan.columns
-    found: dict[str, list[Any]] = {}
-    count = -1
-    first = ""
-    for column in request.columns:
-        name = column.name
-        dtype = expected.get(name)
-        if dtype is None:
-            raise InvalidRequestError(f'Feature service "{plan.id}" takes no "{name}".', hint=closest(name, expected))
-        if name in found:
-            raise InvalidRequestError(f'The request has column "{name}" twice.', hint="Send each column once.")
-        carried = dtype.sent
-        kind = column.WhichOneof("values")
-        if kind != carried:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has {kind or "no values"}; feature service "{plan.id}" takes it as '
-                f"{dtype}.",
-                hint=f"Send it as {carried}.",
-            )
-        values = list(getattr(column, carried).values)
-        if count < 0:
-            count, first = len(values), name
-        elif len(values) != count:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has {len(values)} rows, and "{first}" has {count}.',
-                hint="All columns have one value for each entity row.",
-            )
-        if count > max_rows:
-            raise InvalidRequestError(
-                f"The request has {count:,} entity rows; at most {max_rows:,} are answered at once.",
-                hint="Send several requests, or raise max_rows under [serving] in featurestore.toml.",
-            )
-        limits = _LIMITS.get(dtype.name)
-        if limits is not None and values and not limits[0] <= min(values) <= max(values) <= limits[1]:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has a value that {dtype} cannot hold.',
-                hint=f"It lies between {limits[0]} and {limits[1]}.",
-            )
-        if column.nulls:
-            mask = column.nulls
-            values = [
-                None if row // 8 < len(mask) and mask[row // 8] >> row % 8 & 1 else value
-                for row, value in enumerate(values)
-            ]
-        found[name] = values if dtype.name in _AS_SENT else _read(values, dtype, name, is_key=name in plan.keys)
-    if len(found) != len(expected):
-        missing = [name for name in expected if name not in found]
-        # Without any column the request does not say how many rows it has, so then every field is needed.
-        needed = [name for name in missing if name not in plan.optional] if found else missing
-        if needed:
-            raise InvalidRequestError(
-                f'The request lacks "{needed[0]}" ({expected[needed[0]]}), which feature service "{plan.id}" needs.',
-                hint="It takes: " + ", ".join(f"{name} ({dtype})" for name, dtype in expected.items()) + ".",
-            )
-        found |= {name: [None] * count for name in missing}
-    return found, count
-
-
-#: Types whose values are taken as they are sent, once they lie within the limits.
-_AS_SENT = frozenset({"Bool", "Int32", "Int64", "String", "Bytes", "Date", "Timestamp"})
-#: From here on, doubles round to an infinity of Float32: half a step over the greatest one.
-_BEYOND_FLOAT32 = (2.0 - 2.0**-24) * 2.0**127
-
-
-def _read(values: list[Any], dtype: types.DType, name: str, *, is_key: bool) -> list[Any]:
-    """Return the values of a column of another type: floats, decimals of texts, lists and dicts of messages.
-
-    Raises:
-        InvalidRequestError: a value is not of the type, or NaN is a key.
-    """
-    found: list[Any] = []
-    for row, value in enumerate(values):
-        if is_key and value != value:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has NaN in entity row {row}, and it is a join key.',
-                hint="NaN equals nothing, so it is no key; send null for one that is not known.",
-            )
-        if dtype == types.Float32 and value is not None and _BEYOND_FLOAT32 <= abs(value) < math.inf:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has a value that {dtype} cannot hold.',
-                hint="It would become an infinity.",
-            )
-        try:
-            if value is None or dtype.sent == "doubles":
-                found.append(value)
-            else:
-                found.append(from_wire(value, dtype) if dtype.scalar else from_values(value, dtype, from_wire))
-        except ValueError as error:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has in entity row {row} a value that is not {dtype}: {error}.',
-                hint="A Decimal is a text such as 1.50; the Values of other types are laid out as serving.proto says.",
-            ) from None
-    return found
 
 
 def _on_demand(

@@ -29,8 +29,8 @@ from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_wat
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.routing import canaries
+from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
-from featurestore.serving.server import FeatureServer
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
@@ -198,7 +198,16 @@ class _Worker:
         if self._feed is None:  # a rehearsal's log is thrown away, and would be no witness
             self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
             self._heads.add()
-        server = FeatureServer(self._lookups, log, None if self._feed is None else partial(self._advance, self._feed))
+        server = FeatureServer(
+            self._lookups,
+            log,
+            Methods(advance=None if self._feed is None else partial(self._advance, self._feed)),
+            limits=Limits(
+                calls=serving.max_calls,
+                message_bytes=int(serving.max_message_mb * 2**20),
+                streams=serving.max_calls_per_connection,
+            ),
+        )
         await server.start(address)
         ready()
 

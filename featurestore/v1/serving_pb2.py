@@ -24,15 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x61turestore/v1/serving.proto\x12\x0f\x66\x65\x61turestore.v1\"\xd1\x02\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06int64s\x18\x02 \x01(\x0b\x32\x1c.featurestore.v1.Int64ValuesH\x00\x12\x30\n\x07\x64oubles\x18\x03 \x01(\x0b\x32\x1d.featurestore.v1.DoubleValuesH\x00\x12\x30\n\x07strings\x18\x04 \x01(\x0b\x32\x1d.featurestore.v1.StringValuesH\x00\x12-\n\x05\x62lobs\x18\x05 \x01(\x0b\x32\x1c.featurestore.v1.BytesValuesH\x00\x12,\n\x05\x62ools\x18\x06 \x01(\x0b\x32\x1b.featurestore.v1.BoolValuesH\x00\x12/\n\x06nested\x18\x08 \x01(\x0b\x32\x1d.featurestore.v1.NestedValuesH\x00\x12\r\n\x05nulls\x18\x07 \x01(\x0c\x42\x08\n\x06values\"\x1d\n\x0bInt64Values\x12\x0e\n\x06values\x18\x01 \x03(\x12\"\x1e\n\x0c\x44oubleValues\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1e\n\x0cStringValues\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1d\n\x0b\x42ytesValues\x12\x0e\n\x06values\x18\x01 \x03(\x0c\"\x1c\n\nBoolValues\x12\x0e\n\x06values\x18\x01 \x03(\x08\"7\n\x0cNestedValues\x12\'\n\x06values\x18\x01 \x03(\x0b\x32\x17.featurestore.v1.Values\"~\n\x18GetOnlineFeaturesRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12(\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x17.featurestore.v1.Column\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0brouting_key\x18\x04 \x01(\t\"\xa1\x01\n\x19GetOnlineFeaturesResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\tserved_at\x18\x03 \x01(\x10\x12\x0e\n\x06replay\x18\x04 \x01(\x08\x12\x11\n\trow_count\x18\x05 \x01(\r\x12)\n\x04rows\x18\x10 \x03(\x0b\x32\x1b.featurestore.v1.FeatureRow\"\xf9\x01\n\nFeatureRow\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.featurestore.v1.RowStatus\x12\x17\n\x0f\x65vent_timestamp\x18\x02 \x01(\x10\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\x12\'\n\x06nested\x18\x0b \x03(\x0b\x32\x17.featurestore.v1.Values\"\xb0\x01\n\x06Values\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\x12\'\n\x06nested\x18\x0b \x03(\x0b\x32\x17.featurestore.v1.Values\"*\n\x17GetServiceSchemaRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xe4\x01\n\x18GetServiceSchemaResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\t\x12/\n\tjoin_keys\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x34\n\x0erequest_fields\x18\x04 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12*\n\x05views\x18\x05 \x03(\x0b\x32\x1b.featurestore.v1.ViewSchema\x12\x0e\n\x06replay\x18\x06 \x01(\x08\"n\n\nViewSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12.\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x11\n\ton_demand\x18\x04 \x01(\x08\"<\n\x0b\x46ieldSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\x10\n\x08optional\x18\x03 \x01(\x08\"\"\n\x13\x41\x64vanceClockRequest\x12\x0b\n\x03now\x18\x01 \x01(\x10\">\n\x14\x41\x64vanceClockResponse\x12\x0b\n\x03now\x18\x01 \x01(\x10\x12\x19\n\x11rows_materialized\x18\x02 \x01(\x04*y\n\tRowStatus\x12\x1a\n\x16ROW_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12ROW_STATUS_PRESENT\x10\x01\x12\x18\n\x14ROW_STATUS_NOT_FOUND\x10\x02\x12\x1e\n\x1aROW_STATUS_OUTSIDE_MAX_AGE\x10\x03\x32\xe5\x01\n\x0eServingService\x12j\n\x11GetOnlineFeatures\x12).featurestore.v1.GetOnlineFeaturesRequest\x1a*.featurestore.v1.GetOnlineFeaturesResponse\x12g\n\x10GetServiceSchema\x12(.featurestore.v1.GetServiceSchemaRequest\x1a).featurestore.v1.GetServiceSchemaResponse2l\n\rReplayService\x12[\n\x0c\x41\x64vanceClock\x12$.featurestore.v1.AdvanceClockRequest\x1a%.featurestore.v1.AdvanceClockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x61turestore/v1/serving.proto\x12\x0f\x66\x65\x61turestore.v1\"\xd1\x02\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06int64s\x18\x02 \x01(\x0b\x32\x1c.featurestore.v1.Int64ValuesH\x00\x12\x30\n\x07\x64oubles\x18\x03 \x01(\x0b\x32\x1d.featurestore.v1.DoubleValuesH\x00\x12\x30\n\x07strings\x18\x04 \x01(\x0b\x32\x1d.featurestore.v1.StringValuesH\x00\x12-\n\x05\x62lobs\x18\x05 \x01(\x0b\x32\x1c.featurestore.v1.BytesValuesH\x00\x12,\n\x05\x62ools\x18\x06 \x01(\x0b\x32\x1b.featurestore.v1.BoolValuesH\x00\x12/\n\x06nested\x18\x08 \x01(\x0b\x32\x1d.featurestore.v1.NestedValuesH\x00\x12\r\n\x05nulls\x18\x07 \x01(\x0c\x42\x08\n\x06values\"\x1d\n\x0bInt64Values\x12\x0e\n\x06values\x18\x01 \x03(\x12\"\x1e\n\x0c\x44oubleValues\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1e\n\x0cStringValues\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1d\n\x0b\x42ytesValues\x12\x0e\n\x06values\x18\x01 \x03(\x0c\"\x1c\n\nBoolValues\x12\x0e\n\x06values\x18\x01 \x03(\x08\"7\n\x0cNestedValues\x12\'\n\x06values\x18\x01 \x03(\x0b\x32\x17.featurestore.v1.Values\"~\n\x18GetOnlineFeaturesRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12(\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x17.featurestore.v1.Column\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0brouting_key\x18\x04 \x01(\t\"\xa1\x01\n\x19GetOnlineFeaturesResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\tserved_at\x18\x03 \x01(\x10\x12\x0e\n\x06replay\x18\x04 \x01(\x08\x12\x11\n\trow_count\x18\x05 \x01(\r\x12)\n\x04rows\x18\x10 \x03(\x0b\x32\x1b.featurestore.v1.FeatureRow\"\xf9\x01\n\nFeatureRow\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.featurestore.v1.RowStatus\x12\x17\n\x0f\x65vent_timestamp\x18\x02 \x01(\x10\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\x12\'\n\x06nested\x18\x0b \x03(\x0b\x32\x17.featurestore.v1.Values\"\xb0\x01\n\x06Values\x12\r\n\x05nulls\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64oubles\x18\x04 \x03(\x01\x12\x0e\n\x06int64s\x18\x05 \x03(\x10\x12\x0e\n\x06\x66loats\x18\x06 \x03(\x02\x12\x0e\n\x06int32s\x18\x07 \x03(\x0f\x12\r\n\x05\x62ools\x18\x08 \x03(\x08\x12\x0f\n\x07strings\x18\t \x03(\t\x12\r\n\x05\x62lobs\x18\n \x03(\x0c\x12\'\n\x06nested\x18\x0b \x03(\x0b\x32\x17.featurestore.v1.Values\"q\n\x1bStreamOnlineFeaturesRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12:\n\x07request\x18\x02 \x01(\x0b\x32).featurestore.v1.GetOnlineFeaturesRequest\"\xa9\x01\n\x1cStreamOnlineFeaturesResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12>\n\x08response\x18\x02 \x01(\x0b\x32*.featurestore.v1.GetOnlineFeaturesResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.featurestore.v1.ErrorH\x00\x42\x08\n\x06\x61nswer\"4\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04hint\x18\x03 \x01(\t\"M\n\x13PushFeaturesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12(\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x17.featurestore.v1.Column\"k\n\x14PushFeaturesResponse\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x15\n\rrows_accepted\x18\x02 \x01(\r\x12.\n\x08rejected\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.RejectedRow\"*\n\x0bRejectedRow\x12\x0b\n\x03row\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"X\n\x15LogPredictionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x30\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x1b.featurestore.v1.Prediction\"\x83\x02\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\r\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0f\n\x05label\x18\x05 \x01(\tH\x00\x12\x45\n\rprobabilities\x18\x06 \x03(\x0b\x32..featurestore.v1.Prediction.ProbabilitiesEntry\x12\x14\n\x0cpredicted_at\x18\x07 \x01(\x10\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05value\"C\n\x16LogPredictionsResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1a\n\x12predictions_logged\x18\x02 \x01(\r\"O\n\x12LogOutcomesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12*\n\x08outcomes\x18\x02 \x03(\x0b\x32\x18.featurestore.v1.Outcome\"q\n\x07Outcome\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x10\n\x06number\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05label\x18\x04 \x01(\tH\x00\x12\x13\n\x0bobserved_at\x18\x05 \x01(\x10\x42\x07\n\x05value\".\n\x13LogOutcomesResponse\x12\x17\n\x0foutcomes_logged\x18\x01 \x01(\r\"*\n\x17GetServiceSchemaRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xe4\x01\n\x18GetServiceSchemaResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\t\x12/\n\tjoin_keys\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x34\n\x0erequest_fields\x18\x04 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12*\n\x05views\x18\x05 \x03(\x0b\x32\x1b.featurestore.v1.ViewSchema\x12\x0e\n\x06replay\x18\x06 \x01(\x08\"n\n\nViewSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12.\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x1c.featurestore.v1.FieldSchema\x12\x11\n\ton_demand\x18\x04 \x01(\x08\"<\n\x0b\x46ieldSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\x10\n\x08optional\x18\x03 \x01(\x08\"\"\n\x13\x41\x64vanceClockRequest\x12\x0b\n\x03now\x18\x01 \x01(\x10\">\n\x14\x41\x64vanceClockResponse\x12\x0b\n\x03now\x18\x01 \x01(\x10\x12\x19\n\x11rows_materialized\x18\x02 \x01(\x04*y\n\tRowStatus\x12\x1a\n\x16ROW_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12ROW_STATUS_PRESENT\x10\x01\x12\x18\n\x14ROW_STATUS_NOT_FOUND\x10\x02\x12\x1e\n\x1aROW_STATUS_OUTSIDE_MAX_AGE\x10\x03\x32\xf8\x04\n\x0eServingService\x12j\n\x11GetOnlineFeatures\x12).featurestore.v1.GetOnlineFeaturesRequest\x1a*.featurestore.v1.GetOnlineFeaturesResponse\x12w\n\x14StreamOnlineFeatures\x12,.featurestore.v1.StreamOnlineFeaturesRequest\x1a-.featurestore.v1.StreamOnlineFeaturesResponse(\x01\x30\x01\x12[\n\x0cPushFeatures\x12$.featurestore.v1.PushFeaturesRequest\x1a%.featurestore.v1.PushFeaturesResponse\x12\x61\n\x0eLogPredictions\x12&.featurestore.v1.LogPredictionsRequest\x1a\'.featurestore.v1.LogPredictionsResponse\x12X\n\x0bLogOutcomes\x12#.featurestore.v1.LogOutcomesRequest\x1a$.featurestore.v1.LogOutcomesResponse\x12g\n\x10GetServiceSchema\x12(.featurestore.v1.GetServiceSchemaRequest\x1a).featurestore.v1.GetServiceSchemaResponse2l\n\rReplayService\x12[\n\x0c\x41\x64vanceClock\x12$.featurestore.v1.AdvanceClockRequest\x1a%.featurestore.v1.AdvanceClockResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'featurestore.v1.serving_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROWSTATUS']._serialized_start=1875
-  _globals['_ROWSTATUS']._serialized_end=1996
+  _globals['_PREDICTION_PROBABILITIESENTRY']._loaded_options = None
+  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_options = b'8\001'
+  _globals['_ROWSTATUS']._serialized_start=3113
+  _globals['_ROWSTATUS']._serialized_end=3234
   _globals['_COLUMN']._serialized_start=51
   _globals['_COLUMN']._serialized_end=388
   _globals['_INT64VALUES']._serialized_start=390
@@ -55,20 +57,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEATUREROW']._serialized_end=1145
   _globals['_VALUES']._serialized_start=1148
   _globals['_VALUES']._serialized_end=1324
-  _globals['_GETSERVICESCHEMAREQUEST']._serialized_start=1326
-  _globals['_GETSERVICESCHEMAREQUEST']._serialized_end=1368
-  _globals['_GETSERVICESCHEMARESPONSE']._serialized_start=1371
-  _globals['_GETSERVICESCHEMARESPONSE']._serialized_end=1599
-  _globals['_VIEWSCHEMA']._serialized_start=1601
-  _globals['_VIEWSCHEMA']._serialized_end=1711
-  _globals['_FIELDSCHEMA']._serialized_start=1713
-  _globals['_FIELDSCHEMA']._serialized_end=1773
-  _globals['_ADVANCECLOCKREQUEST']._serialized_start=1775
-  _globals['_ADVANCECLOCKREQUEST']._serialized_end=1809
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=1811
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=1873
-  _globals['_SERVINGSERVICE']._serialized_start=1999
-  _globals['_SERVINGSERVICE']._serialized_end=2228
-  _globals['_REPLAYSERVICE']._serialized_start=2230
-  _globals['_REPLAYSERVICE']._serialized_end=2338
+  _globals['_STREAMONLINEFEATURESREQUEST']._serialized_start=1326
+  _globals['_STREAMONLINEFEATURESREQUEST']._serialized_end=1439
+  _globals['_STREAMONLINEFEATURESRESPONSE']._serialized_start=1442
+  _globals['_STREAMONLINEFEATURESRESPONSE']._serialized_end=1611
+  _globals['_ERROR']._serialized_start=1613
+  _globals['_ERROR']._serialized_end=1665
+  _globals['_PUSHFEATURESREQUEST']._serialized_start=1667
+  _globals['_PUSHFEATURESREQUEST']._serialized_end=1744
+  _globals['_PUSHFEATURESRESPONSE']._serialized_start=1746
+  _globals['_PUSHFEATURESRESPONSE']._serialized_end=1853
+  _globals['_REJECTEDROW']._serialized_start=1855
+  _globals['_REJECTEDROW']._serialized_end=1897
+  _globals['_LOGPREDICTIONSREQUEST']._serialized_start=1899
+  _globals['_LOGPREDICTIONSREQUEST']._serialized_end=1987
+  _globals['_PREDICTION']._serialized_start=1990
+  _globals['_PREDICTION']._serialized_end=2249
+  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_start=2188
+  _globals['_PREDICTION_PROBABILITIESENTRY']._serialized_end=2240
+  _globals['_LOGPREDICTIONSRESPONSE']._serialized_start=2251
+  _globals['_LOGPREDICTIONSRESPONSE']._serialized_end=2318
+  _globals['_LOGOUTCOMESREQUEST']._serialized_start=2320
+  _globals['_LOGOUTCOMESREQUEST']._serialized_end=2399
+  _globals['_OUTCOME']._serialized_start=2401
+  _globals['_OUTCOME']._serialized_end=2514
+  _globals['_LOGOUTCOMESRESPONSE']._serialized_start=2516
+  _globals['_LOGOUTCOMESRESPONSE']._serialized_end=2562
+  _globals['_GETSERVICESCHEMAREQUEST']._serialized_start=2564
+  _globals['_GETSERVICESCHEMAREQUEST']._serialized_end=2606
+  _globals['_GETSERVICESCHEMARESPONSE']._serialized_start=2609
+  _globals['_GETSERVICESCHEMARESPONSE']._serialized_end=2837
+  _globals['_VIEWSCHEMA']._serialized_start=2839
+  _globals['_VIEWSCHEMA']._serialized_end=2949
+  _globals['_FIELDSCHEMA']._serialized_start=2951
+  _globals['_FIELDSCHEMA']._serialized_end=3011
+  _globals['_ADVANCECLOCKREQUEST']._serialized_start=3013
+  _globals['_ADVANCECLOCKREQUEST']._serialized_end=3047
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=3049
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=3111
+  _globals['_SERVINGSERVICE']._serialized_start=3237
+  _globals['_SERVINGSERVICE']._serialized_end=3869
+  _globals['_REPLAYSERVICE']._serialized_start=3871
+  _globals['_REPLAYSERVICE']._serialized_end=3979
 # @@protoc_insertion_point(module_scope)

@@ -150,6 +150,129 @@ class Values(_message.Message):
     nested: _containers.RepeatedCompositeFieldContainer[Values]
     def __init__(self, nulls: _Optional[bytes] = ..., doubles: _Optional[_Iterable[float]] = ..., int64s: _Optional[_Iterable[int]] = ..., floats: _Optional[_Iterable[float]] = ..., int32s: _Optional[_Iterable[int]] = ..., bools: _Optional[_Iterable[bool]] = ..., strings: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., nested: _Optional[_Iterable[_Union[Values, _Mapping]]] = ...) -> None: ...
 
+class StreamOnlineFeaturesRequest(_message.Message):
+    __slots__ = ("correlation_id", "request")
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: int
+    request: GetOnlineFeaturesRequest
+    def __init__(self, correlation_id: _Optional[int] = ..., request: _Optional[_Union[GetOnlineFeaturesRequest, _Mapping]] = ...) -> None: ...
+
+class StreamOnlineFeaturesResponse(_message.Message):
+    __slots__ = ("correlation_id", "response", "error")
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: int
+    response: GetOnlineFeaturesResponse
+    error: Error
+    def __init__(self, correlation_id: _Optional[int] = ..., response: _Optional[_Union[GetOnlineFeaturesResponse, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
+class Error(_message.Message):
+    __slots__ = ("code", "message", "hint")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    message: str
+    hint: str
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
+
+class PushFeaturesRequest(_message.Message):
+    __slots__ = ("view", "columns")
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    view: str
+    columns: _containers.RepeatedCompositeFieldContainer[Column]
+    def __init__(self, view: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ...) -> None: ...
+
+class PushFeaturesResponse(_message.Message):
+    __slots__ = ("view", "rows_accepted", "rejected")
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    ROWS_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    view: str
+    rows_accepted: int
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectedRow]
+    def __init__(self, view: _Optional[str] = ..., rows_accepted: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectedRow, _Mapping]]] = ...) -> None: ...
+
+class RejectedRow(_message.Message):
+    __slots__ = ("row", "reason")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    reason: str
+    def __init__(self, row: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LogPredictionsRequest(_message.Message):
+    __slots__ = ("model", "predictions")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
+    def __init__(self, model: _Optional[str] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+
+class Prediction(_message.Message):
+    __slots__ = ("prediction_id", "request_id", "row", "number", "label", "probabilities", "predicted_at")
+    class ProbabilitiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_AT_FIELD_NUMBER: _ClassVar[int]
+    prediction_id: str
+    request_id: str
+    row: int
+    number: float
+    label: str
+    probabilities: _containers.ScalarMap[str, float]
+    predicted_at: int
+    def __init__(self, prediction_id: _Optional[str] = ..., request_id: _Optional[str] = ..., row: _Optional[int] = ..., number: _Optional[float] = ..., label: _Optional[str] = ..., probabilities: _Optional[_Mapping[str, float]] = ..., predicted_at: _Optional[int] = ...) -> None: ...
+
+class LogPredictionsResponse(_message.Message):
+    __slots__ = ("model", "predictions_logged")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_LOGGED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    predictions_logged: int
+    def __init__(self, model: _Optional[str] = ..., predictions_logged: _Optional[int] = ...) -> None: ...
+
+class LogOutcomesRequest(_message.Message):
+    __slots__ = ("model", "outcomes")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    outcomes: _containers.RepeatedCompositeFieldContainer[Outcome]
+    def __init__(self, model: _Optional[str] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ...) -> None: ...
+
+class Outcome(_message.Message):
+    __slots__ = ("prediction_id", "metric", "number", "label", "observed_at")
+    PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_AT_FIELD_NUMBER: _ClassVar[int]
+    prediction_id: str
+    metric: str
+    number: float
+    label: str
+    observed_at: int
+    def __init__(self, prediction_id: _Optional[str] = ..., metric: _Optional[str] = ..., number: _Optional[float] = ..., label: _Optional[str] = ..., observed_at: _Optional[int] = ...) -> None: ...
+
+class LogOutcomesResponse(_message.Message):
+    __slots__ = ("outcomes_logged",)
+    OUTCOMES_LOGGED_FIELD_NUMBER: _ClassVar[int]
+    outcomes_logged: int
+    def __init__(self, outcomes_logged: _Optional[int] = ...) -> None: ...
+
 class GetServiceSchemaRequest(_message.Message):
     __slots__ = ("service",)
     SERVICE_FIELD_NUMBER: _ClassVar[int]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from featurestore.client import FeatureClient
 from featurestore.definitions import FeatureView
-from featurestore.errors import FeatureStoreError, InvalidRequestError, ObjectNotFoundError
+from featurestore.errors import FeatureStoreError, InvalidRequestError, LimitExceededError, ObjectNotFoundError
 from featurestore.online import MemoryStore
 from featurestore.serving.lookup import Lookups
 from featurestore.v1 import serving_pb2 as pb
@@ -132,7 +132,6 @@ def test_the_schema_names_versions_and_types(client: FeatureClient) -> None:
         (request("some", origin=["JFK"], dest=["LAX"]), 'takes no "dest"', "origin"),
         (request("some", origin=[1]), 'Column "origin" of the request has int64s', "strings"),
         (request("whole", origin=["JFK"], tailnum=["N1", "N1"]), "has 2 rows", "one value"),
-        (request("some", origin=["JFK"] * 6), "at most 5", "max_rows"),
         (
             pb.GetOnlineFeaturesRequest(
                 service="some",
@@ -155,6 +154,13 @@ def test_a_wrong_request_is_refused_with_the_name_of_the_column(
         lookups.get_online_features(asked.SerializeToString())
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_too_many_rows_are_refused_with_the_limit(lookups: Lookups) -> None:
+    with pytest.raises(LimitExceededError, match="at most 5") as caught:
+        lookups.get_online_features(request("some", origin=["JFK"] * 6).SerializeToString())
+    assert caught.value.limit == "max_rows"
+    assert "max_rows" in caught.value.hint
 
 
 def test_an_unknown_service_is_named_with_the_known_ones(lookups: Lookups) -> None:

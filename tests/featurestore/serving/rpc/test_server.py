@@ -21,7 +21,7 @@ from featurestore.errors import InvalidRequestError, ObjectNotFoundError, Online
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.replay import ReplayFeed
-from featurestore.serving.server import FeatureServer
+from featurestore.serving.rpc.server import FeatureServer, Methods
 from featurestore.v1 import serving_pb2 as pb
 
 NOW = datetime(2013, 1, 1, 12, tzinfo=UTC)
@@ -49,7 +49,7 @@ class Running:
         self._thread.start()
 
         async def start() -> tuple[FeatureServer, int]:
-            server = FeatureServer(lookups, log, None if feed is None else feed.advance)
+            server = FeatureServer(lookups, log, Methods(advance=None if feed is None else feed.advance))
             return server, await server.start("127.0.0.1:0")
 
         self._server, port = self._run(start())
@@ -198,7 +198,7 @@ def test_what_is_unforeseen_reaches_the_log_and_no_client(start: Callable[..., R
         channel.unary_unary(LOOKUP)(body(origin="JFK"))
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in caught.value.details()
-    assert [(line["event"], line["exc_info"]) for line in said] == [("request failed", True)]
+    assert [(line["event"], str(line["exc_info"])) for line in said] == [("request failed", "a secret")]
 
 
 def test_served_rows_are_in_the_log_and_refused_ones_are_not(start: Callable[..., Running], tmp_path: Path) -> None:

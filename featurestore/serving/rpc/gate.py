@@ -1,0 +1,102 @@
+"""Which calls are let in: those of a method that there is, while there are not too many under way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+import grpc
+
+from featurestore.errors import LimitExceededError
+from featurestore.serving.rpc.faults import fault_of
+
+#: Takes the method's path and the call's metadata; raises a FeatureStoreError if the caller may not call it.
+Admission = Callable[[str, Any], None]
+
+
+class _Call:
+    """What gRPC needs to know of a method; one exists for each call that is under way, and counts it by existing.
+
+    gRPC lets go of it however the call ends, also when its client has gone before the request was read.
+    """
+
+    request_streaming: ClassVar[bool] = False
+    response_streaming: ClassVar[bool] = False
+    request_deserializer: ClassVar[None] = None
+    response_serializer: ClassVar[None] = None
+    unary_unary: ClassVar[Any] = None
+    unary_stream: ClassVar[None] = None
+    stream_unary: ClassVar[None] = None
+    stream_stream: ClassVar[Any] = None
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        gate.under_way += 1
+
+    def __del__(self) -> None:
+        self._gate.under_way -= 1
+
+
+class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+    """The door of a server.
+
+    Args:
+        unary: by path, what answers a call of one request.
+        streams: by path, what answers a stream of requests.
+        most: calls that may be under way at once; a stream is one.
+        admission: refuses callers; None lets everybody in.
+
+    Attributes:
+        under_way: calls that are being answered, or wait to be.
+    """
+
+    def __init__(
+        self,
+        unary: Mapping[str, Callable[[bytes, Any], Awaitable[bytes]]],
+        streams: Mapping[str, Callable[[Any, Any], Awaitable[None]]],
+        *,
+        most: int,
+        admission: Admission | None = None,
+    ) -> None:
+        self.under_way = 0
+        self._most = most
+        self._admission = admission
+        self._calls: dict[str, type[_Call]] = {}
+        for path, method in unary.items():
+            self._calls[path] = type("Call", (_Call,), {"__slots__": (), "unary_unary": staticmethod(method)})
+        for path, stream in streams.items():
+            about = {"__slots__": (), "stream_stream": staticmethod(stream)}
+            self._calls[path] = type("Call", (_Call,), about | {"request_streaming": True, "response_streaming": True})
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return what answers a call; None for a method that there is not."""
+        path = handler_call_details.method
+        call = self._calls.get(path)
+        if call is None:
+            return None
+        try:
+            if self.under_way >= self._most:
+                raise LimitExceededError(
+                    f"The server answers {self._most:,} calls at once, and no more.",
+                    hint="Try again after a pause, or add servers; the limit is max_calls under [serving].",
+                    limit="max_calls",
+                )
+            if self._admission is not None:
+                self._admission(path, handler_call_details.invocation_metadata)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return _refusing(call, error, path)
+        return call(self)
+
+
+def _refusing(call: type[_Call], error: Exception, path: str) -> Any:
+    fault = fault_of(error, path.rpartition("/")[2])
+
+    async def refuse(_: Any, context: Any) -> bytes:
+        await context.abort(fault.code, fault.text, fault.trailing)
+        raise AssertionError("abort raises")
+
+    if call.request_streaming:
+        return grpc.stream_stream_rpc_method_handler(refuse)
+    return grpc.unary_unary_rpc_method_handler(refuse)

@@ -1,0 +1,224 @@
+"""The gRPC server: bytes to a method and back. Methods take raw bytes, so no message is built that need not be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2_grpc as health_grpc
+from grpc_reflection.v1alpha import reflection
+
+from featurestore.errors import InvalidRequestError
+from featurestore.serving.log import ServingLog
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.replay import instant
+from featurestore.serving.rpc.faults import fault_of
+from featurestore.serving.rpc.gate import Admission, Gate
+from featurestore.serving.rpc.streams import StreamedLookups
+from featurestore.v1 import serving_pb2 as pb
+
+SERVING = "featurestore.v1.ServingService"
+REPLAY = "featurestore.v1.ReplayService"
+#: Initial metadata of every response of a rehearsal: its clock.
+REPLAY_HEADER = "x-featurestore-replay"
+
+#: Answers a serialized request, off the hot path.
+Handler = Callable[[bytes], Awaitable[bytes]]
+Method = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class Watcher(Protocol):
+    """Is told of every call that has ended; it must be quick."""
+
+    def answered(self, method: str, service: str, seconds: float) -> None:
+        """A call, or a request of a stream, has its response; ``service`` is the version that answered, or empty."""
+        ...
+
+    def refused(self, method: str, code: str, seconds: float) -> None:
+        """A call, or a request of a stream, has a status in the place of a response: ``INVALID_ARGUMENT``."""
+        ...
+
+
+class Nobody:
+    """A watcher that looks away."""
+
+    def answered(self, method: str, service: str, seconds: float) -> None:
+        """See :class:`Watcher`."""
+
+    def refused(self, method: str, code: str, seconds: float) -> None:
+        """See :class:`Watcher`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one server takes.
+
+    Attributes:
+        calls: that are under way at once.
+        message_bytes: of one request.
+        streams: calls of one connection at once; its others wait.
+    """
+
+    calls: int = 1_000
+    message_bytes: int = 16 << 20
+    streams: int = 1_000
+
+
+@dataclass(kw_only=True)
+class Methods:
+    """What a server answers beside lookups: by name of the method, what takes the request's bytes.
+
+    Attributes:
+        advance: moves a rehearsal's clock, to microseconds since 1970, and returns how many rows entered its store;
+            None on a live server, which then has no ReplayService.
+        others: ``PushFeatures``, ``LogPredictions``, ``LogOutcomes``.
+    """
+
+    advance: Callable[[int], int] | None = None
+    others: Mapping[str, Handler] = field(default_factory=dict)
+
+
+class FeatureServer:
+    """One server on one port, in a running event loop.
+
+    Args:
+        lookups: what answers.
+        log: where lookups are logged.
+        methods: what else is answered.
+        limits: what is too much.
+        admission: refuses callers; None lets everybody in.
+        watcher: is told of every call.
+    """
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        log: ServingLog,
+        methods: Methods | None = None,
+        *,
+        limits: Limits | None = None,
+        admission: Admission | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        limits, methods = limits or Limits(), methods or Methods()
+        self._lookups = lookups
+        self._log = log
+        self._watcher: Watcher = watcher or Nobody()
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 1),
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_concurrent_streams", limits.streams),
+            ]
+        )
+        unary: dict[str, Method] = {
+            f"/{SERVING}/GetOnlineFeatures": self._get_online_features,
+            f"/{SERVING}/GetServiceSchema": self._guarded("GetServiceSchema", self._get_schema),
+        }
+        for name, handler in methods.others.items():
+            unary[f"/{SERVING}/{name}"] = self._guarded(name, partial(_handled, handler))
+        self._services = ["", SERVING]
+        if methods.advance is not None:
+            advance = partial(self._advance_clock, methods.advance)
+            unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
+            self._services.append(REPLAY)
+        streams = {f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer}
+        self.gate = Gate(unary, streams, most=limits.calls, admission=admission)
+        self._server.add_generic_rpc_handlers((self.gate,))
+        health_grpc.add_HealthServicer_to_server(self._health, self._server)
+        shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(shown, self._server)
+
+    async def start(self, address: str, credentials: Any = None) -> int:
+        """Listen at ``host:port`` and return the port.
+
+        Args:
+            address: where.
+            credentials: of gRPC, for TLS; None listens without.
+
+        Raises:
+            RuntimeError: the address cannot be bound.
+        """
+        port: int = (
+            self._server.add_insecure_port(address)
+            if credentials is None
+            else self._server.add_secure_port(address, credentials)
+        )
+        await self._server.start()
+        for service in self._services:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, and give those under way ``grace`` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+    async def _get_online_features(self, request: bytes, context: Any) -> bytes:
+        started = time.perf_counter()
+        try:
+            # No await between the lookup and the log: a tick of the log then covers every lookup before it.
+            response, entry = self._lookups.get_online_features(request)
+            self._log.offer(entry)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return await self._refuse(context, "GetOnlineFeatures", error, started)
+        self._watcher.answered("GetOnlineFeatures", entry.plan.id, time.perf_counter() - started)
+        if self._lookups.replay:
+            await _say_replay(context, entry.served_at)
+        return response
+
+    async def _get_schema(self, request: bytes, context: Any) -> bytes:
+        response = self._lookups.get_service_schema(request)
+        if self._lookups.replay:
+            await _say_replay(context, self._lookups.now())
+        return response
+
+    async def _advance_clock(self, advance: Callable[[int], int], request: bytes, context: Any) -> bytes:
+        now = _parse_advance(request)
+        # In a thread, so that lookups go on meanwhile.
+        rows = await asyncio.to_thread(advance, now)
+        await _say_replay(context, now)
+        return pb.AdvanceClockResponse(now=now, rows_materialized=rows).SerializeToString()
+
+    def _guarded(self, name: str, method: Method) -> Method:
+        """Return the method with every error as a status, and no traceback for the client."""
+
+        async def guarded(request: bytes, context: Any) -> bytes:
+            started = time.perf_counter()
+            try:
+                answer = await method(request, context)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+                return await self._refuse(context, name, error, started)
+            self._watcher.answered(name, "", time.perf_counter() - started)
+            return answer
+
+        return guarded
+
+    async def _refuse(self, context: Any, method: str, error: Exception, started: float) -> bytes:
+        fault = fault_of(error, method)
+        self._watcher.refused(method, fault.code.name, time.perf_counter() - started)
+        await context.abort(fault.code, fault.text, fault.trailing)
+        raise AssertionError("abort raises")
+
+
+async def _handled(handler: Handler, request: bytes, _: Any) -> bytes:
+    return await handler(request)
+
+
+async def _say_replay(context: Any, now: int) -> None:
+    await context.send_initial_metadata(((REPLAY_HEADER, instant(now).isoformat()),))
+
+
+def _parse_advance(request: bytes) -> int:
+    try:
+        return pb.AdvanceClockRequest.FromString(request).now
+    except ValueError:  # DecodeError is one
+        raise InvalidRequestError("The request is not an AdvanceClockRequest.") from None

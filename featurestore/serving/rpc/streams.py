@@ -1,0 +1,68 @@
+"""Lookups over one call: each request of the stream is answered, or refused, by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from featurestore.errors import InvalidRequestError
+from featurestore.online.rowcodec import varint
+from featurestore.serving.log import ServingLog
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.rpc.faults import fault_of
+from featurestore.v1 import serving_pb2 as pb
+
+if TYPE_CHECKING:
+    from featurestore.serving.rpc.server import Watcher
+
+_METHOD = "StreamOnlineFeatures"
+
+
+class StreamedLookups:
+    """Answers streams of requests.
+
+    Args:
+        lookups: what answers.
+        log: where lookups are logged.
+        watcher: is told of every request.
+    """
+
+    def __init__(self, lookups: Lookups, log: ServingLog, watcher: Watcher) -> None:
+        self._lookups = lookups
+        self._log = log
+        self._watcher = watcher
+
+    async def answer(self, _: Any, context: Any) -> None:
+        """Answer a stream until its client ends it; a slow reader is waited for, and holds up nobody else."""
+        read, write = context.read, context.write
+        while (data := await read()) is not grpc.aio.EOF:
+            await write(self._answer(data))
+
+    def _answer(self, data: bytes) -> bytes:
+        started = time.perf_counter()
+        number = 0
+        try:
+            request = _parse(data)
+            number = request.correlation_id
+            response, entry = self._lookups.answer(request.request)
+            self._log.offer(entry)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            fault = fault_of(error, _METHOD)
+            self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - started)
+            said = pb.Error(code=fault.code.value[0], message=fault.message, hint=fault.hint)
+            return pb.StreamOnlineFeaturesResponse(correlation_id=number, error=said).SerializeToString()
+        self._watcher.answered(_METHOD, entry.plan.id, time.perf_counter() - started)
+        before = b"\x08" + varint(number) if number else b""
+        return before + b"\x12" + varint(len(response)) + response
+
+
+def _parse(data: bytes) -> pb.StreamOnlineFeaturesRequest:
+    try:
+        return pb.StreamOnlineFeaturesRequest.FromString(data)
+    except DecodeError:
+        raise InvalidRequestError(
+            "The request is not a StreamOnlineFeaturesRequest.", hint="Generate the client from serving.proto."
+        ) from None
