@@ -67,6 +67,7 @@ class ServingConfig(_Section):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     max_rows: Annotated[int, Field(ge=1)] = 10_000
     max_message_mb: Annotated[float, Field(gt=0, le=1024)] = 16.0
+    row_cache_mb: Annotated[float, Field(ge=0)] = 128.0
     max_calls: Annotated[int, Field(ge=1)] = 1_000
     max_calls_per_connection: Annotated[int, Field(ge=1)] = 1_000
     log_path: str = "data/log"

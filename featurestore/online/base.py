@@ -64,11 +64,15 @@ class Read(NamedTuple):
         clock: the clock of a rehearsal, microseconds since 1970; None in a live store.
         generations: for each table asked for, its generation; 0 when nothing was ever written.
         values: for each table asked for, the stored value of each key, or None.
+        snapshot: the number of the state that was read. Every write makes a greater one.
+        writes: for each table asked for, the snapshot in which its rows were last written; 0 when they never were.
     """
 
     clock: int | None
     generations: list[int]
     values: list[list[bytes | None]]
+    snapshot: int
+    writes: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,13 @@ class OnlineStore(Protocol):
 
     def read(self, requests: Sequence[tuple[str, Sequence[bytes | None]]]) -> Read:
         """Return the values of keys in several tables, all from one snapshot; a key that is None is not found."""
+        ...
+
+    def snapshot(self) -> int | None:
+        """Return the number of the present state, as :attr:`Read.snapshot` has it, at next to no cost.
+
+        None if that cannot be told without a read.
+        """
         ...
 
     def put_newest(self, storage_id: str, rows: Iterable[Row]) -> Written:

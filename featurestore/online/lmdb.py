@@ -1,9 +1,10 @@
 """The online store in an LMDB file: several processes read while one writes; the default.
 
 Two sub-databases, opened once: ``rows`` has every row under an 8-byte prefix (number of the table, generation), and
-``state`` one JSON record with the clock and each table's number and generation. A read transaction sees both as they
-were at one instant. A sub-database for each table would need its handle opened in every server process while a
-materialization holds the write lock; a prefix needs nothing.
+``state`` one JSON record with the clock and each table's number and generation, and for each table the snapshot in
+which it was last written. A read transaction sees all of it as it was at one instant. A sub-database for each table
+would need its handle opened in every server process while a materialization holds the write lock; a prefix needs
+nothing.
 
 LMDB never clears what it removes: of 50 deleted keys 91 copies stayed in a file of 20,000 rows, in free pages, in the
 gaps of pages in use, and in branches as signposts. So to forget them the rows that are left are copied to a new file.
@@ -43,6 +44,9 @@ _FORMAT = 1
 #: No read takes so long.
 _READING_SECONDS = 60.0
 _PREFIX = struct.Struct(">II")
+#: Before a table's number, the key of the snapshot in which its rows were last written.
+_WRITES = b"writes-"
+_SNAPSHOT = struct.Struct(">Q")
 
 
 class _State:
@@ -57,18 +61,27 @@ class _State:
             )
         self.clock: int | None = values["clock"]
         self.tables: dict[str, list[int]] = values["tables"]
+        #: What the transactions of this file are counted from: an older one of the store had as many.
+        self.base: int = values.get("base", 0)
         #: Whether the store is another file by now.
         self.moved: bool = values.get("moved", False)
         self.prefixes = {name: _PREFIX.pack(*table) for name, table in self.tables.items()}
+        #: Tables whose rows a transaction writes.
+        self.written: set[str] = set()
 
     def to_json(self) -> bytes:
-        values = {"format": _FORMAT, "clock": self.clock, "tables": self.tables}
+        values = {"format": _FORMAT, "clock": self.clock, "tables": self.tables, "base": self.base}
         return json.dumps(values | ({"moved": True} if self.moved else {})).encode()
 
     def prefix(self, storage_id: str) -> bytes:
-        """Return the prefix of a table's rows, which is given a number if it has none."""
+        """Return the prefix of a table's rows, which are to be written; it is given a number if it has none."""
+        self.written.add(storage_id)
         number, generation = self.tables.setdefault(storage_id, [len(self.tables) + 1, 1])
         return self.prefixes.setdefault(storage_id, _PREFIX.pack(number, generation))
+
+    def writes_key(self, storage_id: str) -> bytes:
+        """Return the key, in ``state``, of the snapshot in which a table that there is was last written."""
+        return _WRITES + self.tables[storage_id][0].to_bytes(4, "big")
 
 
 class LmdbStore:
@@ -131,19 +144,27 @@ class LmdbStore:
                 state = self._cached(get(STATE, None, shared.state))
                 if state.moved:
                     return None
+                snapshot = shared.confirm(transaction.id(), state.base)
                 generations: list[int] = []
                 values: list[list[bytes | None]] = []
+                writes: list[int] = []
                 for name, keys in requests:
                     prefix = state.prefixes.get(name)
                     if prefix is None:
                         generations.append(0)
                         values.append([None] * len(keys))
+                        writes.append(0)
                         continue
                     generations.append(state.tables[name][1])
                     values.append([None if key is None else get(prefix + key) for key in keys])
-                return Read(state.clock, generations, values)
+                    writes.append(_snapshot(get(state.writes_key(name), None, shared.state)))
+                return Read(state.clock, generations, values, snapshot, writes)
         except lmdb.Error as error:
             raise self._failed("read", error) from error
+
+    def snapshot(self) -> int | None:
+        """See :meth:`OnlineStore.snapshot <featurestore.online.base.OnlineStore.snapshot>`."""
+        return self._shared.snapshot()
 
     def _cached(self, record: bytes | None) -> _State:
         known, state = self._known
@@ -161,6 +182,9 @@ class LmdbStore:
             after = state.to_json()
             if after != before:
                 transaction.put(STATE, after, db=shared.state)
+            now = _SNAPSHOT.pack(state.base + transaction.id())
+            for name in state.written:
+                transaction.put(state.writes_key(name), now, db=shared.state)
 
     @contextmanager
     def _locked(self) -> Iterator[tuple[Any, Environment]]:
@@ -212,8 +236,11 @@ class LmdbStore:
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
         with self._locked() as (transaction, shared):
+            state = _State(None)
+            state.base = _State(transaction.get(STATE, None, shared.state)).base
             transaction.drop(shared.rows, delete=False)
             transaction.drop(shared.state, delete=False)
+            transaction.put(STATE, state.to_json(), db=shared.state)
 
     def keys(self, storage_id: str) -> Iterator[bytes]:
         """See :meth:`OnlineStore.keys <featurestore.online.base.OnlineStore.keys>`."""
@@ -232,8 +259,10 @@ class LmdbStore:
     def delete(self, storage_id: str, keys: Iterable[bytes]) -> int:
         """See :meth:`OnlineStore.delete <featurestore.online.base.OnlineStore.delete>`."""
         with self._writing() as (transaction, state):
-            prefix = state.prefixes.get(storage_id)
-            return 0 if prefix is None else sum(transaction.delete(prefix + key) for key in keys)
+            if storage_id not in state.prefixes:
+                return 0
+            prefix = state.prefix(storage_id)
+            return sum(transaction.delete(prefix + key) for key in keys)
 
     def forget(self) -> None:
         """See :meth:`OnlineStore.forget <featurestore.online.base.OnlineStore.forget>`.
@@ -244,7 +273,9 @@ class LmdbStore:
         try:
             with self._locked() as (transaction, shared):
                 try:
-                    copy_rows(transaction, shared, copy)
+                    state = _State(transaction.get(STATE, None, shared.state))
+                    state.base += transaction.id()
+                    copy_rows(transaction, shared, copy, state.to_json())
                     point_to(self._folder, copy.name)
                 except BaseException:
                     shutil.rmtree(copy, ignore_errors=True)
@@ -304,6 +335,10 @@ def _put(transaction: Any, prefix: bytes, rows: Iterable[Row]) -> Written:
         else:
             older += 1
     return Written(written, older)
+
+
+def _snapshot(record: bytes | None) -> int:
+    return 0 if record is None else int.from_bytes(record, "big")
 
 
 def _mark_moved(transaction: Any, shared: Environment) -> None:

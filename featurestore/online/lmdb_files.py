@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import shutil
+import struct
 import threading
 import uuid
 from collections.abc import Callable
@@ -23,6 +26,56 @@ _COPIES = "rows-"
 #: Rows of one transaction of a copy: it bounds memory.
 _COPIED_ROWS = 50_000
 STATE = b"state"
+#: Where a page of LMDB's format 1 on a 64-bit machine has the number of the transaction that wrote it.
+_TRANSACTION_AT = 144
+_NUMBER = struct.Struct("=Q")
+_LOOKS = 10
+
+
+class LastTransaction:
+    """The number of an LMDB file's last transaction, read where the file has it: in its first two pages.
+
+    A read transaction tells the same, but it lets go of Python's lock, and whoever waits for that takes it. LMDB writes
+    the number after all that belongs to the transaction, and before any reader can begin with it: while it stands, no
+    reader sees another state. Where the file is laid out in another way than here, there is no number, as the first
+    look and every read transaction after it find out.
+
+    Args:
+        folder: has the file.
+        env: the file, open.
+    """
+
+    def __init__(self, folder: Path, env: Any) -> None:
+        page = env.stat()["psize"]
+        self._places = tuple(number * page + _TRANSACTION_AT for number in (0, 1))
+        self._pages: mmap.mmap | None = None
+        with (folder / "data.mdb").open("rb") as file, contextlib.suppress(OSError, ValueError):
+            self._pages = mmap.mmap(file.fileno(), 2 * page, access=mmap.ACCESS_READ)
+        for _ in range(_LOOKS):
+            before = self()
+            with env.begin() as transaction:
+                number = transaction.id()
+            if before == self():  # nobody wrote meanwhile
+                if before != number:
+                    self._pages = None
+                return
+        self._pages = None
+
+    def __call__(self) -> int | None:
+        """Return the number; None if it cannot be told."""
+        pages = self._pages
+        if pages is None:
+            return None
+        first, second = self._places
+        one: int = _NUMBER.unpack_from(pages, first)[0]
+        other: int = _NUMBER.unpack_from(pages, second)[0]
+        return max(one, other)
+
+    def confirm(self, transaction: int) -> None:
+        """Hold the number against that of a read transaction that has begun: it cannot be behind."""
+        last = self()
+        if last is not None and last < transaction:
+            self._pages = None
 
 
 class Environment:
@@ -35,6 +88,24 @@ class Environment:
         self.env.reader_check()  # slots of readers that were killed
         self.rows = self.env.open_db(b"rows")
         self.state = self.env.open_db(b"state")
+        self._last = LastTransaction(folder, self.env)
+        self._base: int | None = None
+
+    def confirm(self, transaction: int, base: int) -> int:
+        """Take in what a read transaction saw, and return the number of its snapshot.
+
+        Args:
+            transaction: its number.
+            base: what the transactions of this file are counted from.
+        """
+        self._base = base
+        self._last.confirm(transaction)
+        return base + transaction
+
+    def snapshot(self) -> int | None:
+        """Return the number of the present snapshot; None if that takes a transaction."""
+        last = self._last()
+        return None if last is None or self._base is None else self._base + last
 
 
 def _lmdb(folder: Path, durable: bool) -> Any:
@@ -116,24 +187,30 @@ def point_to(folder: Path, name: str) -> None:
     part.replace(folder / _CURRENT)
 
 
-def copy_rows(transaction: Any, shared: Environment, target: Path) -> None:
-    """Write all rows, and the state, to a new file: in order, so that its pages hold them and nothing else."""
+def copy_rows(transaction: Any, shared: Environment, target: Path, state: bytes) -> None:
+    """Write all rows, and what is known of them, to a new file: in order, so that its pages hold that and nothing else.
+
+    Args:
+        transaction: sees what is copied.
+        shared: the file that has it.
+        target: the folder of the new file.
+        state: the state record of the new file.
+    """
     target.mkdir()
     with _lmdb(target, True) as env:
-        rows, state = env.open_db(b"rows"), env.open_db(b"state")
-        with transaction.cursor() as cursor:
-            more = cursor.first()
-            while more:
-                with env.begin(rows, write=True) as writing:
-                    for _ in range(_COPIED_ROWS):
-                        writing.put(cursor.key(), cursor.value(), append=True)
-                        more = cursor.next()
-                        if not more:
-                            break
-        record = transaction.get(STATE, None, shared.state)
-        if record is not None:
-            with env.begin(state, write=True) as writing:
-                writing.put(STATE, record)
+        rows, about = env.open_db(b"rows"), env.open_db(b"state")
+        for source, copy in ((shared.rows, rows), (shared.state, about)):
+            with transaction.cursor(source) as cursor:
+                more = cursor.first()
+                while more:
+                    with env.begin(copy, write=True) as writing:
+                        for _ in range(_COPIED_ROWS):
+                            writing.put(cursor.key(), cursor.value(), append=True)
+                            more = cursor.next()
+                            if not more:
+                                break
+        with env.begin(about, write=True) as writing:
+            writing.put(STATE, state)
 
 
 def remove_others(folder: Path, current: Path, mark: Callable[[Any, Environment], None]) -> None:

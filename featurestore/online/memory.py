@@ -16,6 +16,18 @@ class MemoryStore:
         self._tables: dict[str, dict[bytes, bytes]] = {}
         self._generations: dict[str, int] = {}
         self._clock: int | None = None
+        self._snapshot = 0
+        #: By table: the snapshot in which its rows were last written.
+        self._writes: dict[str, int] = {}
+
+    def _changed(self, *storage_ids: str) -> None:
+        self._snapshot += 1
+        self._writes.update(dict.fromkeys(storage_ids, self._snapshot))
+
+    def snapshot(self) -> int | None:
+        """See :meth:`OnlineStore.snapshot <featurestore.online.base.OnlineStore.snapshot>`."""
+        with self._lock:
+            return self._snapshot
 
     def read(self, requests: Sequence[tuple[str, Sequence[bytes | None]]]) -> Read:
         """See :meth:`OnlineStore.read <featurestore.online.base.OnlineStore.read>`."""
@@ -28,6 +40,8 @@ class MemoryStore:
                     [None if key is None else table.get(key) for key in keys]
                     for table, (_, keys) in zip(tables, requests, strict=True)
                 ],
+                self._snapshot,
+                [self._writes.get(name, 0) for name, _ in requests],
             )
 
     def put_newest(self, storage_id: str, rows: Iterable[Row]) -> Written:
@@ -38,6 +52,7 @@ class MemoryStore:
 
     def _put(self, storage_id: str, rows: Sequence[Row]) -> Written:
         self._generations.setdefault(storage_id, 1)
+        self._changed(storage_id)
         table = self._tables.setdefault(storage_id, {})
         written = 0
         for key, value in rows:
@@ -54,6 +69,7 @@ class MemoryStore:
             if table.get(key, b"")[:ORDER_BYTES] < value[:ORDER_BYTES]:
                 table[key] = value
         with self._lock:
+            self._changed(storage_id)
             self._tables[storage_id] = table
             self._generations[storage_id] = self._generations.get(storage_id, 0) + 1
             return self._generations[storage_id]
@@ -69,11 +85,13 @@ class MemoryStore:
                 return None
             counts = [self._put(name, part) for name, part in rows.items()]
             self._clock = now
+            self._changed()
             return Written(sum(one.written for one in counts), sum(one.older for one in counts))
 
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
         with self._lock:
+            self._changed(*self._tables)
             self._tables, self._generations, self._clock = {}, {}, None
 
     def keys(self, storage_id: str) -> Iterator[bytes]:
@@ -86,6 +104,7 @@ class MemoryStore:
         """See :meth:`OnlineStore.delete <featurestore.online.base.OnlineStore.delete>`."""
         listed = list(keys)
         with self._lock:
+            self._changed(storage_id)
             table = self._tables.get(storage_id, {})
             return sum(table.pop(key, None) is not None for key in listed)
 

@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 import structlog
 
 from featurestore.errors import ServingError
-from featurestore.online.base import ORDER_BYTES, event_time
+from featurestore.online.base import event_time
 from featurestore.online.columns import to_column
 from featurestore.serving.lookup import LogEntry
 from featurestore.serving.plan import ServicePlan
+from featurestore.serving.rows import StoredRow
 from featurestore.v1 import serving_pb2 as pb
 
 WATERMARKS = "watermarks"
@@ -252,11 +253,11 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
         events: list[int | None] = []
         for entry in entries:
             oldest = entry.oldest[place]
-            for value in entry.values[place]:
-                present = value is not None and value >= oldest
-                statuses.append(_status(value, present=present))
-                records.append(value[ORDER_BYTES:] if present and value is not None else None)
-                events.append(None if value is None else event_time(value))
+            for row in entry.rows[place]:
+                present = row.record is not None and row.order >= oldest
+                statuses.append(_status(row, present=present))
+                records.append(row.record if present else None)
+                events.append(None if row.record is None else event_time(row.order))
         if view.outputs:
             decoded = view.codec.decode(records)
             columns |= {one.name: one.filled(decoded[one.feature]) for one in view.outputs}
@@ -269,7 +270,7 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
     return pa.table(columns)
 
 
-def _status(value: bytes | None, *, present: bool) -> int:
-    if value is None:
+def _status(row: StoredRow, *, present: bool) -> int:
+    if row.record is None:
         return pb.ROW_STATUS_NOT_FOUND
     return pb.ROW_STATUS_PRESENT if present else pb.ROW_STATUS_OUTSIDE_MAX_AGE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import random
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -14,14 +14,16 @@ from google.protobuf.message import DecodeError
 
 from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, closest
 from featurestore.online import OnlineStore
-from featurestore.online.base import ORDER_BYTES, event_time, oldest_order
+from featurestore.online.base import event_time, oldest_order
 from featurestore.online.columns import to_column
-from featurestore.online.defaults import Defaults
-from featurestore.online.rowcodec import NOT_FOUND, outside_max_age, varint
+from featurestore.online.rowcodec import outside_max_age, varint
 from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
 from featurestore.serving.requests import columns_of
 from featurestore.serving.routing import Canary
+from featurestore.serving.rows import RowReader, StoredRow
 from featurestore.v1 import serving_pb2 as pb
+
+_INSTANT = struct.Struct("<q")
 
 
 class LogEntry(NamedTuple):
@@ -33,8 +35,9 @@ class LogEntry(NamedTuple):
         served_at: microseconds since 1970.
         row_count: entity rows.
         columns: the request's values by column.
-        values: by use of a stored view, each row's stored value or None.
-        oldest: by use of a stored view, what a stored value must not be below to be present.
+        snapshot: the number of the store's snapshot that it was answered from.
+        rows: by use of a stored view, the row of each entity row.
+        oldest: by use of a stored view, what the order of a row must not be below for it to be present.
         computed: the on-demand features by name.
     """
 
@@ -43,7 +46,8 @@ class LogEntry(NamedTuple):
     served_at: int
     row_count: int
     columns: dict[str, list[Any]]
-    values: list[list[bytes | None]]
+    snapshot: int
+    rows: list[list[StoredRow]]
     oldest: list[bytes]
     computed: dict[str, pa.Array]
 
@@ -65,6 +69,7 @@ class Lookups:
         max_rows: entity rows that one request may have.
         replay: whether the store's clock, not the world's, is the instant against which ages are judged.
         canaries: by bare name, the version that answers a share of the requests for it. It may be replaced too.
+        row_cache: bytes, about, that rows which were read may take, to be served again while they are the newest.
     """
 
     def __init__(
@@ -75,8 +80,10 @@ class Lookups:
         max_rows: int,
         replay: bool = False,
         canaries: Mapping[str, Canary] | None = None,
+        row_cache: int = 0,
     ) -> None:
         self.store = store
+        self._reader = RowReader(store, limit=row_cache)
         self.plans = plans
         self.canaries = canaries or {}
         self.replay = replay
@@ -108,22 +115,26 @@ class Lookups:
         if canary is not None and canary.takes(request):
             plan = canary.plan
         columns, count = columns_of(request, plan, self._max_rows)
-        found = self.store.read(
-            [(view.storage_id, view.keys.encode([columns[name] for name in view.columns])) for view in plan.stored]
-        )
+        found = self._reader.read(plan.stored, columns)
         now = (found.clock or 0) if self.replay else time.time_ns() // 1000
         oldest = [b"" if view.ttl is None else oldest_order(now - view.ttl) for view in plan.stored]
-        by_view = dict(zip(plan.stored_names, zip(found.values, oldest, strict=True), strict=True))
-        computed, rows = _on_demand(plan, by_view, columns, count) if plan.on_demand else ({}, {})
-        request_id = request.request_id or os.urandom(16).hex()
+        request_id = request.request_id or f"{random.getrandbits(128):032x}"
         name = request_id.encode()
         parts = [
-            b"\x0a" + varint(len(name)) + name + plan.service_field + b"\x19" + struct.pack("<q", now),
+            b"\x0a" + varint(len(name)) + name + plan.service_field + b"\x19" + _INSTANT.pack(now),
             (b"\x20\x01" if self.replay else b"") + b"\x28" + varint(count),
         ]
-        for view in plan.sent:
-            parts += rows[view.name] if isinstance(view, OnDemandView) else _records(view, *by_view[view.name])
-        entry = LogEntry(plan, request_id, now, count, columns, found.values, oldest, computed)
+        computed: dict[str, pa.Array] = {}
+        records: dict[str, list[bytes]] = {}
+        if plan.on_demand:
+            by_view = dict(zip(plan.stored_names, zip(found.rows, oldest, strict=True), strict=True))
+            computed, records = _on_demand(plan, by_view, columns, count)
+        for view, place in zip(plan.sent, plan.sent_places, strict=True):
+            if isinstance(view, OnDemandView):
+                parts += records[view.name]
+            else:
+                parts += _records(view, found.rows[place], oldest[place])
+        entry = LogEntry(plan, request_id, now, count, columns, found.snapshot, found.rows, oldest, computed)
         return Answer(b"".join(parts), entry)
 
     def get_service_schema(self, data: bytes) -> bytes:
@@ -173,48 +184,21 @@ def _parse(message: Callable[..., Any], data: bytes) -> Any:
     return parsed
 
 
-def _records(view: StoredView, values: Sequence[bytes | None], oldest: bytes) -> list[bytes]:
+def _records(view: StoredView, rows: list[StoredRow], oldest: bytes) -> list[bytes]:
     """Return the record of each row as it is sent."""
-    if view.defaults is not None:
-        return _filled_records(view.defaults, view.project, values, oldest)
-    if view.project is None:
-        return [
-            NOT_FOUND
-            if value is None
-            else value[ORDER_BYTES:]
-            if value >= oldest
-            else outside_max_age(event_time(value))
-            for value in values
-        ]
-    project = view.project
-    return [
-        NOT_FOUND
-        if value is None
-        else project(value[ORDER_BYTES:])
-        if value >= oldest
-        else outside_max_age(event_time(value))
-        for value in values
-    ]
+    if not oldest:
+        return [row.sent for row in rows]
+    return [row.sent if row.order >= oldest or not row.order else _too_old(view, row.order) for row in rows]
 
 
-def _filled_records(
-    defaults: Defaults, project: Callable[[bytes], bytes] | None, values: Sequence[bytes | None], oldest: bytes
-) -> list[bytes]:
-    records = []
-    for value in values:
-        if value is None:
-            records.append(defaults.not_found)
-        elif value < oldest:
-            records.append(defaults.outside_max_age(event_time(value)))
-        else:
-            record = value[ORDER_BYTES:]
-            records.append(defaults(record if project is None else project(record)))
-    return records
+def _too_old(view: StoredView, order: bytes) -> bytes:
+    event = event_time(order)
+    return outside_max_age(event) if view.defaults is None else view.defaults.outside_max_age(event)
 
 
 def _on_demand(
     plan: ServicePlan,
-    by_view: Mapping[str, tuple[list[bytes | None], bytes]],
+    by_view: Mapping[str, tuple[list[StoredRow], bytes]],
     columns: Mapping[str, list[Any]],
     count: int,
 ) -> tuple[dict[str, pa.Array], dict[str, list[bytes]]]:
@@ -234,9 +218,8 @@ def _on_demand(
         wanted = [one for one in view.codec.fields if (view.name, one.name) in needed]
         if not wanted:
             continue
-        values, oldest = by_view[view.name]
-        present = [None if value is None or value < oldest else value[ORDER_BYTES:] for value in values]
-        decoded = view.codec.decode(present)
+        rows, oldest = by_view[view.name]
+        decoded = view.codec.decode([row.record if row.order >= oldest else None for row in rows])
         inputs |= {(view.name, one.name): one.filled(decoded[one.name]) for one in wanted}
     computed: dict[str, pa.Array] = {}
     records: dict[str, list[bytes]] = {}

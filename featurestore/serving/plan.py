@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -35,6 +35,7 @@ class StoredView:
             input.
         project: cuts a record down to ``outputs``; None when they are the whole record.
         defaults: puts defaults into a record of ``outputs``; None when they have none.
+        kept_as: equal for uses, of whatever service, that send the same records for the same rows.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StoredView:
     outputs: tuple[Field, ...]
     project: Callable[[bytes], bytes] | None
     defaults: Defaults | None
+    kept_as: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,12 @@ class ServicePlan:
         return tuple(view.name for view in self.stored)
 
     @cached_property
+    def sent_places(self) -> tuple[int, ...]:
+        """For each view of a response its place in :attr:`stored`; -1 for one that is computed."""
+        places = {view.name: place for place, view in enumerate(self.stored)}
+        return tuple(-1 if isinstance(view, OnDemandView) else places[view.name] for view in self.sent)
+
+    @cached_property
     def service_field(self) -> bytes:
         """The id as field 2 of a response."""
         return pb.GetOnlineFeaturesResponse(service=self.id).SerializeToString()
@@ -134,6 +142,7 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
         chosen = outputs.get(use.name, ())
         features = [one.feature for one in chosen]
         whole = not features or features == [one.name for one in view.schema]
+        defaults = defaults_of(chosen)
         stored.append(
             StoredView(
                 name=use.name,
@@ -144,7 +153,8 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
                 codec=codec,
                 outputs=chosen,
                 project=None if whole else codec.projection(features),
-                defaults=defaults_of(chosen),
+                defaults=defaults,
+                kept_as=_kept_as(storage_id(view), () if whole and defaults is None else chosen),
             )
         )
     on_demand = [_on_demand(view) for view in definition.on_demand_views]
@@ -180,6 +190,10 @@ def compile_plan(service: Registered[FeatureService]) -> ServicePlan:
             ],
         ),
     )
+
+
+def _kept_as(storage_id: str, chosen: Sequence[Field]) -> str:
+    return f"{storage_id} {[(one.feature, one.default) for one in chosen]!r}" if chosen else storage_id
 
 
 def _on_demand(view: OnDemandFeatureView) -> OnDemandView:

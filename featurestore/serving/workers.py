@@ -159,7 +159,13 @@ def _serve_in(config: Config, address: str, parent: Connection | None, ready: Ca
     with contextlib.closing(Runtime(config)) as runtime:
         store = open_online_store(config.online, config.root, durable=not config.replay)
         try:
-            lookups = Lookups(store, {}, max_rows=config.serving.max_rows, replay=bool(config.replay))
+            lookups = Lookups(
+                store,
+                {},
+                max_rows=config.serving.max_rows,
+                replay=bool(config.replay),
+                row_cache=int(config.serving.row_cache_mb * 2**20),
+            )
             asyncio.run(_Worker(runtime, lookups).run(address, parent, ready))
         finally:
             store.close()

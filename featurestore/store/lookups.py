@@ -95,5 +95,6 @@ class NewestRows(Loading):
             max_rows=self.config.serving.max_rows,
             replay=bool(self.config.replay),
             canaries=canaries(services, plans, self.registry.canaries()),
+            row_cache=int(self.config.serving.row_cache_mb * 2**20),
         )
         return FeatureClient(transport=lookups.transport)

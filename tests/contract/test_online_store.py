@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,16 +120,61 @@ def test_rows_and_clock_move_together_and_only_from_where_the_clock_stands(store
     assert store.advance(None, 10, {"a-1": [(b"k", at(9))]}) == (1, 0)
     assert store.advance(None, 20, {"a-1": [(b"k", at(19))]}) is None
     assert store.advance(9, 20, {"a-1": [(b"k", at(19))]}) is None
-    assert store.read([("a-1", [b"k"])]) == (10, [1], [[at(9)]])
+    assert store.read([("a-1", [b"k"])])[:3] == (10, [1], [[at(9)]])
     assert store.advance(10, 20, {"a-1": [(b"k", at(19))], "b-1": [(b"j", at(20))]}) == (2, 0)
     assert store.clock() == 20
     assert store.read([("a-1", [b"k"]), ("b-1", [b"j"])]).values == [[at(19)], [at(20)]]
 
 
+def test_every_write_makes_a_greater_snapshot_and_names_the_tables_that_it_wrote(store: OnlineStore) -> None:
+    writes: list[Callable[[], object]] = [
+        lambda: store.put_newest("a-1", [(b"k", at(1))]),
+        lambda: store.put_newest("b-1", [(b"k", at(1))]),
+        lambda: store.put_newest("a-1", [(b"j", at(2))]),
+        lambda: store.replace("a-1", [(b"k", at(3))]),
+        lambda: store.delete("a-1", [b"k"]),
+        store.forget,
+        lambda: store.put_newest("a-1", [(b"k", at(4))]),
+        store.clear,
+        lambda: store.put_newest("a-1", [(b"k", at(5))]),
+        lambda: store.advance(None, 10, {"a-1": [(b"k", at(9))]}),
+        lambda: store.advance(10, 11, {}),
+    ]
+    tables = [("a-1", [b"k", b"j"]), ("b-1", [b"k"])]
+    before = store.read(tables)
+    assert before.writes == [0, 0]
+    for number, write in enumerate(writes):
+        write()
+        found = store.read(tables)
+        assert found.snapshot >= before.snapshot, number
+        assert found.snapshot == store.read([]).snapshot
+        if found[:3] != before[:3]:
+            assert found.snapshot > before.snapshot, number
+        for place in range(2):
+            if found.values[place] != before.values[place]:
+                assert found.writes[place] != before.writes[place], number
+        before = found
+    assert before.values == [[at(9), None], [None]]
+
+
+def test_the_present_snapshot_is_that_of_the_next_read_or_not_known(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(1))])
+    for event in range(2, 30):
+        read = store.read([("a-1", [b"k"])]).snapshot
+        assert store.snapshot() == read, "both stores here can tell it, once they were read"
+        store.put_newest("a-1", [(b"k", at(event))])
+        assert store.snapshot() != read
+    if isinstance(store, LmdbStore):
+        store.read([])
+        before = store.snapshot()
+        LmdbStore(store._folder).forget()
+        assert store.snapshot() != before
+
+
 def test_clearing_removes_rows_generations_and_clock(store: OnlineStore) -> None:
     store.advance(None, 10, {"a-1": [(b"k", at(9))]})
     store.clear()
-    assert store.read([("a-1", [b"k"])]) == (None, [0], [[None]])
+    assert store.read([("a-1", [b"k"])])[:3] == (None, [0], [[None]])
     assert store.status() == {}
 
 
@@ -149,7 +194,7 @@ def test_a_reader_sees_two_tables_at_one_instant(store: OnlineStore) -> None:
 
     def watch() -> None:
         while not done.is_set():
-            clock, _, ((one,), (other,)) = store.read([("a-1", [b"k"]), ("b-1", [b"k"])])
+            clock, _, ((one,), (other,)), *_ = store.read([("a-1", [b"k"]), ("b-1", [b"k"])])
             if one != other or one is None or event_time(one) != clock:
                 torn.append((clock, one, other))
 
@@ -181,7 +226,7 @@ store.replace("a-1", [(b"k", {at(8, b"theirs")!r})])
 store.close()
 """
     subprocess.run([sys.executable, "-c", theirs], check=True, timeout=60)
-    assert ours.read([("a-1", [b"k"])]) == (None, [2], [[at(8, b"theirs")]])
+    assert ours.read([("a-1", [b"k"])])[:3] == (None, [2], [[at(8, b"theirs")]])
     ours.close()
 
 
@@ -252,7 +297,7 @@ def test_deleted_rows_are_gone_at_once_and_the_others_stay(store: OnlineStore) -
     assert store.delete("a-1", [b"k", b"unknown"]) == 1
     assert store.delete("a-1", [b"k"]) == 0
     assert store.delete("never-1", [b"k"]) == 0
-    assert store.read([("a-1", [b"k", b"stays"]), ("b-1", [b"k"])]) == (None, [1, 1], [[None, at(9)], [at(3)]])
+    assert store.read([("a-1", [b"k", b"stays"]), ("b-1", [b"k"])])[:3] == (None, [1, 1], [[None, at(9)], [at(3)]])
 
 
 def test_forgetting_changes_nothing_that_readers_see(store: OnlineStore) -> None:
@@ -261,7 +306,7 @@ def test_forgetting_changes_nothing_that_readers_see(store: OnlineStore) -> None
     before = store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])])
     for _ in range(3):
         store.forget()
-        assert store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])]) == before
+        assert store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])])[:3] == before[:3]
     assert store.put_newest("a-1", [(b"k", at(10))]) == (1, 0)
     assert store.advance(10, 11, {"c-1": [(b"k", at(11))]}) == (1, 0)
     assert {name: one.rows for name, one in store.status().items()} == {"a-1": 1, "b-1": 1, "c-1": 1}

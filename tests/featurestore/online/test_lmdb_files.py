@@ -13,7 +13,7 @@ import lmdb
 from featurestore.errors import OnlineStoreError
 from featurestore.online import LmdbStore
 from featurestore.online.base import ORDER_BYTES
-from featurestore.online.lmdb_files import copy_rows, new_place, place_of, point_to
+from featurestore.online.lmdb_files import STATE, copy_rows, new_place, place_of, point_to
 
 MARK = b"zq-marker-%05d"
 
@@ -115,7 +115,7 @@ def test_a_process_killed_as_it_moved_the_store_leaves_nothing_that_the_next_doe
     store = filled(tmp_path, rows=20)
     copy = new_place(tmp_path)
     with store._shared.env.begin(store._shared.rows) as transaction:
-        copy_rows(transaction, store._shared, copy)
+        copy_rows(transaction, store._shared, copy, transaction.get(STATE, None, store._shared.state))
     point_to(tmp_path, copy.name)
     (tmp_path / "rows-half").mkdir()
     assert store.put_newest("a-1", [(b"k", order(50))]) == (1, 0)

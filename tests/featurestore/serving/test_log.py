@@ -197,8 +197,8 @@ def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) ->
 def test_a_row_that_cannot_be_read_costs_its_file_and_not_the_log(lookups: Lookups, tmp_path: Path) -> None:
     log = ServingLog(tmp_path, now=NOW_US, replay=True)
     good = entry(lookups, "good")
-    stored = [[None if one is None else one[:40] for one in values] for values in good.values]
-    log.offer(good._replace(request_id="bad", values=stored))
+    torn = [[one._replace(record=one.record and one.record[:8]) for one in rows] for rows in good.rows]
+    log.offer(good._replace(request_id="bad", rows=torn))
     log.tick(NOW_US + 1)
     deadline = time.monotonic() + 10
     while log.dropped == 0:

@@ -1,0 +1,202 @@
+"""The stored rows of a lookup, from one snapshot of the store: those that this process knows, and the others read.
+
+Every ``get`` of LMDB lets go of Python's lock, and gRPC's own thread takes it each time: a hundred of them cost more
+than all else in a lookup. So rows that were read are kept, bounded, and each kept row belongs to a snapshot. It counts
+only while the store says that its table was not written since; so what is kept cannot be stale, and needs no lifetime.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from featurestore.online import OnlineStore
+from featurestore.online.base import ORDER_BYTES, Read
+from featurestore.online.rowcodec import NOT_FOUND
+from featurestore.serving.plan import StoredView
+
+#: Bytes beside those of a row: the objects around them, the order, the key and its place in a dict.
+_ROW_OVERHEAD = 400
+_ABSENT_OVERHEAD = 150
+
+
+class StoredRow(NamedTuple):
+    """One row of a use of a view.
+
+    Attributes:
+        order: the first bytes of the stored value, by which the newest row wins; empty if the store has no row.
+        sent: the record that a response carries if the row is not too old.
+        record: the record that is stored; None if the store has no row.
+    """
+
+    order: bytes
+    sent: bytes
+    record: bytes | None
+
+
+class StoredRows(NamedTuple):
+    """What one snapshot has for a lookup.
+
+    Attributes:
+        clock: the clock of a rehearsal, microseconds since 1970; None in a live store.
+        snapshot: the number of the snapshot.
+        rows: by use of a stored view, the row of each entity row.
+    """
+
+    clock: int | None
+    snapshot: int
+    rows: list[list[StoredRow]]
+
+
+class _Kept:
+    """The rows of one use of a view that are known, all as of ``writes``."""
+
+    def __init__(self, view: StoredView) -> None:
+        self._project = _projection(view)
+        self.absent = StoredRow(b"", NOT_FOUND if view.defaults is None else view.defaults.not_found, None)
+        self.renew(-1)
+
+    def renew(self, writes: int) -> None:
+        """Forget all rows; those that come are as of another write."""
+        #: The snapshot in which the table was written last, when the rows were read.
+        self.writes = writes
+        #: The newest snapshot in which it still was.
+        self.valid_at = -1
+        #: By key as a request has it; None is no key.
+        self.rows: dict[Any, StoredRow] = {None: self.absent}
+        self.older: dict[Any, StoredRow] = {}
+
+    def age(self) -> None:
+        """Let go of the rows that nobody has asked for since this was called before."""
+        self.older, self.rows = self.rows, {None: self.absent}
+
+    def take(self, value: bytes | None) -> StoredRow:
+        """Return a stored value as a row."""
+        if value is None:
+            return self.absent
+        record = value[ORDER_BYTES:]
+        project = self._project
+        return StoredRow(value[:ORDER_BYTES], record if project is None else project(record), record)
+
+
+def _projection(view: StoredView) -> Callable[[bytes], bytes] | None:
+    project, defaults = view.project, view.defaults
+    if project is None or defaults is None:
+        return defaults or project
+    return lambda record: defaults(project(record))
+
+
+class RowReader:
+    """Reads rows of an online store for the lookups of one process; threads may share it.
+
+    Args:
+        store: where they are.
+        limit: bytes, about, that known rows may take; 0 keeps none.
+    """
+
+    def __init__(self, store: OnlineStore, *, limit: int) -> None:
+        self._store = store
+        self._limit = limit // 2  # of what came since kept rows last grew older; as much again is older
+        self._taken = 0
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+        #: The newest snapshot that was read, and its clock.
+        self._snapshot = -1
+        self._clock: int | None = None
+
+    def read(self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]]) -> StoredRows:
+        """Return the rows of some views, all from one snapshot.
+
+        Args:
+            views: uses of stored views.
+            columns: by name of a request's column, its values; all of one length.
+
+        Raises:
+            OnlineStoreError: the store cannot be read.
+        """
+        keys = [_keys(view, columns) for view in views]
+        with self._lock:
+            kept = [self._kept.get(view.kept_as) or self._keep(view) for view in views]
+            rows = [self._known(one, mine) for one, mine in zip(kept, keys, strict=True)]
+            now = self._store.snapshot()
+            if now is not None and now == self._snapshot:
+                for one, found in zip(kept, rows, strict=True):
+                    if one.valid_at != now or not all(found):
+                        break
+                else:
+                    return StoredRows(self._clock, now, rows)  # type: ignore[arg-type]  # none is left open
+            return self._completed(views, keys, kept, rows)
+
+    def _keep(self, view: StoredView) -> _Kept:
+        kept = _Kept(view)
+        if self._limit:
+            self._kept[view.kept_as] = kept
+        return kept
+
+    def _known(self, kept: _Kept, keys: Sequence[Any]) -> list[StoredRow | None]:
+        """Return the known row of each key, and None where it is not known."""
+        found = list(map(kept.rows.get, keys))
+        if kept.older and not all(found):
+            for place, row in enumerate(found):
+                if row is None:
+                    older = kept.older.get(keys[place])
+                    if older is not None:
+                        found[place] = kept.rows[keys[place]] = older
+                        self._taken += _size(older)
+        return found
+
+    def _completed(
+        self,
+        views: Sequence[StoredView],
+        keys: Sequence[Sequence[Any]],
+        kept: Sequence[_Kept],
+        rows: Sequence[list[StoredRow | None]],
+    ) -> StoredRows:
+        """Read what is not known, or not known to be of the present snapshot, and return all of it."""
+        missing = [[place for place, row in enumerate(found) if row is None] for found in rows]
+        read = self._read(views, keys, missing)
+        if any(one.writes != writes for one, writes in zip(kept, read.writes, strict=True)):
+            # A table was written since: nothing that is known of it counts, and the rest must be of that snapshot too.
+            missing = [list(range(len(mine))) for mine in keys]
+            read = self._read(views, keys, missing)
+            for one, writes in zip(kept, read.writes, strict=True):
+                if one.writes != writes:
+                    one.renew(writes)
+        for one, mine, found, places, values in zip(kept, keys, rows, missing, read.values, strict=True):
+            one.valid_at = read.snapshot
+            for place, value in zip(places, values, strict=True):
+                row = found[place] = one.rows[mine[place]] = one.take(value)
+                self._taken += _size(row)
+        self._snapshot, self._clock = read.snapshot, read.clock
+        if self._taken > self._limit:
+            self._taken = 0
+            for one in self._kept.values():
+                one.age()
+        return StoredRows(read.clock, read.snapshot, rows)  # type: ignore[arg-type]  # none is left open
+
+    def _read(self, views: Sequence[StoredView], keys: Sequence[Sequence[Any]], places: Sequence[list[int]]) -> Read:
+        return self._store.read(
+            [
+                (view.storage_id, _encoded(view, [mine[place] for place in wanted]) if wanted else ())
+                for view, mine, wanted in zip(views, keys, places, strict=True)
+            ]
+        )
+
+
+def _size(row: StoredRow) -> int:
+    record, sent = row.record, row.sent
+    if record is None:
+        return _ABSENT_OVERHEAD
+    return _ROW_OVERHEAD + len(record) + (0 if sent is record else len(sent))
+
+
+def _keys(view: StoredView, columns: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
+    """Return the key of each entity row: its value, or a tuple of its parts."""
+    if len(view.columns) == 1:
+        return columns[view.columns[0]]
+    return list(zip(*[columns[name] for name in view.columns], strict=True))
+
+
+def _encoded(view: StoredView, keys: Sequence[Any]) -> list[bytes | None]:
+    return view.keys.encode([keys] if len(view.columns) == 1 else list(zip(*keys, strict=True)))
