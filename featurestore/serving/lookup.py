@@ -129,7 +129,7 @@ class Lookups:
         if plan.on_demand:
             by_view = dict(zip(plan.stored_names, zip(found.rows, oldest, strict=True), strict=True))
             computed, records = _on_demand(plan, by_view, columns, count)
-        for view, place in zip(plan.sent, plan.sent_places, strict=True):
+        for view, place in plan.sent_places:
             if isinstance(view, OnDemandView):
                 parts += records[view.name]
             else:

@@ -116,10 +116,10 @@ class ServicePlan:
         return tuple(view.name for view in self.stored)
 
     @cached_property
-    def sent_places(self) -> tuple[int, ...]:
-        """For each view of a response its place in :attr:`stored`; -1 for one that is computed."""
+    def sent_places(self) -> tuple[tuple[StoredView | OnDemandView, int], ...]:
+        """The views of a response, each with its place in :attr:`stored`; -1 for one that is computed."""
         places = {view.name: place for place, view in enumerate(self.stored)}
-        return tuple(-1 if isinstance(view, OnDemandView) else places[view.name] for view in self.sent)
+        return tuple((view, -1 if isinstance(view, OnDemandView) else places[view.name]) for view in self.sent)
 
     @cached_property
     def service_field(self) -> bytes:

@@ -115,18 +115,28 @@ class RowReader:
         Raises:
             OnlineStoreError: the store cannot be read.
         """
-        keys = [_keys(view, columns) for view in views]
         with self._lock:
-            kept = [self._kept.get(view.kept_as) or self._keep(view) for view in views]
-            rows = [self._known(one, mine) for one, mine in zip(kept, keys, strict=True)]
             now = self._store.snapshot()
             if now is not None and now == self._snapshot:
-                for one, found in zip(kept, rows, strict=True):
-                    if one.valid_at != now or not all(found):
-                        break
-                else:
-                    return StoredRows(self._clock, now, rows)  # type: ignore[arg-type]  # none is left open
-            return self._completed(views, keys, kept, rows)
+                found = self._at_hand(views, columns, now)
+                if found is not None:
+                    return found
+            return self._completed(views, columns, now)
+
+    def _at_hand(
+        self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]], now: int
+    ) -> StoredRows | None:
+        """Return the rows if all of them are known, and not older; this is the way that most lookups take."""
+        rows: list[list[StoredRow]] = []
+        for view in views:
+            kept = self._kept.get(view.kept_as)
+            if kept is None or kept.valid_at != now:
+                return None
+            found: list[StoredRow] = list(map(kept.rows.get, _keys(view, columns)))  # type: ignore[arg-type]
+            if not all(found):
+                return None
+            rows.append(found)
+        return StoredRows(self._clock, now, rows)
 
     def _keep(self, view: StoredView) -> _Kept:
         kept = _Kept(view)
@@ -147,13 +157,15 @@ class RowReader:
         return found
 
     def _completed(
-        self,
-        views: Sequence[StoredView],
-        keys: Sequence[Sequence[Any]],
-        kept: Sequence[_Kept],
-        rows: Sequence[list[StoredRow | None]],
+        self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]], now: int | None
     ) -> StoredRows:
         """Read what is not known, or not known to be of the present snapshot, and return all of it."""
+        keys = [_keys(view, columns) for view in views]
+        kept = [self._kept.get(view.kept_as) or self._keep(view) for view in views]
+        rows = [self._known(one, mine) for one, mine in zip(kept, keys, strict=True)]
+        fresh = now is not None and now == self._snapshot and all(one.valid_at == now for one in kept)
+        if fresh and all(map(all, rows)):  # some were older
+            return StoredRows(self._clock, self._snapshot, rows)  # type: ignore[arg-type]  # none is left open
         missing = [[place for place, row in enumerate(found) if row is None] for found in rows]
         read = self._read(views, keys, missing)
         if any(one.writes != writes for one, writes in zip(kept, read.writes, strict=True)):
