@@ -36,6 +36,8 @@ class LogEntry(NamedTuple):
         values: by use of a stored view, each row's stored value or None.
         oldest: by use of a stored view, what a stored value must not be below to be present.
         computed: the on-demand features by name.
+        generations: by use of a stored view, the generation of its table in the snapshot that was read.
+        snapshot: the number of that snapshot in the store; None where the store numbers none.
     """
 
     plan: ServicePlan
@@ -46,6 +48,8 @@ class LogEntry(NamedTuple):
     values: list[list[bytes | None]]
     oldest: list[bytes]
     computed: dict[str, pa.Array]
+    generations: list[int]
+    snapshot: int | None = None
 
 
 class Answer(NamedTuple):
@@ -123,7 +127,7 @@ class Lookups:
         ]
         for view in plan.sent:
             parts += rows[view.name] if isinstance(view, OnDemandView) else _records(view, *by_view[view.name])
-        entry = LogEntry(plan, request_id, now, count, columns, found.values, oldest, computed)
+        entry = LogEntry(plan, request_id, now, count, columns, found.values, oldest, computed, found.generations)
         return Answer(b"".join(parts), entry)
 
     def get_service_schema(self, data: bytes) -> bytes:
