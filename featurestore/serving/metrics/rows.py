@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import islice
 
 from featurestore.online.base import event_time
 from featurestore.serving.lookup import LogEntry
 from featurestore.serving.metrics.samples import Metric, Sample
 
-#: Entity rows that a worker looks at between two reports: about a fifth of a millisecond for three views.
-BUDGET = 250
+#: Entity rows that a worker looks at between two reports, which holds lookups up for 0.1 ms a view.
+BUDGET = 100
 _SAMPLED = f"of the first {BUDGET} entity rows that a worker answers each second; compare shares, not numbers"
 
 AGE_BOUNDS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, *(86400.0 * days for days in (1, 2, 7, 30, 90, 365)))
@@ -68,12 +67,15 @@ class ServedRows:
             labels = (entry.plan.id, view.name)
             statuses = self._statuses.setdefault(labels, [0] * len(_STATUSES))
             ages = self._ages.setdefault(labels, [0.0] * (len(AGE_BOUNDS) + 2))
-            for value in islice(values, rows):
-                if value is None:
-                    statuses[0] += 1
-                    continue
-                statuses[2 if value >= oldest else 1] += 1
+            looked = values[:rows]
+            found = [value for value in looked if value is not None]
+            present = sum([value >= oldest for value in found])
+            statuses[0] += len(looked) - len(found)
+            statuses[1] += len(found) - present
+            statuses[2] += present
+            served_at = entry.served_at
+            for value in found:
                 # A row may lie a moment ahead of our clock; a sum that went back would look like a restart.
-                age = max(0.0, (entry.served_at - event_time(value)) * _SECONDS)
+                age = max(0, served_at - event_time(value)) * _SECONDS
                 ages[bisect_left(AGE_BOUNDS, age)] += 1
                 ages[-1] += age
