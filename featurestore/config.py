@@ -32,6 +32,9 @@ OWN_ERASURE_KEY = "data/keys/erasure.key"
 #: Settings whose values are left as they are written until someone needs the secret.
 _SECRETS = re.compile(r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)")
 
+#: What watches a live server, and no rehearsal.
+_UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
+
 #: What names a project or a rehearsal: a folder, a namespace of the registry, and a line of TOML can all carry it.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _EXPLAINED = "The file docs/configuration.md of the repository explains every setting."
@@ -74,6 +77,10 @@ class ServingConfig(_Section):
     log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_queue: Annotated[int, Field(ge=1)] = 10_000
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: no metrics
+    access_log: str = ""  # none, or "-" for standard error
+    tracing: bool = False
 
 
 class SourceConfig(_Section):
@@ -174,6 +181,8 @@ class Config(_Section):
     def for_replay(self, name: str) -> Config:
         """Return this configuration with a rehearsal's own online store, serving log and monitor database.
 
+        Metrics, access log and traces are of live servers: a rehearsal has none.
+
         Args:
             name: the rehearsal; its folder is ``data/replays/NAME``.
 
@@ -186,7 +195,7 @@ class Config(_Section):
         return self.model_copy(
             update={
                 "online": f"lmdb://{folder}/online",
-                "serving": self.serving.model_copy(update={"log_path": f"{folder}/log"}),
+                "serving": self.serving.model_copy(update={"log_path": f"{folder}/log"} | _UNWATCHED),
                 "monitor": self.monitor.model_copy(update={"database": f"sqlite:///{folder}/monitor.db"}),
                 "replay": name,
             }

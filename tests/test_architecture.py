@@ -33,6 +33,8 @@ HOMES = {
     "duckdb": ("featurestore/offline/", "monitor/windows.py"),
     "grpc": ("featurestore/serving/rpc/", "featurestore/client/"),
     "httpx": ("monitor/alerts/",),
+    "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
+    "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
     "pydantic": ("featurestore/config.py", "featurestore/retention.py"),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
@@ -74,6 +76,7 @@ IMPORTED_AS = {
     "grpcio": "grpc",
     "grpcio-health-checking": "grpc_health",
     "grpcio-reflection": "grpc_reflection",
+    "prometheus-client": "prometheus_client",
     "protobuf": "google",
 }
 
@@ -84,8 +87,8 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
     declared = {IMPORTED_AS.get(one, one) for one in declared}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC is in the extra of that name.
-    ours = {"featurestore", "monitor", "pandas", "pytest", "adbc_driver_manager"}
+    # pandas and pytest are met only where the user has them; ADBC and OpenTelemetry are in extras.
+    ours = {"featurestore", "monitor", "pandas", "pytest", "adbc_driver_manager", "opentelemetry"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

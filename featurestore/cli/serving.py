@@ -1,4 +1,4 @@
-"""Commands on lookups: serve, get."""
+"""Commands on lookups: serve, health, get."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from featurestore import types
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.errors import InvalidRequestError
+from featurestore.errors import InvalidRequestError, ServerUnavailableError
 
 if TYPE_CHECKING:
     from featurestore.client import FeatureClient
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (serve, get):
+    for command in (serve, health, get):
         app.command()(command)
 
 
@@ -45,6 +45,22 @@ def serve(
         config = store.config
     start = types.utc(clock, "--clock") if clock else None
     serve_until_stopped(config, replay=replay, clock=start, workers=workers, host=host, port=port, announce=typer.echo)
+
+
+def health(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The server.")],
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 2.0,
+) -> None:
+    """Ask a server whether it serves: exit code 0 if it does, 1 if not; for probes of containers and load balancers."""
+    from featurestore.client import FeatureClient
+
+    with FeatureClient(address, timeout=timeout) as client:
+        if not client.is_serving():
+            raise ServerUnavailableError(
+                f"No feature server answers at {address} that it serves.",
+                hint="It starts, drains, or is not there: featurestore serve",
+            )
+    typer.echo(f"{address} is serving.")
 
 
 def get(

@@ -40,7 +40,7 @@ def order_prefix(
 
 
 def event_time(value: bytes) -> int:
-    """Return the event time of a stored value, microseconds since 1970."""
+    """Return the event time of a stored value, or of the beginning of one, microseconds since 1970."""
     biased: int = _EVENT.unpack_from(value)[0]
     return biased - _BIAS
 
@@ -77,11 +77,19 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TableStatus:
-    """The rows of one storage id: how many, their generation, and the bytes of keys and values."""
+    """The rows of one storage id.
+
+    Attributes:
+        rows: how many.
+        bytes: of their keys and values.
+        generation: grows with each :meth:`OnlineStore.replace`.
+        newest: the latest event time, microseconds since 1970; None if there is no row.
+    """
 
     rows: int
     bytes: int
     generation: int
+    newest: int | None = None
 
 
 class OnlineStore(Protocol):

@@ -26,7 +26,7 @@ from typing import Any
 import lmdb
 
 from featurestore.errors import OnlineStoreError
-from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written
+from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written, event_time
 from featurestore.online.lmdb_files import (
     MAX_READERS,
     STATE,
@@ -296,12 +296,20 @@ class LmdbStore:
                 found = {}
                 for name, prefix in state.prefixes.items():
                     rows = size = 0
+                    newest = b""
                     more = cursor.set_range(prefix)
                     while more and cursor.key().startswith(prefix):
                         rows += 1
-                        size += len(cursor.key()) - len(prefix) + len(cursor.value())
+                        value = cursor.value()
+                        size += len(cursor.key()) - len(prefix) + len(value)
+                        newest = max(newest, value[:ORDER_BYTES])
                         more = cursor.next()
-                    found[name] = TableStatus(rows=rows, bytes=size, generation=state.tables[name][1])
+                    found[name] = TableStatus(
+                        rows=rows,
+                        bytes=size,
+                        generation=state.tables[name][1],
+                        newest=event_time(newest) if rows else None,
+                    )
                 return found
         except lmdb.Error as error:
             raise self._failed("read", error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written
+from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written, event_time
 
 
 class MemoryStore:
@@ -119,6 +119,7 @@ class MemoryStore:
                     rows=len(table),
                     bytes=sum(len(key) + len(value) for key, value in table.items()),
                     generation=self._generations[name],
+                    newest=max(map(event_time, table.values()), default=None),
                 )
                 for name, table in self._tables.items()
             }

@@ -34,6 +34,13 @@ WATERMARKS = "watermarks"
 #: A watermark that was not written for so long belongs to a worker that died.
 DEAD_AFTER_SECONDS = 60.0
 
+#: Drops are told of no more often than this.
+_REPORT_SECONDS = 10.0
+
+#: The number of the online store's state that a row was read from: later states have greater ones. A name with "_"
+#: before it is no feature's. Files of earlier releases do not have it.
+SNAPSHOT = "_snapshot"
+
 _INSTANT = pa.timestamp("us", tz="UTC")
 _logger = structlog.get_logger(__name__)
 
@@ -48,6 +55,11 @@ class ServingLog:
         queue: requests that may wait to be written; more are dropped and counted.
         replay: whether instants are those of a rehearsal.
 
+    Attributes:
+        dropped: requests that were to be logged and are not, because the queue was full or a write failed.
+        rows_written: entity rows.
+        failed_writes: writes that the disk refused.
+
     Raises:
         ServingError: the folder cannot be written.
     """
@@ -56,6 +68,8 @@ class ServingLog:
         self, folder: Path, *, now: int, sample: float = 1.0, queue: int = 10_000, replay: bool = False
     ) -> None:
         self.dropped = 0
+        self.rows_written = 0
+        self.failed_writes = 0
         self._folder = folder
         self._worker = uuid.uuid4().hex[:12]
         self._limit = int(sample * 2**64)
@@ -63,6 +77,8 @@ class ServingLog:
         self._replay = replay
         self._sequence = 0
         self._reported = 0
+        self._quiet_until = 0.0
+        self._failing = False
         #: Entries, and between them instants: all entries before an instant were served before it, or at it.
         self._waiting: deque[LogEntry | int] = deque()
         self._wake = threading.Event()
@@ -89,6 +105,11 @@ class ServingLog:
         self._waiting.append(entry)
         if len(self._waiting) * 2 > self._capacity:
             self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait to be written."""
+        return len(self._waiting)
 
     def tick(self, now: int) -> None:
         """Say that every lookup served before ``now`` was offered; in the thread that offers, once a second or so."""
@@ -132,7 +153,8 @@ class ServingLog:
                 self.dropped += len(group)
         if ticked:
             self._guarded(partial(self._write_watermark, self._watermark, closed=False))
-        if self.dropped > self._reported:
+        if self.dropped > self._reported and (self._closing or time.monotonic() >= self._quiet_until):
+            self._quiet_until = time.monotonic() + _REPORT_SECONDS
             _logger.warning("serving log dropped requests", requests=self.dropped - self._reported, total=self.dropped)
             self._reported = self.dropped
 
@@ -140,10 +162,14 @@ class ServingLog:
         try:
             write()
         except OSError as error:  # a full disk stops the log, never the lookups
-            _logger.error("serving log cannot be written", folder=str(self._folder), error=str(error))
+            if not self._failing:  # told of once, not twice a second until somebody makes room
+                _logger.error("serving log cannot be written", folder=str(self._folder), error=str(error))
+            self._failing = True
+            self.failed_writes += 1
             return False
         except Exception:  # a thread that ends would hold the watermark still, and lose all that follows
             _logger.exception("serving log cannot be written", folder=str(self._folder))
+            self.failed_writes += 1
             return False
         return True
 
@@ -159,6 +185,10 @@ class ServingLog:
             part.replace(folder / name)
         finally:
             part.unlink(missing_ok=True)
+        self.rows_written += sum(entry.row_count for entry in entries)
+        if self._failing:
+            _logger.info("serving log is written again", folder=str(self._folder))
+            self._failing = False
 
     def _write_watermark(self, instant: int, *, closed: bool) -> None:
         write_watermark(self._folder, self._worker, instant, closed=closed)
@@ -267,6 +297,7 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
         for one in computed.codec.fields:
             columns[one.name] = pa.chunked_array([entry.computed[one.name] for entry in entries])
     columns["replay"] = pa.repeat(replay, total)
+    columns[SNAPSHOT] = pa.array(np.repeat([entry.snapshot for entry in entries], counts), pa.int64())
     return pa.table(columns)
 
 

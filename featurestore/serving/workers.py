@@ -27,6 +27,9 @@ from featurestore.online import open_online_store
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
+from featurestore.serving.metrics.server import ServerMetrics
+from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, service_samples
+from featurestore.serving.observing import Observing
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.routing import canaries
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
@@ -34,6 +37,7 @@ from featurestore.serving.runtime import Runtime, compile_plans
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
+_METRICS_SECONDS = 1.0
 _RESTART_SECONDS = 1.0
 #: Beyond the grace that calls get: a worker writes its log.
 _EXIT_SECONDS = 10.0
@@ -86,10 +90,15 @@ def serve(
             held.enter_context(sole_holder(replay, config.path(config.serving.log_path).parent))
         address = f"[{host}]:{taken}" if ":" in host else f"{host}:{taken}"
         line = _prepare(config, clock, address, count)
-        if count == 1:
+        page = None
+        if config.serving.metrics_port:
+            page = held.enter_context(contextlib.closing(ServerMetrics(config)))
+            line = f"{line} Metrics at {page.url}."
+        # Metrics are added up and shown by a parent, so that whoever reads them holds up no lookup.
+        if count == 1 and page is None:
             _serve_in(config, address, None, lambda: announce(line))
         else:
-            _Supervisor(config, address, count).run(lambda: announce(line))
+            _Supervisor(config, address, count, page).run(lambda: announce(line))
 
 
 @contextlib.contextmanager
@@ -154,8 +163,14 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
         runtime.close()
 
 
-def _serve_in(config: Config, address: str, parent: Connection | None, ready: Callable[[], None]) -> None:
-    """Serve in this process."""
+def _serve_in(
+    config: Config,
+    address: str,
+    parent: Connection | None,
+    ready: Callable[[], None],
+    metrics: Connection | None = None,
+) -> None:
+    """Serve in this process; ``metrics`` takes what it counts."""
     with contextlib.closing(Runtime(config)) as runtime:
         store = open_online_store(config.online, config.root, durable=not config.replay)
         try:
@@ -166,7 +181,7 @@ def _serve_in(config: Config, address: str, parent: Connection | None, ready: Ca
                 replay=bool(config.replay),
                 row_cache=int(config.serving.row_cache_mb * 2**20),
             )
-            asyncio.run(_Worker(runtime, lookups).run(address, parent, ready))
+            asyncio.run(_Worker(runtime, lookups, Observing(config, metrics)).run(address, parent, ready))
         finally:
             store.close()
 
@@ -174,8 +189,9 @@ def _serve_in(config: Config, address: str, parent: Connection | None, ready: Ca
 class _Worker:
     """One server process: its server, its log, and the tasks beside them."""
 
-    def __init__(self, runtime: Runtime, lookups: Lookups) -> None:
+    def __init__(self, runtime: Runtime, lookups: Lookups, observing: Observing) -> None:
         self._runtime = runtime
+        self._observing = observing
         self._lookups = lookups
         self._config = runtime.config
         self._feed = ReplayFeed(runtime.offline, lookups.store) if lookups.replay else None
@@ -213,7 +229,11 @@ class _Worker:
                 message_bytes=int(serving.max_message_mb * 2**20),
                 streams=serving.max_calls_per_connection,
             ),
+            watcher=self._observing.watcher,
         )
+        self._observing.add(lambda: (UNDER_WAY.sample(server.gate.under_way),))
+        self._observing.add(partial(log_samples, log))
+        self._observing.add(partial(service_samples, self._lookups))
         await server.start(address)
         ready()
 
@@ -226,6 +246,7 @@ class _Worker:
         beside = [
             asyncio.create_task(_every(_TICK_SECONDS, "serving log", tick)),
             asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the services", reload)),
+            asyncio.create_task(_every(_METRICS_SECONDS, "metrics", self._observing.publish)),
         ]
         await stop.wait()
         if parent is not None:
@@ -235,6 +256,7 @@ class _Worker:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         log.close(self._lookups.now())
+        self._observing.close()
         if self._feed is not None:
             self._feed.close()
 
@@ -279,7 +301,8 @@ async def _every(seconds: float, name: str, work: Callable[[], Awaitable[None]])
 class _Supervisor:
     """The parent of several workers: starts them, starts a new one for one that dies, and drains them."""
 
-    def __init__(self, config: Config, address: str, count: int) -> None:
+    def __init__(self, config: Config, address: str, count: int, metrics: ServerMetrics | None) -> None:
+        self._metrics = metrics
         self._config = config
         self._address = address
         self._count = count
@@ -310,9 +333,14 @@ class _Supervisor:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        worker = self._context.Process(target=_work, args=(self._config, self._address, theirs), name="feature-server")
+        counted = None if self._metrics is None else self._metrics.line()
+        worker = self._context.Process(
+            target=_work, args=(self._config, self._address, theirs, counted), name="feature-server"
+        )
         worker.start()
         theirs.close()
+        if counted is not None:
+            counted.close()
         self._workers[worker] = ours
 
     def _await_ready(self, line: Connection) -> None:
@@ -358,14 +386,14 @@ def _reason(line: Connection) -> str:
     return reason
 
 
-def _work(config: Config, address: str, parent: Connection) -> None:
+def _work(config: Config, address: str, parent: Connection, metrics: Connection | None) -> None:
     """Be one worker; ``parent`` is told None when it serves, or what went wrong."""
     configure_logging()
     for number in _SIGNALS:
         # Until the loop handles them: a worker that is stopped while it starts just ends.
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        _serve_in(config, address, parent, lambda: parent.send(None))
+        _serve_in(config, address, parent, lambda: parent.send(None), metrics)
     except FeatureStoreError as error:
         parent.send((error.message, error.hint))
         sys.exit(1)

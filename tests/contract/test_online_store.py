@@ -186,6 +186,13 @@ def test_status_counts_rows_and_bytes(store: OnlineStore) -> None:
     assert found["b-1"].rows == 0
 
 
+def test_status_tells_the_latest_event_time_of_a_table(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"z", at(1)), (b"k", at(7)), (b"b", at(-3))])
+    store.put_newest("b-1", [(b"k", at(-3))])
+    store.put_newest("c-1", [])
+    assert {name: one.newest for name, one in store.status().items()} == {"a-1": 7, "b-1": -3, "c-1": None}
+
+
 def test_a_reader_sees_two_tables_at_one_instant(store: OnlineStore) -> None:
     """A writer moves both tables and the clock together; no read may see one moved and the other not."""
     store.advance(None, 0, {"a-1": [(b"k", at(0))], "b-1": [(b"k", at(0))]})

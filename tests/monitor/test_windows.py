@@ -13,6 +13,7 @@ import pytest
 from featurestore.config import MonitorConfig
 from featurestore.errors import MonitorError
 from featurestore.profiles import fit_bins, profile
+from featurestore.serving.log import SNAPSHOT
 from monitor.windows import ServingLog
 
 _DAY = timedelta(days=1)
@@ -103,6 +104,18 @@ def test_values_that_were_not_served_count_as_nulls_and_so_does_a_missing_column
     found = log.profile(window, fit_bins(rows, fields))
     assert found.nulls("temp") == pc.sum(pc.not_equal(rows.column("weather__status"), 1)).as_py() > 0
     assert found.nulls("wind") == 300
+
+
+def test_files_of_a_release_that_wrote_no_snapshot_count_beside_those_of_one_that_does(scene: Any) -> None:
+    before, after = scene.rows(_START, 100), scene.rows(_START + _DAY / 2, 100, span=_DAY / 2)
+    scene.serve(before)
+    scene.serve(after.append_column(SNAPSHOT, pa.array([7] * 100, pa.int64())))
+    log = _log(scene)
+    (window,), _ = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + _DAY)
+    fields = [one for fields in scene.policy.definition.service.outputs.values() for one in fields]
+    assert window.rows == log.profile(window, fit_bins(before, fields)).rows == 200
+    sample = log.sample("flight_delay@1", 200)
+    assert sorted(sample.column(SNAPSHOT).to_pylist(), key=str) == [7] * 100 + [None] * 100
 
 
 def test_services_are_the_versions_that_have_rows(scene: Any) -> None:

@@ -12,6 +12,8 @@ from featurestore.serving.rpc.faults import fault_of
 
 #: Takes the method's path and the call's metadata; raises a FeatureStoreError if the caller may not call it.
 Admission = Callable[[str, Any], None]
+#: Is told the method, the status's code, seconds, and gRPC's context of a call that was not let in.
+Refused = Callable[[str, str, float, Any], None]
 
 
 class _Call:
@@ -47,6 +49,7 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
         streams: by path, what answers a stream of requests.
         most: calls that may be under way at once; a stream is one.
         admission: refuses callers; None lets everybody in.
+        refused: is told of calls that are not let in.
 
     Attributes:
         under_way: calls that are being answered, or wait to be.
@@ -59,10 +62,12 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
         *,
         most: int,
         admission: Admission | None = None,
+        refused: Refused | None = None,
     ) -> None:
         self.under_way = 0
         self._most = most
         self._admission = admission
+        self._refused = refused
         self._calls: dict[str, type[_Call]] = {}
         for path, method in unary.items():
             self._calls[path] = type("Call", (_Call,), {"__slots__": (), "unary_unary": staticmethod(method)})
@@ -86,14 +91,17 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
             if self._admission is not None:
                 self._admission(path, handler_call_details.invocation_metadata)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return _refusing(call, error, path)
+            return _refusing(call, error, path, self._refused)
         return call(self)
 
 
-def _refusing(call: type[_Call], error: Exception, path: str) -> Any:
-    fault = fault_of(error, path.rpartition("/")[2])
+def _refusing(call: type[_Call], error: Exception, path: str, refused: Refused | None) -> Any:
+    method = path.rpartition("/")[2]
+    fault = fault_of(error, method)
 
     async def refuse(_: Any, context: Any) -> bytes:
+        if refused is not None:
+            refused(method, fault.code.name, 0.0, context)
         await context.abort(fault.code, fault.text, fault.trailing)
         raise AssertionError("abort raises")
 

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from featurestore.errors import InvalidRequestError
 from featurestore.serving.log import ServingLog
-from featurestore.serving.lookup import Lookups
+from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.replay import instant
 from featurestore.serving.rpc.faults import fault_of
 from featurestore.serving.rpc.gate import Admission, Gate
@@ -34,13 +34,13 @@ Method = Callable[[bytes, Any], Awaitable[bytes]]
 
 
 class Watcher(Protocol):
-    """Is told of every call that has ended; it must be quick."""
+    """Is told of every call that has ended, with gRPC's context of it; it must be quick."""
 
-    def answered(self, method: str, service: str, seconds: float) -> None:
-        """A call, or a request of a stream, has its response; ``service`` is the version that answered, or empty."""
+    def answered(self, method: str, entry: LogEntry | None, seconds: float, context: Any) -> None:
+        """A call, or a request of a stream, has its response; ``entry`` is what a lookup was, None for others."""
         ...
 
-    def refused(self, method: str, code: str, seconds: float) -> None:
+    def refused(self, method: str, code: str, seconds: float, context: Any) -> None:
         """A call, or a request of a stream, has a status in the place of a response: ``INVALID_ARGUMENT``."""
         ...
 
@@ -48,10 +48,10 @@ class Watcher(Protocol):
 class Nobody:
     """A watcher that looks away."""
 
-    def answered(self, method: str, service: str, seconds: float) -> None:
+    def answered(self, method: str, entry: LogEntry | None, seconds: float, context: Any) -> None:
         """See :class:`Watcher`."""
 
-    def refused(self, method: str, code: str, seconds: float) -> None:
+    def refused(self, method: str, code: str, seconds: float, context: Any) -> None:
         """See :class:`Watcher`."""
 
 
@@ -131,7 +131,7 @@ class FeatureServer:
             unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
             self._services.append(REPLAY)
         streams = {f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer}
-        self.gate = Gate(unary, streams, most=limits.calls, admission=admission)
+        self.gate = Gate(unary, streams, most=limits.calls, admission=admission, refused=self._watcher.refused)
         self._server.add_generic_rpc_handlers((self.gate,))
         health_grpc.add_HealthServicer_to_server(self._health, self._server)
         shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -170,7 +170,7 @@ class FeatureServer:
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return await self._refuse(context, "GetOnlineFeatures", error, started)
-        self._watcher.answered("GetOnlineFeatures", entry.plan.id, time.perf_counter() - started)
+        self._watcher.answered("GetOnlineFeatures", entry, time.perf_counter() - started, context)
         if self._lookups.replay:
             await _say_replay(context, entry.served_at)
         return response
@@ -197,14 +197,14 @@ class FeatureServer:
                 answer = await method(request, context)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
                 return await self._refuse(context, name, error, started)
-            self._watcher.answered(name, "", time.perf_counter() - started)
+            self._watcher.answered(name, None, time.perf_counter() - started, context)
             return answer
 
         return guarded
 
     async def _refuse(self, context: Any, method: str, error: Exception, started: float) -> bytes:
         fault = fault_of(error, method)
-        self._watcher.refused(method, fault.code.name, time.perf_counter() - started)
+        self._watcher.refused(method, fault.code.name, time.perf_counter() - started, context)
         await context.abort(fault.code, fault.text, fault.trailing)
         raise AssertionError("abort raises")
 

@@ -39,9 +39,9 @@ class StreamedLookups:
         """Answer a stream until its client ends it; a slow reader is waited for, and holds up nobody else."""
         read, write = context.read, context.write
         while (data := await read()) is not grpc.aio.EOF:
-            await write(self._answer(data))
+            await write(self._answer(data, context))
 
-    def _answer(self, data: bytes) -> bytes:
+    def _answer(self, data: bytes, context: Any) -> bytes:
         started = time.perf_counter()
         number = 0
         try:
@@ -51,10 +51,10 @@ class StreamedLookups:
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             fault = fault_of(error, _METHOD)
-            self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - started)
+            self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - started, context)
             said = pb.Error(code=fault.code.value[0], message=fault.message, hint=fault.hint)
             return pb.StreamOnlineFeaturesResponse(correlation_id=number, error=said).SerializeToString()
-        self._watcher.answered(_METHOD, entry.plan.id, time.perf_counter() - started)
+        self._watcher.answered(_METHOD, entry, time.perf_counter() - started, context)
         before = b"\x08" + varint(number) if number else b""
         return before + b"\x12" + varint(len(response)) + response
 

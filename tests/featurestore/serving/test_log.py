@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import subprocess
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from structlog.testing import capture_logs
 
+from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import ServingError
-from featurestore.serving.log import ServingLog, remove_finished_watermarks
+from featurestore.serving.log import SNAPSHOT, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.v1 import serving_pb2 as pb
 
@@ -51,6 +56,7 @@ def test_a_row_of_the_log_has_request_keys_features_statuses_and_event_times(loo
     found = rows(tmp_path, "whole")
     plane = {"seats": 180, "plane__status": 1, "plane__event_timestamp": NOW - timedelta(hours=10_000)}
     common = {"request_id": "r-1", "served_at": NOW, "service": "whole@1", "tailnum": "N1", "replay": True, **plane}
+    common |= {SNAPSHOT: lookups.store.snapshot()}
     weather = [
         ("JFK", 10.0, 4.0, "clear", 1, NOW - timedelta(hours=3)),
         ("LGA", None, None, None, 3, NOW - timedelta(hours=3, seconds=1)),
@@ -85,6 +91,7 @@ def test_the_columns_have_their_types(lookups: Lookups, tmp_path: Path) -> None:
         "felt": pa.float64(),
         "label": pa.string(),
         "replay": pa.bool_(),
+        SNAPSHOT: pa.int64(),
     }
     (row,) = rows(tmp_path, "computed")
     assert (row["felt"], row["label"], row["hour"], row["replay"]) == (15.0, "clear!", 7, False)
@@ -156,6 +163,69 @@ def test_a_disk_that_refuses_stops_the_log_and_not_the_server(lookups: Lookups, 
     assert log.dropped == 1
     assert len(rows(tmp_path, "some")) == 1
     assert "serving log cannot be written" in [line["event"] for line in said]
+
+
+def test_a_row_says_which_state_of_the_store_it_was_read_from(
+    lookups: Lookups, views: dict[str, FeatureView], tmp_path: Path
+) -> None:
+    log = ServingLog(tmp_path, now=NOW_US)
+    log.offer(entry(lookups, "before", origins=("JFK", "LGA")))
+    before = lookups.store.snapshot()
+    lookups.store.replace(storage_id(views["weather"]), [])
+    log.offer(entry(lookups, "after"))
+    log.close(NOW_US)
+    found = [(row["request_id"], row[SNAPSHOT]) for row in rows(tmp_path, "whole")]
+    after = lookups.store.snapshot()
+    assert found == [("before", before), ("before", before), ("after", after)]
+    assert before is not None
+    assert after is not None
+    assert before < after
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of its own with room for a few files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True) if shutil.which("mount") else None
+    if made is None or made.returncode:
+        pytest.skip("a filesystem can be mounted here by root only")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_counted_requests_and_the_log_goes_on_when_there_is_room(
+    lookups: Lookups, small_disk: Path
+) -> None:
+    log = ServingLog(small_disk, now=NOW_US)
+    ballast = small_disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as out:
+        while True:
+            out.write(b"x" * 4096)
+    with capture_logs() as said:
+        for number in range(3):
+            log.offer(entry(lookups, f"lost-{number}"))
+            log.tick(NOW_US + number)
+            wait_until(lambda number=number: log.dropped == number + 1)
+        assert [file.name for file in small_disk.rglob("*.parquet")] == []
+        ballast.unlink()
+        log.offer(entry(lookups, "kept"))
+        log.close(NOW_US + 9)
+    assert [row["request_id"] for row in rows(small_disk, "whole")] == ["kept"]
+    assert watermarks(small_disk) == [{"watermark": NOW_US + 9, "closed": True}]
+    assert (log.dropped, log.rows_written, log.waiting) == (3, 1, 0)
+    assert log.failed_writes >= 3
+    events = [line["event"] for line in said]
+    assert events.count("serving log cannot be written") == 1
+    assert events.count("serving log is written again") == 1
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_no_part_of_a_file_is_ever_visible(lookups: Lookups, tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""The newest rows of a serving log, in the order of the instants at which they were served."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from featurestore.errors import ServingError
+from featurestore.serving.log import WATERMARKS, read_watermarks
+
+#: A row of the log, by column.
+Row = dict[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: How often a log that is followed is looked at.
+POLL_SECONDS = 0.5
+#: Rows are held back until no worker can still write an older one, but no longer than this: one may have died.
+_PATIENCE_SECONDS = 5.0
+
+
+class LogTail:
+    """Reads the log of a service, or of all.
+
+    Args:
+        folder: the log's.
+        service: one of :func:`logged_services`, or one version of it, ``churn@1``; all services when empty.
+    """
+
+    def __init__(self, folder: Path, service: str = "") -> None:
+        self._folder = folder
+        self._name, _, version = service.partition("@")
+        self._version = service if version else ""
+        self._seen: set[Path] = set()
+
+    def newest(self, count: int) -> list[Row]:
+        """Return the last ``count`` rows, 1 or more, oldest first.
+
+        Raises:
+            ServingError: a file of the log is damaged.
+        """
+        found: list[tuple[datetime, int, Row]] = []
+        number = 0
+        for changed, file in self._files():
+            self._seen.add(file)
+            # What a file holds was served before it was written, so once files are too old, no row is new enough. The
+            # clock of a rehearsal is another one: there every file may have it.
+            if len(found) == count and _EPOCH + timedelta(seconds=changed) < found[0][0] and not found[0][2]["replay"]:
+                continue
+            for row in self._rows(file):
+                number += 1
+                heapq.heappush(found, (row["served_at"], number, row))
+                if len(found) > count:
+                    heapq.heappop(found)
+        return _in_order([row for _, _, row in found])
+
+    def follow(self, wait: Callable[[float], object] = time.sleep) -> Iterator[Row]:
+        """Yield rows that :meth:`newest` has not returned, as they are written, for ever.
+
+        Args:
+            wait: is called between two looks at the log.
+
+        Raises:
+            ServingError: a file of the log is damaged.
+        """
+        held: list[tuple[float, Row]] = []
+        while True:
+            # Read before the files, so that every row before it is among them.
+            complete = self._complete()
+            fresh = [(changed, file) for changed, file in self._files() if file not in self._seen]
+            self._seen.update(file for _, file in fresh)
+            now = time.monotonic()
+            held += [(now, row) for _, file in fresh for row in self._rows(file)]
+            ready: list[Row] = []
+            waiting: list[tuple[float, Row]] = []
+            for since, row in held:
+                if row["served_at"] < complete or now - since > _PATIENCE_SECONDS:
+                    ready.append(row)
+                else:
+                    waiting.append((since, row))
+            held = waiting
+            yield from _in_order(ready)
+            wait(POLL_SECONDS)
+
+    def _complete(self) -> datetime:
+        """Return the instant before which every row that was served is on disk."""
+        at_work = [one.instant for one in read_watermarks(self._folder) if not one.closed and not one.dead]
+        instants = [one for one in at_work if one is not None]
+        return _EPOCH + timedelta(microseconds=min(instants)) if instants else datetime.max.replace(tzinfo=UTC)
+
+    def _files(self) -> list[tuple[float, Path]]:
+        """Return the files of the log and when they were written, the newest first."""
+        found = []
+        for file in self._folder.glob(f"{self._name or '*'}/*.parquet"):
+            if file.name.startswith(".") or file.parent.name == WATERMARKS:
+                continue
+            try:
+                found.append((file.stat().st_mtime, file))
+            except FileNotFoundError:  # cleared away between the listing and the reading
+                continue
+        return sorted(found, reverse=True)
+
+    def _rows(self, file: Path) -> list[Row]:
+        try:
+            table = pq.read_table(file, partitioning=None)
+        except FileNotFoundError:
+            return []
+        except (OSError, pa.ArrowException) as error:
+            raise ServingError(
+                f"{file} in the serving log is damaged: it is not a Parquet file.", hint="Move it out of the log."
+            ) from error
+        if self._version:
+            table = table.filter(pc.equal(table.column("service"), self._version))
+        rows: list[Row] = table.to_pylist()
+        return rows
+
+
+def logged_services(folder: Path) -> list[str]:
+    """Return the names of the services that a log has files of."""
+    return sorted({file.parent.name for file in folder.glob("*/*.parquet")} - {WATERMARKS})
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (row["served_at"], row["request_id"], row["row"]))
