@@ -14,19 +14,25 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from featurestore.errors import (
+    DeadlineExceededError,
     FeatureStoreError,
     InvalidRequestError,
     LimitExceededError,
     ObjectNotFoundError,
     OfflineStoreError,
     OnlineStoreError,
+    PermissionDeniedError,
     RegistryError,
+    UnauthenticatedError,
 )
 
 #: The one place where our errors become gRPC's; any other of ours is INTERNAL.
 _CODES: dict[type[FeatureStoreError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     ObjectNotFoundError: grpc.StatusCode.NOT_FOUND,
     OnlineStoreError: grpc.StatusCode.UNAVAILABLE,
     OfflineStoreError: grpc.StatusCode.UNAVAILABLE,
@@ -34,6 +40,7 @@ _CODES: dict[type[FeatureStoreError], grpc.StatusCode] = {
 }
 #: Faults of the caller, which are no news for our log.
 _CALLERS = {
+    grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
