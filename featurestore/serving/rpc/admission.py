@@ -8,7 +8,8 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from featurestore.errors import InvalidRequestError
-from featurestore.serving.rpc.gate import REFLECTION, Check
+from featurestore.serving.rpc.gate import Check
+from featurestore.serving.rpc.standard import REFLECTION
 from featurestore.serving.tokens import Caller, KnownTokens, caller
 from featurestore.v1 import serving_pb2 as pb
 
@@ -43,7 +44,7 @@ class TokenAdmission:
             if key == _HEADER:
                 sent = value
                 break
-        if path.startswith(REFLECTION):
+        if path == REFLECTION:
             # Any token will do: it tells what methods there are, and nothing of the data.
             self._tokens.identify(sent)
             return None

@@ -71,7 +71,7 @@ class Fault(NamedTuple):
     @property
     def text(self) -> str:
         """The message as a status carries it."""
-        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+        return _text(self.message, self.hint)
 
 
 def fault_of(error: Exception, method: str) -> Fault:
@@ -93,6 +93,10 @@ def fault_of(error: Exception, method: str) -> Fault:
     return _fault(code, error.sentence, hint, _details(error))
 
 
+def _text(message: str, hint: str) -> str:
+    return f"{message}\nHint: {hint}" if hint else message
+
+
 def _details(error: FeatureStoreError) -> list[error_details_pb2.BadRequest | error_details_pb2.QuotaFailure]:
     if isinstance(error, InvalidRequestError) and error.field:
         row = "" if error.row is None else f"[{error.row}]"
@@ -111,7 +115,8 @@ def _fault(
     about: list[error_details_pb2.BadRequest | error_details_pb2.QuotaFailure],
 ) -> Fault:
     info = error_details_pb2.ErrorInfo(reason=code.name, domain=DOMAIN, metadata={"hint": hint} if hint else {})
-    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+    # Clients compare this text with that of the status: grpcio-status, for one, takes no details where they differ.
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_text(message, hint))
     for detail in (info, *about):
         packed = any_pb2.Any()
         packed.Pack(detail)

@@ -22,9 +22,6 @@ Admission = Callable[[str, Any], Check | None]
 #: Is told of a call that was not let in: the method's name, and the name of the status.
 Refused = Callable[[str, str], None]
 
-#: The beginning of gRPC's own methods that tell what methods there are: not ours to answer, and ours to guard.
-REFLECTION = "/grpc.reflection."
-
 
 class _Call:
     """What gRPC needs to know of a method; one exists for each call that is under way, and counts it by existing.
@@ -98,14 +95,12 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
             self._calls[path] = type("Call", (_Call,), about | {"request_streaming": True, "response_streaming": True})
 
     def service(self, handler_call_details: Any) -> Any:
-        """Return what answers a call; None for a method that is not ours to answer."""
+        """Return what answers a call; None for a method that there is not."""
         path = handler_call_details.method
         call = self._calls.get(path)
+        if call is None:
+            return None
         try:
-            if call is None:
-                if self._admission is not None and path.startswith(REFLECTION):
-                    self._admission(path, handler_call_details.invocation_metadata)
-                return None
             if self.under_way >= self._most:
                 raise LimitExceededError(
                     f"The server answers {self._most:,} calls at once, and no more.",

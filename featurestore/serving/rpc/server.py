@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2
-from grpc_health.v1 import health_pb2_grpc as health_grpc
 from grpc_reflection.v1alpha import reflection
 
 from featurestore.errors import InvalidRequestError
@@ -21,6 +20,7 @@ from featurestore.serving.replay import instant
 from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import fault_of
 from featurestore.serving.rpc.gate import Admission, Gate
+from featurestore.serving.rpc.standard import REFLECTION, health_handler, reflected
 from featurestore.serving.rpc.streams import StreamedLookups
 from featurestore.v1 import serving_pb2 as pb
 
@@ -153,12 +153,13 @@ class FeatureServer:
             advance = partial(self._advance_clock, methods.advance)
             unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
             self._services.append(REPLAY)
-        streams = {f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer}
-        self.gate = Gate(unary, streams, most=limits.calls, admission=admission, refused=self._refused)
-        self._server.add_generic_rpc_handlers((self.gate,))
-        health_grpc.add_HealthServicer_to_server(self._health, self._server)
         shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(shown, self._server)
+        streams = {
+            f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer,
+            REFLECTION: reflected(shown),
+        }
+        self.gate = Gate(unary, streams, most=limits.calls, admission=admission, refused=self._refused)
+        self._server.add_generic_rpc_handlers((self.gate, health_handler(self._health, most=limits.calls)))
 
     async def start(self, address: str, credentials: Any = None) -> int:
         """Listen at ``host:port`` and return the port.
@@ -251,6 +252,15 @@ async def _say_replay(context: Any, now: int) -> None:
 
 def _parse_advance(request: bytes) -> int:
     try:
-        return pb.AdvanceClockRequest.FromString(request).now
+        now = pb.AdvanceClockRequest.FromString(request).now
     except ValueError:  # DecodeError is one
         raise InvalidRequestError("The request is not an AdvanceClockRequest.") from None
+    try:
+        instant(now)
+    except OverflowError:
+        raise InvalidRequestError(
+            f"{now} is no instant: it lies beyond the years 1 to 9999.",
+            hint="It is microseconds since 1970, UTC.",
+            field="now",
+        ) from None
+    return now
