@@ -20,13 +20,14 @@ from featurestore.serving.rpc.server import FeatureServer
 
 
 class Watching:
-    """Keeps what a watcher is told of refused calls."""
+    """Counts answers, and keeps what it is told of calls that were refused."""
 
     def __init__(self) -> None:
+        self.answers = 0
         self.codes: list[tuple[str, str]] = []
 
-    def answered(self, method: str, service: str, seconds: float) -> None:
-        """Nobody asks."""
+    def answered(self, method: str, service: str, seconds: float) -> None:  # noqa: ARG002
+        self.answers += 1
 
     def refused(self, method: str, code: str, seconds: float) -> None:  # noqa: ARG002
         self.codes.append((method, code))
