@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
@@ -253,7 +254,7 @@ async def _say_replay(context: Any, now: int) -> None:
 def _parse_advance(request: bytes) -> int:
     try:
         now = pb.AdvanceClockRequest.FromString(request).now
-    except ValueError:  # DecodeError is one
+    except DecodeError:
         raise InvalidRequestError("The request is not an AdvanceClockRequest.") from None
     try:
         instant(now)

@@ -66,6 +66,29 @@ def test_calls_whose_deadline_passed_while_they_waited_are_not_computed(serving:
     assert logged == []
 
 
+def test_a_call_that_was_let_in_and_waits_for_the_loop_is_not_computed_either(
+    serving: Serving, reads: list[int]
+) -> None:
+    served = serving()
+
+    async def ask() -> grpc.StatusCode:
+        async with grpc.aio.insecure_channel(served.address) as channel:
+            # To the server a unary call as any other, whose request comes a moment after its headers.
+            call = channel.stream_stream(LOOKUP)(timeout=0.5)
+            await call.wait_for_connection()
+            while not served.server.gate.under_way:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(served.block, 1.0)
+            await call.write(lookup().SerializeToString())
+            await call.done_writing()
+            code: grpc.StatusCode = await call.code()
+            return code
+
+    assert asyncio.run(ask()) is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert served.settle() == 0
+    assert reads == []
+
+
 def test_a_stream_whose_deadline_passed_is_not_computed_on(serving: Serving, reads: list[int]) -> None:
     served = serving()
     asked = [pb.StreamOnlineFeaturesRequest(request=lookup()).SerializeToString()] * 20
