@@ -295,3 +295,19 @@ def _connections(port: int) -> list[Any]:
         for one in psutil.Process().net_connections("tcp")
         if one.laddr.port == port and one.raddr and one.status == psutil.CONN_ESTABLISHED
     ]
+
+
+def test_what_a_server_asks_of_connections_is_told_to_grpc_in_its_words() -> None:
+    told = dict(Limits(message_bytes=7, streams=3, keepalive_seconds=1.5, min_ping_seconds=0.0001).options())
+    assert told == {
+        "grpc.max_receive_message_length": 7,
+        "grpc.max_send_message_length": -1,
+        "grpc.max_concurrent_streams": 3,
+        "grpc.keepalive_time_ms": 1500,
+        "grpc.keepalive_timeout_ms": 20_000,
+        "grpc.keepalive_permit_without_calls": 1,
+        "grpc.http2.min_ping_interval_without_data_ms": 1,
+        "grpc.server_handshake_timeout_ms": 10_000,
+    }
+    aged = dict(Limits(connection_age_seconds=60, connection_idle_seconds=30).options())
+    assert (aged["grpc.max_connection_age_ms"], aged["grpc.max_connection_idle_ms"]) == (60_000, 30_000)
