@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from featurestore.errors import ConfigError, closest
 from featurestore.new_settings import new_settings
 from featurestore.retention import RetentionConfig
+from featurestore.tls_settings import TlsConfig
 
 FILE_NAME = "featurestore.toml"
 
@@ -72,7 +73,13 @@ class ServingConfig(_Section):
     max_message_mb: Annotated[float, Field(gt=0, le=1024)] = 16.0
     row_cache_mb: Annotated[float, Field(ge=0)] = 128.0
     max_calls: Annotated[int, Field(ge=1)] = 1_000
-    max_calls_per_connection: Annotated[int, Field(ge=1)] = 1_000
+    max_calls_per_connection: Annotated[int, Field(ge=1)] = 100
+    keepalive_seconds: Annotated[float, Field(gt=0)] = 60.0
+    min_ping_seconds: Annotated[float, Field(gt=0)] = 10.0
+    max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: as long as the client likes
+    max_connection_idle_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: as long as the client likes
+    authentication: Literal["none", "token"] = "none"
+    tls: TlsConfig = TlsConfig()
     log_path: str = "data/log"
     log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_queue: Annotated[int, Field(ge=1)] = 10_000

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from featurestore.errors import ConfigError
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(seconds?|minutes?|hours?|days?|weeks?|[smhdw])\s*")
 
@@ -19,6 +21,24 @@ def _read(value: object) -> object:
     if found is None:
         raise ValueError(f'{value!r} is no duration: write "90 days", "12 hours" or "30m"')
     return timedelta(**{_UNITS[found.group(2)[0]]: float(found.group(1))})
+
+
+def duration(text: str, what: str) -> timedelta:
+    """Return the duration that a text names, as the settings do: ``90d``, ``12 hours``.
+
+    Args:
+        text: the text.
+        what: what it is of, for the message.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    try:
+        found = _read(text)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{what}: {error}.") from None
+    assert isinstance(found, timedelta)  # noqa: S101 - of a text it is nothing else
+    return found
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read)]

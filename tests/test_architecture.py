@@ -24,7 +24,7 @@ HOMES = {
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
     "alembic": ("featurestore/registry/",),
-    "cryptography": ("featurestore/registry/signing.py",),
+    "cryptography": ("featurestore/registry/signing.py", "featurestore/serving/certificates.py"),
     # Our own tables, and those of others as sources: the one is written load by load, the other read by version.
     # Results may be written as one too.
     "deltalake": tuple(
@@ -36,7 +36,7 @@ HOMES = {
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
-    "pydantic": ("featurestore/config.py", "featurestore/retention.py"),
+    "pydantic": ("featurestore/config.py", "featurestore/retention.py", "featurestore/tls_settings.py"),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/detector.py"),

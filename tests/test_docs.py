@@ -30,6 +30,7 @@ from pydantic_core import PydanticUndefined
 from featurestore import Field, MonitorPolicy, config
 from featurestore.cli.app import build
 from featurestore.retention import RetentionConfig
+from featurestore.tls_settings import TlsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.webhook import sign
 
@@ -86,6 +87,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[offline]`": config.OfflineConfig,
     "## `[retention]`": RetentionConfig,
     "## `[serving]`": config.ServingConfig,
+    "## `[serving.tls]`": TlsConfig,
     "## `[monitor]`": config.MonitorConfig,
     "## `[sources.NAME]`": config.SourceConfig,
     "## `[connections.NAME]`": config.ConnectionConfig,
@@ -113,7 +115,7 @@ NO_KEYS = {
 
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_every_setting_stands_in_its_table_with_its_default_and_no_other_does(heading: str) -> None:
-    fields = {name: one for name, one in SECTIONS[heading].model_fields.items() if name not in NO_KEYS}
+    fields = {name: one for name, one in SECTIONS[heading].model_fields.items() if name not in NO_KEYS | {"tls"}}
     assert table(CONFIGURATION, heading) == {name: _toml(one.default) for name, one in fields.items()}
 
 
@@ -121,6 +123,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     text = CONFIGURATION.read_text(encoding="utf-8")
     documented = set(re.findall(r"^## `\[(\w+)(?:\.NAME)?\]`$", text, re.MULTILINE))
     assert documented == NO_KEYS - {"root", "replay"} == set(config.Config.model_fields) & documented
+    assert "\n## `[serving.tls]`\n" in text
 
 
 def test_every_number_of_a_policy_stands_in_its_table_with_its_default_and_no_other_does() -> None:
@@ -201,7 +204,7 @@ def _check_command(command: str) -> None:
 @pytest.mark.parametrize("document", RUN, ids=lambda path: path.name)
 def test_every_block_of_code_can_be_run_or_says_why_not(document: Path) -> None:
     for block in blocks(document):
-        assert block.reason or block.language in {"toml", "python", "console", "json"}, block.text
+        assert block.reason or block.language in {"toml", "python", "console", "json", "sh"}, block.text
 
 
 def test_every_example_of_settings_is_a_working_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

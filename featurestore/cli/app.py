@@ -28,6 +28,7 @@ from featurestore.cli import (
     sharing,
     tables,
     testing,
+    tokens,
 )
 from featurestore.cli.options import show_error
 from featurestore.errors import FeatureStoreError
@@ -81,6 +82,7 @@ def build() -> typer.Typer:
         audit,
         erase,
         identity,
+        tokens,
     ):
         group.add_to(app)
     for entry in entry_points(group="featurestore.commands"):

@@ -9,8 +9,10 @@ from featurestore.errors import (
     FeatureStoreError,
     InvalidRequestError,
     ObjectNotFoundError,
+    PermissionDeniedError,
     ServerUnavailableError,
     ServingError,
+    UnauthenticatedError,
 )
 
 
@@ -86,4 +88,6 @@ _METHODS = {
 _ERRORS: dict[grpc.StatusCode, type[FeatureStoreError]] = {
     grpc.StatusCode.NOT_FOUND: ObjectNotFoundError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
 }

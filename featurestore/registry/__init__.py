@@ -16,6 +16,7 @@ from featurestore.registry.records import (
     Materialization,
     ModelRecord,
     Registered,
+    Token,
 )
 from featurestore.registry.registry import Registry, open_registry
 from featurestore.registry.searching import Match
@@ -43,6 +44,7 @@ __all__ = [
     "Registered",
     "Registry",
     "RewrittenFile",
+    "Token",
     "current_user",
     "is_verified",
     "live_views",

@@ -51,6 +51,7 @@ ACTIONS = (
     "move",
     "silence",
     "identity",
+    "token",
 )
 
 #: Where an entry's details keep from where it was done.

@@ -174,6 +174,41 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Token:
+    """What a caller of the server shows, as the registry keeps it: its hash, and how far it reaches.
+
+    Attributes:
+        name: what people call it.
+        id: the public part of the token: ``fs_<id>_...``.
+        digest: SHA-256 of the whole token, in hexadecimal.
+        scopes: of ``read``, ``push``, ``log`` and ``admin``.
+        services: the feature services that it may read; empty for all.
+        views: the feature views that it may push to; empty for all.
+        created_at: when it was made.
+        created_by: who made it.
+        expires_at: from when on it is not valid; None if it does not expire.
+        revoked_at: when it was revoked; None if it was not.
+    """
+
+    name: str
+    id: str
+    digest: str = field(repr=False)
+    scopes: tuple[str, ...]
+    services: tuple[str, ...]
+    views: tuple[str, ...]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
+        """Return what it is worth at an instant."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "valid" if self.expires_at is None or now < self.expires_at else "expired"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Alias:
     """Where an alias of a service points.
 

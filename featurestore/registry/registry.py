@@ -21,6 +21,7 @@ from featurestore.registry.migrating import open_database
 from featurestore.registry.records import Registered
 from featurestore.registry.references import References
 from featurestore.registry.rollout import Rollout
+from featurestore.registry.tokens import Tokens
 from featurestore.registry.versions import Versions
 
 
@@ -37,7 +38,19 @@ def open_registry(url: str, project: str) -> Registry:
     return Registry(open_database(url), project)
 
 
-class Registry(Changing, Inspection, References, Rollout, Consents, Ledgers, Liveness, Auditing, Identities, Erasures):
+class Registry(
+    Changing,
+    Inspection,
+    References,
+    Rollout,
+    Consents,
+    Ledgers,
+    Liveness,
+    Auditing,
+    Identities,
+    Tokens,
+    Erasures,
+):
     """One project of a registry; :func:`open_registry` makes it. Processes and threads may share the database.
 
     Every method that writes is one transaction together with its entries in the audit log, and takes ``who``: the
@@ -80,7 +93,7 @@ class Registry(Changing, Inspection, References, Rollout, Consents, Ledgers, Liv
             return [versions.registered(stored) for stored in versions.of(name)]
 
     def revision(self) -> int:
-        """Return a number that grows with every change that a server must see: applied definitions and aliases."""
+        """Return a number that grows with every change that a server must see: definitions, aliases and tokens."""
         query = select(schema.projects.c.revision).filter_by(project=self.project)
         with self._database.read() as connection:
             return connection.execute(query).scalar() or 0

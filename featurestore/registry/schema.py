@@ -112,6 +112,26 @@ identities = Table(
     Column("revoked_at", BigInteger),
 )
 
+#: What callers of the server show. A digest is SHA-256 of the whole token, which stands nowhere; ``services`` and
+#: ``views`` are empty where a token is not limited to some. A name that was revoked or has expired may be given again.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("project", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("token_id", String(20), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("services", Text, nullable=False),
+    Column("views", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("expiry_entered_at", BigInteger),
+    UniqueConstraint("token_id", name="uq_tokens_token_id"),
+)
+
 #: An owner's leave for another project to use one of its views.
 consents = Table(
     "consents",

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from featurestore.errors import RegistryError
-from featurestore.registry import schema, signing, values
+from featurestore.registry import schema, signing, tokens, values
 from featurestore.registry.audit import GENESIS, seal
 from featurestore.registry.heads import FoundHead, Head
 from featurestore.registry.identities import registered_keys
@@ -151,6 +151,7 @@ def check(
     problems += _changed_identities(connection) + _changed_manifests(connection, project)
     if not problems:  # what a log that was edited says of the tables is worth nothing
         problems += [Problem(what=what) for what in contradictions(connection, project)]
+        problems += [Problem(what=what) for what in tokens.contradictions(connection, project)]
     broken_from = min((one.entry for one in problems if one.entry is not None), default=chain.last + 1)
     vouching = [one.head for one in agreeing if one.head.key in known and 0 < one.head.sequence < broken_from]
     newest = max(vouching, key=lambda head: (head.sequence, head.at), default=None)

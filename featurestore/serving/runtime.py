@@ -10,7 +10,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
-from featurestore.registry import Head, Registry, open_registry, signing_key
+from featurestore.registry import Head, Registry, Token, current_user, open_registry, signing_key
 from featurestore.registry.records import Registered
 from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
 
@@ -41,6 +41,14 @@ class Runtime:
     def canaries(self) -> Mapping[str, tuple[int, float]]:
         """Return, for each service with a canary, its version and its share of the routing keys."""
         return self._registry.canaries()
+
+    def tokens(self) -> list[Token]:
+        """Return the tokens of callers, also those that are worth nothing any more."""
+        return self._registry.tokens()
+
+    def enter_expired_tokens(self) -> None:
+        """Enter in the audit log which tokens have expired."""
+        self._registry.enter_expired_tokens(who=current_user())
 
     def audit_head(self) -> Head:
         """Return the head of the audit log, signed.

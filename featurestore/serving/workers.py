@@ -24,6 +24,9 @@ from featurestore.config import Config
 from featurestore.errors import AddressInUseError, ConfigError, FeatureStoreError, ServingError
 from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
+from featurestore.serving import exposure
+from featurestore.serving.access_log import nobody
+from featurestore.serving.certificates import Certificates
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
@@ -32,8 +35,11 @@ from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, service_
 from featurestore.serving.observing import Observing
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.routing import canaries
+from featurestore.serving.rpc.admission import TokenAdmission, caller_name
+from featurestore.serving.rpc.credentials import server_credentials
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
+from featurestore.serving.tokens import KnownTokens
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
@@ -139,7 +145,12 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
     try:
         services = runtime.services()
         ids = sorted({service.id for service in services.values()})
-        line = f"Serving {', '.join(ids) or 'no service yet'} at {address}, {workers} worker{'s' * (workers > 1)}."
+        guards = "".join(f", {one}" for one in exposure.guards(config.serving))
+        many = "s" * (workers > 1)
+        line = f"Serving {', '.join(ids) or 'no service yet'} at {address}, {workers} worker{many}{guards}."
+        exposure.warn(config.serving, address, runtime.tokens)
+        if config.serving.tls.enabled:
+            Certificates(config).tell()
         if not config.replay:
             remove_finished_watermarks(log)
             return line
@@ -181,7 +192,9 @@ def _serve_in(
                 replay=bool(config.replay),
                 row_cache=int(config.serving.row_cache_mb * 2**20),
             )
-            asyncio.run(_Worker(runtime, lookups, Observing(config, metrics)).run(address, parent, ready))
+            tokens = KnownTokens() if config.serving.authentication == "token" else None
+            observing = Observing(config, metrics, nobody if tokens is None else partial(caller_name, tokens))
+            asyncio.run(_Worker(runtime, lookups, observing, tokens).run(address, parent, ready))
         finally:
             store.close()
 
@@ -189,13 +202,14 @@ def _serve_in(
 class _Worker:
     """One server process: its server, its log, and the tasks beside them."""
 
-    def __init__(self, runtime: Runtime, lookups: Lookups, observing: Observing) -> None:
+    def __init__(self, runtime: Runtime, lookups: Lookups, observing: Observing, tokens: KnownTokens | None) -> None:
         self._runtime = runtime
         self._observing = observing
         self._lookups = lookups
         self._config = runtime.config
         self._feed = ReplayFeed(runtime.offline, lookups.store) if lookups.replay else None
         self._heads: HeadLog | None = None
+        self._tokens = tokens
         self._revision = -1
         self._reloading = threading.Lock()
 
@@ -208,8 +222,9 @@ class _Worker:
         if parent is not None:
             # The parent never writes: its end becomes readable when the parent dies.
             loop.add_reader(parent.fileno(), stop.set)
-        self._reload()
         serving = self._config.serving
+        certificates = Certificates(self._config) if serving.tls.enabled else None
+        self._reload()
         log = ServingLog(
             self._config.path(serving.log_path),
             now=self._lookups.now(),
@@ -228,13 +243,18 @@ class _Worker:
                 calls=serving.max_calls,
                 message_bytes=int(serving.max_message_mb * 2**20),
                 streams=serving.max_calls_per_connection,
+                keepalive_seconds=serving.keepalive_seconds,
+                min_ping_seconds=serving.min_ping_seconds,
+                connection_age_seconds=serving.max_connection_age_seconds,
+                connection_idle_seconds=serving.max_connection_idle_seconds,
             ),
+            admission=None if self._tokens is None else TokenAdmission(self._tokens),
             watcher=self._observing.watcher,
         )
         self._observing.add(lambda: (UNDER_WAY.sample(server.gate.under_way),))
         self._observing.add(partial(log_samples, log))
         self._observing.add(partial(service_samples, self._lookups))
-        await server.start(address)
+        await server.start(address, None if certificates is None else server_credentials(certificates))
         ready()
 
         async def tick() -> None:
@@ -248,6 +268,12 @@ class _Worker:
             asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the services", reload)),
             asyncio.create_task(_every(_METRICS_SECONDS, "metrics", self._observing.publish)),
         ]
+        if certificates is not None:
+            refresh = partial(asyncio.to_thread, certificates.refresh)
+            beside.append(asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the certificate", refresh)))
+        if self._tokens is not None:
+            enter = partial(asyncio.to_thread, self._tokens.enter_expired, self._runtime.enter_expired_tokens)
+            beside.append(asyncio.create_task(_every(_RELOAD_SECONDS, "audit of expired tokens", enter)))
         await stop.wait()
         if parent is not None:
             loop.remove_reader(parent.fileno())
@@ -266,6 +292,8 @@ class _Worker:
             revision = self._runtime.revision()
             if revision == self._revision:
                 return
+            if self._tokens is not None:  # first: a token is revoked also when no service can be read
+                self._tokens.replace(self._runtime.tokens())
             services = self._runtime.services()
             plans = compile_plans(services)
             if self._feed is not None:

@@ -14,19 +14,25 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from featurestore.errors import (
+    DeadlineExceededError,
     FeatureStoreError,
     InvalidRequestError,
     LimitExceededError,
     ObjectNotFoundError,
     OfflineStoreError,
     OnlineStoreError,
+    PermissionDeniedError,
     RegistryError,
+    UnauthenticatedError,
 )
 
 #: The one place where our errors become gRPC's; any other of ours is INTERNAL.
 _CODES: dict[type[FeatureStoreError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     ObjectNotFoundError: grpc.StatusCode.NOT_FOUND,
     OnlineStoreError: grpc.StatusCode.UNAVAILABLE,
     OfflineStoreError: grpc.StatusCode.UNAVAILABLE,
@@ -34,6 +40,7 @@ _CODES: dict[type[FeatureStoreError], grpc.StatusCode] = {
 }
 #: Faults of the caller, which are no news for our log.
 _CALLERS = {
+    grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -64,7 +71,7 @@ class Fault(NamedTuple):
     @property
     def text(self) -> str:
         """The message as a status carries it."""
-        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+        return _text(self.message, self.hint)
 
 
 def fault_of(error: Exception, method: str) -> Fault:
@@ -86,6 +93,10 @@ def fault_of(error: Exception, method: str) -> Fault:
     return _fault(code, error.sentence, hint, _details(error))
 
 
+def _text(message: str, hint: str) -> str:
+    return f"{message}\nHint: {hint}" if hint else message
+
+
 def _details(error: FeatureStoreError) -> list[error_details_pb2.BadRequest | error_details_pb2.QuotaFailure]:
     if isinstance(error, InvalidRequestError) and error.field:
         row = "" if error.row is None else f"[{error.row}]"
@@ -104,7 +115,8 @@ def _fault(
     about: list[error_details_pb2.BadRequest | error_details_pb2.QuotaFailure],
 ) -> Fault:
     info = error_details_pb2.ErrorInfo(reason=code.name, domain=DOMAIN, metadata={"hint": hint} if hint else {})
-    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+    # Clients compare this text with that of the status: grpcio-status, for one, takes no details where they differ.
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_text(message, hint))
     for detail in (info, *about):
         packed = any_pb2.Any()
         packed.Pack(detail)

@@ -1,8 +1,9 @@
-"""Which calls are let in: those of a method that there is, while there are not too many under way."""
+"""Which calls are let in: those of a method that there is, by a caller who may, while there are not too many."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import grpc
@@ -10,8 +11,14 @@ import grpc
 from featurestore.errors import LimitExceededError
 from featurestore.serving.rpc.faults import fault_of
 
-#: Takes the method's path and the call's metadata; raises a FeatureStoreError if the caller may not call it.
-Admission = Callable[[str, Any], None]
+Unary = Callable[[bytes, Any], Awaitable[bytes]]
+Stream = Callable[[Any, Any], Awaitable[None]]
+
+#: Takes a serialized request; raises a FeatureStoreError if its caller may not ask for that.
+Check = Callable[[bytes], None]
+#: Takes the method's path and the call's metadata; raises a FeatureStoreError if the caller may not call it. Returns
+#: what his request must pass beside; None if it may ask for anything.
+Admission = Callable[[str, Any], Check | None]
 #: Is told the method, the status's code, seconds, and gRPC's context of a call that was not let in.
 Refused = Callable[[str, str, float, Any], None]
 
@@ -26,7 +33,7 @@ class _Call:
     response_streaming: ClassVar[bool] = False
     request_deserializer: ClassVar[None] = None
     response_serializer: ClassVar[None] = None
-    unary_unary: ClassVar[Any] = None
+    unary_unary: Any = None
     unary_stream: ClassVar[None] = None
     stream_unary: ClassVar[None] = None
     stream_stream: ClassVar[Any] = None
@@ -41,6 +48,16 @@ class _Call:
         self._gate.under_way -= 1
 
 
+class _CheckedCall(_Call):
+    """A call whose caller may not ask for everything: it has a method of its own."""
+
+    __slots__ = ("unary_unary",)
+
+    def __init__(self, gate: Gate, method: Unary) -> None:
+        super().__init__(gate)
+        self.unary_unary = method
+
+
 class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
     """The door of a server.
 
@@ -49,7 +66,7 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
         streams: by path, what answers a stream of requests.
         most: calls that may be under way at once; a stream is one.
         admission: refuses callers; None lets everybody in.
-        refused: is told of calls that are not let in.
+        refused: is told of calls that were not let in.
 
     Attributes:
         under_way: calls that are being answered, or wait to be.
@@ -57,8 +74,8 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
 
     def __init__(
         self,
-        unary: Mapping[str, Callable[[bytes, Any], Awaitable[bytes]]],
-        streams: Mapping[str, Callable[[Any, Any], Awaitable[None]]],
+        unary: Mapping[str, Unary],
+        streams: Mapping[str, Stream],
         *,
         most: int,
         admission: Admission | None = None,
@@ -68,6 +85,8 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
         self._most = most
         self._admission = admission
         self._refused = refused
+        self._unary = unary
+        # A class a method: what is the same for each of its calls is then made once.
         self._calls: dict[str, type[_Call]] = {}
         for path, method in unary.items():
             self._calls[path] = type("Call", (_Call,), {"__slots__": (), "unary_unary": staticmethod(method)})
@@ -89,22 +108,32 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
                     limit="max_calls",
                 )
             if self._admission is not None:
-                self._admission(path, handler_call_details.invocation_metadata)
+                check = self._admission(path, handler_call_details.invocation_metadata)
+                if check is not None:
+                    return _CheckedCall(self, partial(self._checked, path, check))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return _refusing(call, error, path, self._refused)
+            return self._refusing(error, path)
         return call(self)
 
+    async def _checked(self, path: str, check: Check, request: bytes, context: Any) -> bytes:
+        """Answer a call whose caller may not ask for everything."""
+        try:
+            check(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            await self._refuse(error, path, context)
+        return await self._unary[path](request, context)
 
-def _refusing(call: type[_Call], error: Exception, path: str, refused: Refused | None) -> Any:
-    method = path.rpartition("/")[2]
-    fault = fault_of(error, method)
+    def _refusing(self, error: Exception, path: str) -> Any:
+        async def refuse(_: Any, context: Any) -> None:
+            await self._refuse(error, path, context)
 
-    async def refuse(_: Any, context: Any) -> bytes:
-        if refused is not None:
-            refused(method, fault.code.name, 0.0, context)
-        await context.abort(fault.code, fault.text, fault.trailing)
-        raise AssertionError("abort raises")
-
-    if call.request_streaming:
+        # As a stream, also where a method takes one request: it is the same on the wire, and nobody waits for a request
+        # that is long, or never comes.
         return grpc.stream_stream_rpc_method_handler(refuse)
-    return grpc.unary_unary_rpc_method_handler(refuse)
+
+    async def _refuse(self, error: Exception, path: str, context: Any) -> None:
+        method = path.rpartition("/")[2]
+        fault = fault_of(error, method)
+        if self._refused is not None:
+            self._refused(method, fault.code.name, 0.0, context)
+        await context.abort(fault.code, fault.text, fault.trailing)

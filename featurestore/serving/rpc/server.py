@@ -10,16 +10,18 @@ from functools import partial
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
-from grpc_health.v1 import health_pb2_grpc as health_grpc
 from grpc_reflection.v1alpha import reflection
 
 from featurestore.errors import InvalidRequestError
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.replay import instant
+from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import fault_of
 from featurestore.serving.rpc.gate import Admission, Gate
+from featurestore.serving.rpc.standard import REFLECTION, health_handler, reflected
 from featurestore.serving.rpc.streams import StreamedLookups
 from featurestore.v1 import serving_pb2 as pb
 
@@ -27,6 +29,8 @@ SERVING = "featurestore.v1.ServingService"
 REPLAY = "featurestore.v1.ReplayService"
 #: Initial metadata of every response of a rehearsal: its clock.
 REPLAY_HEADER = "x-featurestore-replay"
+_KEEPALIVE_ANSWER_SECONDS = 20.0
+_HANDSHAKE_SECONDS = 10.0
 
 #: Answers a serialized request, off the hot path.
 Handler = Callable[[bytes], Awaitable[bytes]]
@@ -63,11 +67,38 @@ class Limits:
         calls: that are under way at once.
         message_bytes: of one request.
         streams: calls of one connection at once; its others wait.
+        keepalive_seconds: after which a silent client is asked whether it lives.
+        min_ping_seconds: between such questions of a client; one that asks more often is let go.
+        connection_age_seconds: after which a client is asked to connect anew, its calls under way going on; 0 never.
+        connection_idle_seconds: after which one that calls nothing is let go; 0 never.
     """
 
     calls: int = 1_000
     message_bytes: int = 16 << 20
-    streams: int = 1_000
+    streams: int = 100
+    keepalive_seconds: float = 60.0
+    min_ping_seconds: float = 10.0
+    connection_age_seconds: float = 0.0
+    connection_idle_seconds: float = 0.0
+
+    def options(self) -> list[tuple[str, int]]:
+        """Return them as gRPC's channel arguments; the number of calls is the gate's."""
+        found = [
+            ("grpc.max_receive_message_length", self.message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", self.streams),
+            ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_seconds)),
+            ("grpc.keepalive_timeout_ms", _milliseconds(_KEEPALIVE_ANSWER_SECONDS)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(self.min_ping_seconds)),
+            # A connection that never finishes its handshake holds memory, for two minutes unless told otherwise.
+            ("grpc.server_handshake_timeout_ms", _milliseconds(_HANDSHAKE_SECONDS)),
+        ]
+        if self.connection_age_seconds:
+            found.append(("grpc.max_connection_age_ms", _milliseconds(self.connection_age_seconds)))
+        if self.connection_idle_seconds:
+            found.append(("grpc.max_connection_idle_ms", _milliseconds(self.connection_idle_seconds)))
+        return found
 
 
 @dataclass(kw_only=True)
@@ -111,14 +142,7 @@ class FeatureServer:
         self._log = log
         self._watcher: Watcher = watcher or Nobody()
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 1),
-                ("grpc.max_receive_message_length", limits.message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_concurrent_streams", limits.streams),
-            ]
-        )
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 1), *limits.options()])
         unary: dict[str, Method] = {
             f"/{SERVING}/GetOnlineFeatures": self._get_online_features,
             f"/{SERVING}/GetServiceSchema": self._guarded("GetServiceSchema", self._get_schema),
@@ -130,12 +154,13 @@ class FeatureServer:
             advance = partial(self._advance_clock, methods.advance)
             unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
             self._services.append(REPLAY)
-        streams = {f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer}
-        self.gate = Gate(unary, streams, most=limits.calls, admission=admission, refused=self._watcher.refused)
-        self._server.add_generic_rpc_handlers((self.gate,))
-        health_grpc.add_HealthServicer_to_server(self._health, self._server)
         shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(shown, self._server)
+        streams = {
+            f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer,
+            REFLECTION: reflected(shown),
+        }
+        self.gate = Gate(unary, streams, most=limits.calls, admission=admission, refused=self._watcher.refused)
+        self._server.add_generic_rpc_handlers((self.gate, health_handler(self._health, most=limits.calls)))
 
     async def start(self, address: str, credentials: Any = None) -> int:
         """Listen at ``host:port`` and return the port.
@@ -165,6 +190,7 @@ class FeatureServer:
     async def _get_online_features(self, request: bytes, context: Any) -> bytes:
         started = time.perf_counter()
         try:
+            check_deadline(context)
             # No await between the lookup and the log: a tick of the log then covers every lookup before it.
             response, entry = self._lookups.get_online_features(request)
             self._log.offer(entry)
@@ -194,6 +220,7 @@ class FeatureServer:
         async def guarded(request: bytes, context: Any) -> bytes:
             started = time.perf_counter()
             try:
+                check_deadline(context)
                 answer = await method(request, context)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
                 return await self._refuse(context, name, error, started)
@@ -209,6 +236,10 @@ class FeatureServer:
         raise AssertionError("abort raises")
 
 
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
 async def _handled(handler: Handler, request: bytes, _: Any) -> bytes:
     return await handler(request)
 
@@ -219,6 +250,15 @@ async def _say_replay(context: Any, now: int) -> None:
 
 def _parse_advance(request: bytes) -> int:
     try:
-        return pb.AdvanceClockRequest.FromString(request).now
-    except ValueError:  # DecodeError is one
+        now = pb.AdvanceClockRequest.FromString(request).now
+    except DecodeError:
         raise InvalidRequestError("The request is not an AdvanceClockRequest.") from None
+    try:
+        instant(now)
+    except OverflowError:
+        raise InvalidRequestError(
+            f"{now} is no instant: it lies beyond the years 1 to 9999.",
+            hint="It is microseconds since 1970, UTC.",
+            field="now",
+        ) from None
+    return now

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from featurestore.errors import InvalidRequestError
+from featurestore.errors import FeatureStoreError, InvalidRequestError
 from featurestore.online.rowcodec import varint
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
+from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import fault_of
+from featurestore.serving.tokens import Caller, caller
 from featurestore.v1 import serving_pb2 as pb
 
 if TYPE_CHECKING:
@@ -37,16 +39,26 @@ class StreamedLookups:
 
     async def answer(self, _: Any, context: Any) -> None:
         """Answer a stream until its client ends it; a slow reader is waited for, and holds up nobody else."""
-        read, write = context.read, context.write
+        read, write, who = context.read, context.write, caller.get()
         while (data := await read()) is not grpc.aio.EOF:
-            await write(self._answer(data, context))
+            try:
+                check_deadline(context)
+                if who is not None:
+                    who.check_standing()
+            except FeatureStoreError as error:
+                fault = fault_of(error, _METHOD)
+                self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
+                await context.abort(fault.code, fault.text, fault.trailing)
+            await write(self._answer(data, who, context))
 
-    def _answer(self, data: bytes, context: Any) -> bytes:
+    def _answer(self, data: bytes, who: Caller | None, context: Any) -> bytes:
         started = time.perf_counter()
         number = 0
         try:
             request = _parse(data)
             number = request.correlation_id
+            if who is not None:
+                who.check_service(request.request.service)
             response, entry = self._lookups.answer(request.request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer

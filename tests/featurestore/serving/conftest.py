@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView, storage_id
 from featurestore.materialize import RowEncoder
@@ -101,3 +107,50 @@ def lookups() -> Lookups:
     plans = {name: compile_plan(registered(service)) for name, service in SERVICES.items()}
     plans |= {plan.id: plan for plan in list(plans.values())}
     return Lookups(store, plans, max_rows=5, replay=True)
+
+
+class Authority:
+    """Signs certificates for this machine, and for its clients."""
+
+    def __init__(self, name: str) -> None:
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        self.pem = self._sign(self._name, self._key, now - timedelta(days=1), now + timedelta(days=365), True)
+
+    def issue(
+        self, *, begins: timedelta = timedelta(days=-1), ends: timedelta = timedelta(days=90)
+    ) -> tuple[bytes, bytes]:
+        """Return a certificate and its key in PEM, valid from and to so long after now."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        certificate = self._sign(self._name, key, now + begins, now + ends, False)
+        return certificate, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def _sign(self, subject: x509.Name, key: Any, begins: datetime, ends: datetime, is_authority: bool) -> bytes:
+        if not is_authority:
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "features")])
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begins)
+            .not_valid_after(ends)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(names, critical=False)
+        )
+        return built.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority("Feature CA")
+
+
+@pytest.fixture(scope="session")
+def stranger() -> Authority:
+    """An authority that nobody here believes."""
+    return Authority("Somebody")
