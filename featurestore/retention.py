@@ -12,13 +12,21 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(seconds?|minutes?|hours?|days?|weeks?|[smhdw])\s*")
 
 
-def _read(value: object) -> object:
-    if isinstance(value, timedelta):  # a default, or one that was read already
-        return value
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+def duration(text: str) -> timedelta:
+    """Return the duration that a text like ``90 days`` or ``30m`` says.
+
+    Raises:
+        ValueError: it says none.
+    """
+    found = _DURATION.fullmatch(text)
     if found is None:
-        raise ValueError(f'{value!r} is no duration: write "90 days", "12 hours" or "30m"')
+        raise ValueError(f'{text!r} is no duration: write "90 days", "12 hours" or "30m"')
     return timedelta(**{_UNITS[found.group(2)[0]]: float(found.group(1))})
+
+
+def _read(value: object) -> object:
+    # A timedelta is a default, or one that was read already.
+    return value if isinstance(value, timedelta) else duration(value if isinstance(value, str) else repr(value))
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read)]

@@ -27,9 +27,13 @@ def rows_with_order(view: FeatureView, files: list[str]) -> str:
         [f"r.{identifier(name)}" for name in (*view.keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW_NUMBER)]
         + [_declared(one) for one in view.schema]
     )
+    return f"(SELECT {columns}, l.load_order FROM {parquet_scan(files)} r LEFT JOIN {LOADS} l ON {same_load(view)})"
+
+
+def same_load(view: FeatureView) -> str:
+    """Return the condition under which an entry ``l`` of the ledger is that of the load of a row ``r``."""
     # A load id that the user gave may stand for loads of several tables.
-    same_load = f"l.storage_id = {literal(storage_id(view))} AND l.{LOAD_ID} = r.{LOAD_ID}"
-    return f"(SELECT {columns}, l.load_order FROM {parquet_scan(files)} r LEFT JOIN {LOADS} l ON {same_load})"
+    return f"l.storage_id = {literal(storage_id(view))} AND l.{LOAD_ID} = r.{LOAD_ID}"
 
 
 def _declared(one: Field) -> str:

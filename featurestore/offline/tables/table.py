@@ -58,6 +58,10 @@ class OfflineTable:
         """Return the Delta version, or None when nothing was ever published."""
         return self._open().version() if self.exists() else None
 
+    def table_id(self) -> str:
+        """Return the id that Delta gave the table when it was made."""
+        return str(self._open().metadata().id)
+
     def files(self, version: int | None = None) -> list[str]:
         """Return the Parquet files of a snapshot, the newest when no version is named."""
         table = self._open()
