@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 import pyarrow as pa
 
 from featurestore.definitions import FeatureView
-from featurestore.offline.tables.newest import Newest, Wanted
+from featurestore.offline.tables.newest import Chunk, Newest, Wanted
 
 
 class OfflineReader(Protocol):
@@ -46,6 +48,10 @@ class OfflineTables(Protocol):
         """Return whether the files of a version of the view's table are all there still."""
         ...
 
-    def newest(self, view: FeatureView, wanted: Wanted) -> Newest:
+    def newest(self, view: FeatureView, wanted: Wanted) -> AbstractContextManager[Newest]:
         """Find of each key the newest row among some rows of the view's table."""
+        ...
+
+    def chunks(self, view: FeatureView, newest: Newest, skip: int = 0) -> Generator[Chunk, None, None]:
+        """Yield the newest rows after the first ``skip`` ones, always in the same order."""
         ...

@@ -135,15 +135,15 @@ class _Work:
     def carry_out(self, run: Run, table: str, *, resumed: bool = False) -> MaterializeReport:
         """Do a run, or the rest of it."""
         began = time.perf_counter()
-        newest = self._offline.newest(self._view, run.wanted)
         before = self._filled
         if before is None or before.table != table:
             before = Filled(table=table)
-        if run.mode is Mode.rebuild:
-            run = self._replace(run, newest, before)
-        elif newest.read or before.version != run.wanted.version or before.run is not None:
-            run = self._put(run, newest, before)
-        return _report(self._view, began, run, newest, resumed=resumed)
+        with self._offline.newest(self._view, run.wanted) as newest:
+            if run.mode is Mode.rebuild:
+                run = self._replace(run, newest, before)
+            elif newest.read or before.version != run.wanted.version or before.run is not None:
+                run = self._put(run, newest, before)
+            return _report(self._view, began, run, newest, resumed=resumed)
 
     def _put(self, run: Run, newest: Newest, before: Filled) -> Run:
         """Write the rows that are not done yet, each chunk with the record that says so."""
@@ -153,7 +153,7 @@ class _Work:
             self._step([], lambda _: ended)
         if run.done and self._progress is not None:
             self._progress(run.done, newest.newest)
-        with closing(newest.chunks(run.done)) as chunks:
+        with closing(self._offline.chunks(self._view, newest, run.done)) as chunks:
             for rows, count in chunks:
                 encoded = [row for row in encode(rows).rows if row is not None]
                 run = self._next(run, encoded, count, newest, before)
@@ -202,7 +202,7 @@ class _Work:
 
         def encoded() -> Iterator[Row]:
             nonlocal rejected
-            with closing(newest.chunks()) as chunks:
+            with closing(self._offline.chunks(self._view, newest)) as chunks:
                 for rows, count in chunks:
                     kept = [row for row in encode(rows).rows if row is not None]
                     rejected += count - len(kept)

@@ -355,8 +355,10 @@ def _put(transaction: Any, prefix: bytes, rows: Iterable[Row]) -> Written:
     written = older = 0
     for key, value in rows:
         full = prefix + key
-        present = get(full)
-        if present is None or present[:ORDER_BYTES] < value[:ORDER_BYTES]:
+        # Of keys that are new, as the most are the first time, the tree is searched once.
+        if put(full, value, True, False):
+            written += 1
+        elif get(full)[:ORDER_BYTES] < value[:ORDER_BYTES]:
             put(full, value)
             written += 1
         else:

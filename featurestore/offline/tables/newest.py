@@ -1,42 +1,34 @@
-"""The newest row of each key among rows of a table: found by keys alone, then read chunk by chunk.
+"""The newest row of each key among rows of a table: found by keys alone, then read in the order of the keys.
 
-A narrow query over keys and instants finds the place of each key's newest row, in several passes over shares of the
-keys where there are many, so that memory does not grow with the table. A place takes one bit; the features are read row
-group by row group, each once, and of rows that count only. Chunks come in the order of the files, so whoever was
-interrupted goes on after the rows that are done.
+The first query is narrow: it carries keys and instants, and finds the place of each key's newest row. The second one
+reads the features of these rows and sorts them by key, as a store that keeps keys in order takes such rows at a
+fraction of the cost. What does not fit into ``offline.memory_limit`` waits on the disk in both. There is one row for a
+key, so the order is total, and whoever was interrupted goes on after the rows that are done.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from featurestore import types
 from featurestore.definitions import FeatureView
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
-from featurestore.offline.engine import identifier, literal, parquet_scan
+from featurestore.offline.engine import identifier, literal
+from featurestore.offline.erasure.suppression import Suppressed
 from featurestore.offline.join import order as join
 from featurestore.offline.tables.snapshots import DataFile, Snapshot
 
-#: Rows of a chunk, and the bytes at which it ends earlier: what a transaction of the online store takes.
+#: Rows of a chunk, and about its bytes if rows are long: what a transaction of the online store takes.
 CHUNK_ROWS = 20_000
 _CHUNK_BYTES = 32 * 2**20
-#: Rows of a row group that are decoded at once.
-_DECODED = 16_384
-#: Rows whose keys one pass looks at: some 100 bytes each in DuckDB.
-_PASS_ROWS = 4_000_000
-#: A row's place: the number of its file, and its number in it.
-_FILE_BITS = 40
+_NEWEST = "newest"
 _LOWEST = -(2**62)
 
 
@@ -46,10 +38,10 @@ class Wanted:
 
     Attributes:
         version: of the table.
-        since: of rows that an earlier version had, only those with event times after ``seen_until``; None: all.
+        until: no later event time.
+        since: of rows that this earlier version had, only those with event times after ``seen_until``; None: all rows.
         seen_until: see ``since``.
         first: no earlier event time; None for any.
-        until: no later one.
         oldest: rows with earlier event times count as expired; None: none do.
     """
 
@@ -71,38 +63,6 @@ class Chunk(NamedTuple):
     passed: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Newest:
-    """What was found; ``read = newest + older + expired + keyless``.
-
-    Attributes:
-        read: rows that were looked at.
-        newest: rows that are the newest of their key.
-        older: rows of keys that have a newer one.
-        expired: rows that are too old.
-        keyless: rows whose key has a null or NaN among its parts.
-    """
-
-    read: int
-    newest: int
-    older: int
-    expired: int
-    keyless: int
-    _chunks: Callable[[int], Generator[Chunk, None, None]] = field(repr=False)
-
-    def chunks(self, skip: int = 0) -> Generator[Chunk, None, None]:
-        """Yield the newest rows after the first ``skip`` ones, some ten thousand at a time, always in the same order.
-
-        Raises:
-            OfflineStoreError: a file cannot be read.
-        """
-        return self._chunks(skip)
-
-
-#: Where nothing was ever ingested.
-NOTHING = Newest(read=0, newest=0, older=0, expired=0, keyless=0, _chunks=lambda _: (_ for _ in ()))
-
-
 def candidates(now: Snapshot, before: Snapshot | None, wanted: Wanted) -> tuple[DataFile, ...]:
     """Return the files that may have wanted rows; ``before`` is the snapshot of ``wanted.since``."""
     known = set() if before is None else {one.name for one in before.files}
@@ -116,14 +76,8 @@ def candidates(now: Snapshot, before: Snapshot | None, wanted: Wanted) -> tuple[
     )
 
 
-def find_newest(
-    connection: duckdb.DuckDBPyConnection,
-    view: FeatureView,
-    files: Sequence[DataFile],
-    wanted: Wanted,
-    loads: Sequence[str] | None,
-) -> tuple[dict[str, int], list[NDArray[np.uint8]]]:
-    """Return counts by the names of :class:`Newest`, and for each file a bit for each row: whether it is a newest one.
+class Newest:
+    """The newest row of each key; ``read = newest + older + expired + keyless``.
 
     Args:
         connection: of the engine, with the ledger of loads registered.
@@ -131,153 +85,123 @@ def find_newest(
         files: those to look into.
         wanted: which of their rows.
         loads: the loads that came after ``wanted.since``; None if all rows are wanted.
+
+    Attributes:
+        read: rows that were looked at.
+        newest: rows that are the newest of their key.
+        older: rows of keys that have a newer one.
+        expired: rows that are too old.
+        keyless: rows whose key has a null or NaN among its parts.
     """
-    rows = _narrow(view, files, wanted, loads)
-    nameless = " OR ".join(_is_no_key(f"k{place}", dtype) for place, dtype in enumerate(view.keys.values()))
-    old = "false" if wanted.oldest is None else f"event < {wanted.oldest}"
-    counting = f"SELECT count(*), count_if({old}), count_if(NOT ({old}) AND ({nameless})) FROM {rows}"
-    ((read, expired, keyless),) = connection.sql(counting).fetchall()
-    found = [np.zeros(-(-one.rows // 8), np.uint8) for one in files]
-    newest = 0
-    keys = ", ".join(f"k{place}" for place in range(len(view.keys)))
-    passes = -(-(read - expired) // _PASS_ROWS)
-    order = {
-        "event": "event",
-        "created": f"coalesce(created, {_LOWEST})",
-        # A load that is not in the ledger yet is the newest.
-        "load": f"coalesce(load_order, {-_LOWEST})",
-        "row": ROW_NUMBER,
-    }
-    newer = "{" + ", ".join(f"'{name}': {value}" for name, value in order.items()) + "}"
-    for share in range(passes):
-        mine = f" AND hash({keys}) % {passes} = {share}" if passes > 1 else ""
-        query = (
-            f"SELECT arg_max(place, {newer}) AS place FROM {rows} WHERE NOT ({old}) AND NOT ({nameless}){mine} "
-            f"GROUP BY {keys}"
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        view: FeatureView,
+        files: Sequence[DataFile],
+        wanted: Wanted,
+        loads: Sequence[str] | None,
+    ) -> None:
+        self._connection = connection
+        self._view = view
+        self._files = files
+        self.read = self.newest = self.older = self.expired = self.keyless = 0
+        if not files:
+            return
+        where = _conditions(wanted, loads)
+        self._rows = join.rows_with_order(view, [one.path for one in files], place=True, where=where)
+        event = f"epoch_us({EVENT_TIMESTAMP})"
+        fresh = "true" if wanted.oldest is None else f"{event} >= {wanted.oldest}"
+        keyed = " AND ".join(_is_key(identifier(key), dtype) for key, dtype in view.keys.items())
+        counting = f"SELECT count(*), count_if(NOT {fresh}), count_if({fresh} AND NOT ({keyed})) FROM {self._rows}"
+        ((self.read, self.expired, self.keyless),) = connection.sql(counting).fetchall()
+        self._kept = f"{fresh} AND {keyed}"
+        order = {
+            "event": event,
+            "created": f"coalesce(epoch_us({CREATED_TIMESTAMP}), {_LOWEST})",
+            # A load that is not in the ledger yet is the newest.
+            "load": f"coalesce(load_order, {-_LOWEST})",
+            "row": ROW_NUMBER,
+        }
+        newer = ", ".join(f"'{name}': {value}" for name, value in order.items())
+        keys = ", ".join(_grouped(identifier(key), dtype) for key, dtype in view.keys.items())
+        connection.execute(
+            f"CREATE TEMP TABLE {_NEWEST} AS SELECT arg_max(place, {{{newer}}}) AS place FROM {self._rows} "
+            f"WHERE {self._kept} GROUP BY {keys}"
         )
-        for batch in connection.sql(query).to_arrow_reader():
-            places = batch.column(0).to_numpy(zero_copy_only=False)
-            newest += len(places)
-            _set_bits(found, places)
-    older = read - newest - expired - keyless
-    return {"read": read, "newest": newest, "older": older, "expired": expired, "keyless": keyless}, found
+        ((self.newest,),) = connection.sql(f"SELECT count(*) FROM {_NEWEST}").fetchall()
+        self.older = self.read - self.newest - self.expired - self.keyless
+
+    def batches(self, skip: int = 0) -> Generator[pa.RecordBatch, None, None]:
+        """Yield the newest rows after the first ``skip`` ones, with the columns of :class:`Chunk`."""
+        if skip >= self.newest:
+            return
+        # Without the look-up in what was found where that is every row.
+        which = f"place IN (SELECT place FROM {_NEWEST})" if self.older else self._kept
+        keys = ", ".join(_stored_order(identifier(key), dtype) for key, dtype in self._view.keys.items())
+        query = f"SELECT * EXCLUDE (place) FROM {self._rows} WHERE {which} ORDER BY {keys}"
+        schema = join.row_schema(self._view)
+
+        def read() -> Iterator[pa.RecordBatch]:
+            passed = skip
+            for batch in self._connection.sql(query).to_arrow_reader(self._chunk_rows()):
+                rows = batch.slice(passed)
+                passed -= batch.num_rows - rows.num_rows
+                if rows.num_rows:
+                    yield rows.select(schema.names).cast(schema)
+
+        yield from _ahead(read())
+
+    def _chunk_rows(self) -> int:
+        fixed = sum(one.dtype.width for one in self._view.schema)
+        # What has no fixed width tells of itself in the files only, where it is compressed.
+        stored = 4 * sum(one.size for one in self._files) // sum(one.rows for one in self._files)
+        return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // max(fixed, stored, 1)))
 
 
-def _narrow(view: FeatureView, files: Sequence[DataFile], wanted: Wanted, loads: Sequence[str] | None) -> str:
-    """Return a subquery: keys as ``k0``, ``k1`` ..., the order of the row, and ``place``."""
-    columns = [f"{_as_key(identifier(key), dtype)} AS k{place}" for place, (key, dtype) in enumerate(view.keys.items())]
-    conditions = [f"{EVENT_TIMESTAMP} <= make_timestamptz({wanted.until}::BIGINT)"]
+def without(batch: pa.RecordBatch, erased: Suppressed | None) -> Chunk:
+    """Return a batch without the rows of those who were erased."""
+    kept = batch if erased is None else batch.filter(pc.invert(erased(batch)))
+    return Chunk(kept, batch.num_rows)
+
+
+def _conditions(wanted: Wanted, loads: Sequence[str] | None) -> str:
+    # Compared as they are stored, so that DuckDB skips the row groups that lie outside.
+    found = [f"r.{EVENT_TIMESTAMP} <= {_instant(wanted.until)}"]
     if wanted.first is not None:
-        conditions.append(f"{EVENT_TIMESTAMP} >= make_timestamptz({wanted.first}::BIGINT)")
+        found.append(f"r.{EVENT_TIMESTAMP} >= {_instant(wanted.first)}")
     if loads is not None:
         arrived = f"r.{LOAD_ID} IN ({', '.join(map(literal, loads))})" if loads else "false"
-        late = f"{EVENT_TIMESTAMP} > make_timestamptz({wanted.seen_until}::BIGINT)"
-        conditions.append(f"({arrived} OR {late})" if wanted.seen_until is not None else arrived)
-    return (
-        f"(SELECT {', '.join(columns)}, epoch_us({EVENT_TIMESTAMP}) AS event, "
-        f"epoch_us({CREATED_TIMESTAMP}) AS created, load_order, {ROW_NUMBER}, "
-        f"(r.file_index::BIGINT << {_FILE_BITS}) | r.file_row_number AS place "
-        f"FROM {parquet_scan([one.path for one in files])} r LEFT JOIN {join.LOADS} l ON {join.same_load(view)} "
-        f"WHERE {' AND '.join(conditions)})"
-    )
+        late = "" if wanted.seen_until is None else f" OR r.{EVENT_TIMESTAMP} > {_instant(wanted.seen_until)}"
+        found.append(f"({arrived}{late})")
+    return " AND ".join(found)
 
 
-def _as_key(column: str, dtype: types.DType) -> str:
+def _instant(microseconds: int) -> str:
+    return f"make_timestamptz({microseconds}::BIGINT)"
+
+
+def _is_key(column: str, dtype: types.DType) -> str:
+    there = f"{column} IS NOT NULL"
+    return f"{there} AND NOT isnan({column})" if dtype in (types.Float32, types.Float64) else there
+
+
+def _grouped(column: str, dtype: types.DType) -> str:
     # Minus zero is zero as a key, but DuckDB groups them apart.
-    return f"r.{column} + 0" if dtype in (types.Float32, types.Float64) else f"r.{column}"
+    return f"{column} + 0" if dtype in (types.Float32, types.Float64) else column
 
 
-def _is_no_key(column: str, dtype: types.DType) -> str:
-    absent = f"{column} IS NULL"
-    return f"{absent} OR isnan({column})" if dtype in (types.Float32, types.Float64) else absent
+def _stored_order(column: str, dtype: types.DType) -> str:
+    """Return by what to sort so that keys come in the order of their bytes, but for the sign of numbers."""
+    if dtype is types.String:
+        return f"strlen({column}), {column}"
+    return f"octet_length({column}), {column}" if dtype is types.Bytes else column
 
 
-def _set_bits(found: list[NDArray[np.uint8]], places: NDArray[np.int64]) -> None:
-    places = np.sort(places)
-    cuts = np.searchsorted(places, np.arange(len(found) + 1, dtype=np.int64) << _FILE_BITS)
-    for number, (start, end) in enumerate(itertools.pairwise(cuts.tolist())):
-        rows = places[start:end] - (number << _FILE_BITS)
-        np.bitwise_or.at(found[number], rows >> 3, np.left_shift(1, rows & 7).astype(np.uint8))
-
-
-def read_newest(
-    view: FeatureView,
-    files: Sequence[DataFile],
-    found: Sequence[NDArray[np.uint8]],
-    orders: dict[str, int],
-    skip: int,
-) -> Generator[pa.RecordBatch, None, None]:
-    """Yield the rows of which the bit is set, but for the first ``skip``, as :class:`Chunk` has them.
-
-    Args:
-        view: whose rows.
-        files: where they are.
-        found: as :func:`find_newest` returns it.
-        orders: the place of each load among the loads of the table.
-        skip: how many to pass over.
-    """
-    schema = join.row_schema(view)
-    known = pa.array(list(orders), pa.string())
-    places = pa.array([*orders.values(), -_LOWEST], pa.int64())
-
-    def finished(tables: list[pa.Table]) -> pa.RecordBatch:
-        rows = pa.concat_tables(tables)
-        which = pc.fill_null(pc.index_in(rows.column(LOAD_ID), known), len(orders))
-        rows = rows.append_column("load_order", places.take(which)).select(schema.names).cast(schema)
-        return rows.combine_chunks().to_batches()[0]
-
-    def chunks() -> Iterator[pa.RecordBatch]:
-        held: list[pa.Table] = []
-        for table in _chosen(view, files, found, skip):
-            at = 0
-            while at < table.num_rows:
-                have = sum(one.num_rows for one in held)
-                taken = table.slice(at, CHUNK_ROWS - have)
-                held.append(taken)
-                at += taken.num_rows
-                if have + taken.num_rows == CHUNK_ROWS or sum(one.nbytes for one in held) > _CHUNK_BYTES:
-                    yield finished(held)
-                    held = []
-        if held:
-            yield finished(held)
-
-    yield from _ahead(chunks())
-
-
-def _chosen(
-    view: FeatureView, files: Sequence[DataFile], found: Sequence[NDArray[np.uint8]], skip: int
-) -> Iterator[pa.Table]:
-    """Yield rows of which the bit is set, from one piece of a row group each."""
-    names = [*view.keys, *(one.name for one in view.schema), EVENT_TIMESTAMP, CREATED_TIMESTAMP, LOAD_ID, ROW_NUMBER]
-    for file, bits in zip(files, found, strict=True):
-        count = int(np.bitwise_count(bits).sum())
-        if count <= skip:
-            skip -= count
-            continue
-        with pq.ParquetFile(file.path, pre_buffer=True) as opened:
-            start = 0
-            for group in range(opened.metadata.num_row_groups):
-                end = start + opened.metadata.row_group(group).num_rows
-                mask = np.unpackbits(bits[start >> 3 : -(-end >> 3)], bitorder="little")[start & 7 :][: end - start]
-                start = end
-                count = int(mask.sum())
-                if count <= skip:
-                    skip -= count
-                    continue
-                at = 0
-                for batch in opened.iter_batches(_DECODED, row_groups=[group], columns=names):
-                    rows = np.flatnonzero(mask[at : at + batch.num_rows])
-                    at += batch.num_rows
-                    skip, rows = max(0, skip - len(rows)), rows[skip:]
-                    if len(rows):
-                        table = pa.Table.from_batches([batch])
-                        yield table if len(rows) == batch.num_rows else table.take(pa.array(rows))
-
-
-def _ahead(chunks: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
-    """Yield chunks, each while the next one is read: decoding leaves the interpreter free."""
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+    """Yield batches, each while the next one is made: DuckDB leaves the interpreter free."""
     with ThreadPoolExecutor(1, thread_name_prefix="featurestore-reading") as pool:
-        coming = pool.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = pool.submit(next, chunks, None)
-            yield chunk
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -16,15 +16,7 @@ from featurestore.offline import engine
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.join import order as join
 from featurestore.offline.opened import Opened
-from featurestore.offline.tables.newest import (
-    NOTHING,
-    Chunk,
-    Newest,
-    Wanted,
-    candidates,
-    find_newest,
-    read_newest,
-)
+from featurestore.offline.tables.newest import Chunk, Newest, Wanted, candidates, without
 from featurestore.types import microseconds
 
 
@@ -38,40 +30,34 @@ class Rows(Opened):
         """
         return self._stream(view, lambda files: join.newest_per_key(view, files, microseconds(until)))
 
-    def newest(self, view: FeatureView, wanted: Wanted) -> Newest:
-        """Find of each key the newest row among some rows of the view's table, without reading its features.
+    @contextmanager
+    def newest(self, view: FeatureView, wanted: Wanted) -> Iterator[Newest]:
+        """Find of each key the newest row among some rows of the view's table.
 
         Raises:
             OfflineStoreError: a file of the table cannot be read.
         """
-        orders = {load.load_id: load.order for load in self.ledger(view)}
+        self.ledger(view)  # which refuses a table that is another project's
         table = self.table(view)
         before = None if wanted.since is None else table.snapshot(wanted.since)
         files = candidates(table.snapshot(wanted.version), before, wanted)
-        if not files:
-            return NOTHING
         arrived = None
         if wanted.since is not None:
             loads = table.loads_since(wanted.since)
             arrived = [load.load_id for version, load in loads if version <= wanted.version]
         with self._connect([view], f'Reading the rows of feature view "{view.name}"') as connection:
+            connection.execute("SET preserve_insertion_order = false")  # what asks for an order says so
             try:
-                counts, found = find_newest(connection, view, files, wanted, arrived)
+                yield Newest(connection, view, files, wanted, arrived)
             except (duckdb.Error, OSError) as error:  # OSError is how DuckDB's errors come out of a stream
                 raise join.unreadable(view, error) from error
-        return Newest(**counts, _chunks=partial(self._chunks, view, partial(read_newest, view, files, found, orders)))
 
-    def _chunks(
-        self, view: FeatureView, read: Callable[[int], Generator[pa.RecordBatch, None, None]], skip: int
-    ) -> Generator[Chunk, None, None]:
-        try:
-            for batch in read(skip):
+    def chunks(self, view: FeatureView, newest: Newest, skip: int = 0) -> Generator[Chunk, None, None]:
+        """Yield the newest rows after the first ``skip`` ones, always in the same order."""
+        with closing(newest.batches(skip)) as batches:
+            for batch in batches:
                 # Asked for each chunk: whoever is erased while the rows are read must not be served again.
-                erased = suppressed(view, self._registry, self._config)
-                kept = batch if erased is None else batch.filter(pc.invert(erased(batch)))
-                yield Chunk(kept, batch.num_rows)
-        except (OSError, pa.ArrowException) as error:
-            raise join.unreadable(view, error) from error
+                yield without(batch, suppressed(view, self._registry, self._config))
 
     def table_id(self, view: FeatureView) -> str:
         """Return what tells the view's table from one that was made anew in its place.
