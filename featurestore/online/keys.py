@@ -89,6 +89,14 @@ def _decoded(dtype: types.DType, key: bytes, at: int) -> tuple[Any, int]:
     return (key[start:end].decode() if dtype is types.String else key[start:end]), end
 
 
+def _packed(dtypes: Sequence[types.DType]) -> np.dtype[Any] | None:
+    """Return how a key's bytes lie whose parts are all of fixed width; None for another, and for one to be hashed."""
+    if not all(dtype in _PACKED for dtype in dtypes):
+        return None
+    parts = np.dtype([("kind", "u1"), *((f"part{place}", _PACKED[dtype]) for place, dtype in enumerate(dtypes))])
+    return parts if parts.itemsize <= MAX_BYTES else None
+
+
 class KeyLayout:
     """How the join keys of one view become bytes.
 
@@ -100,11 +108,7 @@ class KeyLayout:
         self.names = tuple(keys)
         self._dtypes = tuple(keys.values())
         self._encoders = tuple(_encoder(dtype) for dtype in self._dtypes)
-        self._packed = (
-            np.dtype([("kind", "u1"), *((f"part{place}", _PACKED[dtype]) for place, dtype in enumerate(self._dtypes))])
-            if all(dtype in _PACKED for dtype in self._dtypes)
-            else None
-        )
+        self._packed = _packed(self._dtypes)
         self._floats = tuple(
             place for place, dtype in enumerate(self._dtypes) if dtype in (types.Float32, types.Float64)
         )

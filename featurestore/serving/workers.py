@@ -31,6 +31,7 @@ from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.routing import canaries
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
+from featurestore.serving.upkeep import Upkeep
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
@@ -221,10 +222,16 @@ class _Worker:
             asyncio.create_task(_every(_TICK_SECONDS, "serving log", tick)),
             asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the services", reload)),
         ]
+        upkeep = Upkeep(self._runtime, self._lookups.store)
+        if self._feed is None:  # a rehearsal keeps its rows
+            beside.append(
+                asyncio.create_task(_every(serving.upkeep_seconds, "upkeep of the online store", upkeep.turn))
+            )
         await stop.wait()
         if parent is not None:
             loop.remove_reader(parent.fileno())
         await server.stop(serving.drain_seconds)
+        upkeep.close()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
