@@ -84,6 +84,7 @@ class ServingConfig(_Section):
     log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_queue: Annotated[int, Field(ge=1)] = 10_000
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+    upkeep_seconds: Annotated[float, Field(gt=0)] = 600.0
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: no metrics
     access_log: str = ""  # none, or "-" for standard error

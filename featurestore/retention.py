@@ -14,7 +14,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(seconds?|minutes?|hours?|days?|weeks?|[smhdw])\s*")
 
 
-def _read(value: object) -> object:
+def _read(value: object) -> timedelta:
     if isinstance(value, timedelta):  # a default, or one that was read already
         return value
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
@@ -34,11 +34,9 @@ def duration(text: str, what: str) -> timedelta:
         ConfigError: it names none.
     """
     try:
-        found = _read(text)
+        return _read(text)
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"{what}: {error}.") from None
-    assert isinstance(found, timedelta)  # noqa: S101 - of a text it is nothing else
-    return found
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read)]

@@ -1,35 +1,15 @@
-"""Commands on rows: materialize, status."""
+"""The command on what there is: status."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, all_views, open_store, print_json
-from featurestore.cli.progress import rows_done
+from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (materialize, status):
-        app.command()(command)
-
-
-def materialize(
-    views: Annotated[
-        list[str] | None,
-        typer.Argument(help="Feature views; all when none is given.", autocompletion=names_of("feature_view")),
-    ] = None,
-    repo: Repo = HERE,
-) -> None:
-    """Copy the newest rows of views into the online store."""
-    with open_store(repo) as store:
-        for name in views or all_views(store):
-            with rows_done(name) as progress:
-                report = store.materialize(name, progress=progress)
-            typer.echo(str(report))
+    app.command()(status)
 
 
 def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:

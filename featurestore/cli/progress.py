@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 _PATIENCE = 2.0
 
 
+class RowsDone(Protocol):
+    """Counts rows that are done."""
+
+    def __call__(self, count: int, total: int | None = None) -> None:
+        """Count rows more; ``total`` is how many there are in all, where that is known."""
+        ...
+
+
 @contextmanager
-def rows_done(
-    text: str, *, console: Console | None = None, patience: float = _PATIENCE
-) -> Iterator[Callable[[int], None]]:
+def rows_done(text: str, *, console: Console | None = None, patience: float = _PATIENCE) -> Iterator[RowsDone]:
     """Show how many rows are done while the block runs, if it runs long and standard error is a terminal.
 
     Args:
@@ -33,7 +39,7 @@ def rows_done(
 
     console = console or Console(stderr=True)
     if not console.is_terminal:  # where output is kept, what matters is printed when the step is done
-        yield lambda count: None  # noqa: ARG005
+        yield lambda count, total=None: None  # noqa: ARG005
         return
     columns = (
         SpinnerColumn(),
@@ -46,10 +52,13 @@ def rows_done(
     task = bar.add_task(text, total=None, done="")
     rows = 0
 
-    def more(count: int) -> None:
+    def more(count: int, total: int | None = None) -> None:
         nonlocal rows
         rows += count
-        bar.update(task, done=f"{rows:,} rows")
+        if total is None:
+            bar.update(task, done=f"{rows:,} rows")
+        else:
+            bar.update(task, completed=rows, total=total, done=f"{rows:,} of {total:,} rows")
 
     # A timer, as a long query may call nobody for a while.
     timer = threading.Timer(patience, bar.start)

@@ -8,7 +8,7 @@ newest row wins whatever the order of writes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -75,6 +75,47 @@ class Read(NamedTuple):
     writes: list[int]
 
 
+class Standing(NamedTuple):
+    """How far a table is filled.
+
+    Attributes:
+        progress: what whoever fills it noted last; None if nothing.
+        expired_before: up to which event time, microseconds since 1970, rows were removed as expired; None: none were.
+        expired: how many rows that was.
+    """
+
+    progress: bytes | None
+    expired_before: int | None
+    expired: int
+
+
+class Expired(NamedTuple):
+    """What a step of expiry did.
+
+    Attributes:
+        removed: how many rows.
+        last: the key up to which rows were looked at; None at the end of the table.
+    """
+
+    removed: int
+    last: bytes | None
+
+
+def expired(standing: Standing, before: int, rows: int) -> Standing:
+    """Return a standing after rows with event times before an instant were removed."""
+    earlier = standing.expired_before
+    return standing._replace(
+        expired_before=before if earlier is None else max(before, earlier), expired=standing.expired + rows
+    )
+
+
+class Space(NamedTuple):
+    """The bytes of a store's file, and those of them that hold nothing."""
+
+    total: int
+    free: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableStatus:
     """The rows of one storage id.
@@ -113,8 +154,55 @@ class OnlineStore(Protocol):
         """Write each row unless the key's present row is as new or newer; all in one transaction."""
         ...
 
-    def replace(self, storage_id: str, rows: Iterable[Row]) -> int:
-        """Put rows in the place of all rows of a table, at once for readers, and return the new generation."""
+    def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
+        """Put rows in the place of all rows of a table, at once for readers, and return the new generation.
+
+        The table's :class:`Standing` is then that progress, and no row has expired.
+        """
+        ...
+
+    def standing(self, storage_id: str) -> Standing:
+        """Return how far a table is filled."""
+        ...
+
+    def put_step(
+        self,
+        storage_id: str,
+        rows: Sequence[Row],
+        *,
+        expected: bytes | None,
+        progress: Callable[[Written], bytes],
+    ) -> Written | None:
+        """Write rows as :meth:`put_newest`, and note the progress, in one transaction.
+
+        Rows and progress go together: a store that is removed, or restored from a backup, goes back with both.
+
+        Args:
+            storage_id: the table.
+            rows: what to write.
+            expected: what was noted last.
+            progress: gives what to note, once it is known what became of the rows.
+
+        Returns:
+            None, and nothing is changed, when the progress is not ``expected``: another process went on.
+        """
+        ...
+
+    def expire(self, storage_id: str, before: int, *, after: bytes | None = None, limit: int = 10_000) -> Expired:
+        """Remove those of the next ``limit`` rows after a key that have event times before an instant.
+
+        Other writers wait no longer than these removals take; a row that they refresh meanwhile stays.
+
+        Args:
+            storage_id: the table.
+            before: the instant, microseconds since 1970.
+            after: the last key of the step before; None begins.
+            limit: how many rows to look at.
+        """
+        ...
+
+    def space(self) -> Space:
+        """Return how much of the store's file is in use; zeros for a store without one."""
         ...
 
     def clock(self) -> int | None:

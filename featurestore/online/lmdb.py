@@ -18,7 +18,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from typing import Any
 import lmdb
 
 from featurestore.errors import OnlineStoreError
-from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written, event_time
+from featurestore.online.base import ORDER_BYTES, Expired, Read, Row, Space, Standing, TableStatus, Written, event_time
+from featurestore.online.lmdb_expiry import delete_older, look_for_older
 from featurestore.online.lmdb_files import (
     MAX_READERS,
     STATE,
@@ -38,7 +39,9 @@ from featurestore.online.lmdb_files import (
     point_to,
     release,
     remove_others,
+    space_of,
 )
+from featurestore.online.lmdb_standings import note_expired, note_progress, progress_of, replace_standing, standing_of
 
 _FORMAT = 1
 #: No read takes so long.
@@ -206,7 +209,7 @@ class LmdbStore:
         with self._writing() as (transaction, state):
             return _put(transaction, state.prefix(storage_id), rows)
 
-    def replace(self, storage_id: str, rows: Iterable[Row]) -> int:
+    def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """See :meth:`OnlineStore.replace <featurestore.online.base.OnlineStore.replace>`."""
         # One transaction, so no newer row can be put meanwhile into the generation that goes.
         with self._writing() as (transaction, state):
@@ -218,7 +221,62 @@ class LmdbStore:
                 found = cursor.set_range(old)
                 while found and cursor.key().startswith(old):
                     found = cursor.delete()
+            replace_standing(transaction, self._shared.state, storage_id, progress)
             return generation
+
+    def standing(self, storage_id: str) -> Standing:
+        """See :meth:`OnlineStore.standing <featurestore.online.base.OnlineStore.standing>`."""
+        self.read(())  # which goes on to the file that is the store now
+        shared = self._shared
+        try:
+            with shared.env.begin(shared.state) as transaction:
+                return standing_of(transaction, shared.state, storage_id)
+        except lmdb.Error as error:
+            raise self._failed("read", error) from error
+
+    def put_step(
+        self,
+        storage_id: str,
+        rows: Sequence[Row],
+        *,
+        expected: bytes | None,
+        progress: Callable[[Written], bytes],
+    ) -> Written | None:
+        """See :meth:`OnlineStore.put_step <featurestore.online.base.OnlineStore.put_step>`."""
+        with self._writing() as (transaction, state):
+            if progress_of(transaction, self._shared.state, storage_id) != expected:
+                return None
+            written = _put(transaction, state.prefix(storage_id), rows)
+            note_progress(transaction, self._shared.state, storage_id, progress(written))
+            return written
+
+    def expire(self, storage_id: str, before: int, *, after: bytes | None = None, limit: int = 10_000) -> Expired:
+        """See :meth:`OnlineStore.expire <featurestore.online.base.OnlineStore.expire>`."""
+        self.read(())  # which goes on to the file that is the store now
+        shared = self._shared
+        try:
+            # Looked for without the lock, and looked at again with it: most steps find nothing, and hold up nobody.
+            with shared.env.begin(shared.rows, buffers=True) as transaction:
+                prefix = _State(_bytes(transaction.get(STATE, None, shared.state))).prefixes.get(storage_id)
+                if prefix is None:
+                    return Expired(0, None)
+                keys, last = look_for_older(transaction, prefix, before, after, limit)
+        except lmdb.Error as error:
+            raise self._failed("read", error) from error
+        if not keys:
+            return Expired(0, last)
+        with self._writing() as (transaction, state):
+            removed = delete_older(transaction, state.prefix(storage_id), before, keys)
+            note_expired(transaction, self._shared.state, storage_id, before, removed)
+        return Expired(removed, last)
+
+    def space(self) -> Space:
+        """See :meth:`OnlineStore.space <featurestore.online.base.OnlineStore.space>`."""
+        self.read(())  # which goes on to the file that is the store now
+        try:
+            return space_of(self._shared)
+        except lmdb.Error as error:
+            raise self._failed("read", error) from error
 
     def clock(self) -> int | None:
         """See :meth:`OnlineStore.clock <featurestore.online.base.OnlineStore.clock>`."""
@@ -336,8 +394,10 @@ def _put(transaction: Any, prefix: bytes, rows: Iterable[Row]) -> Written:
     written = older = 0
     for key, value in rows:
         full = prefix + key
-        present = get(full)
-        if present is None or present[:ORDER_BYTES] < value[:ORDER_BYTES]:
+        # Of keys that are new, as the most are the first time, the tree is searched once.
+        if put(full, value, True, False):
+            written += 1
+        elif get(full)[:ORDER_BYTES] < value[:ORDER_BYTES]:
             put(full, value)
             written += 1
         else:
@@ -347,6 +407,10 @@ def _put(transaction: Any, prefix: bytes, rows: Iterable[Row]) -> Written:
 
 def _snapshot(record: bytes | None) -> int:
     return 0 if record is None else int.from_bytes(record, "big")
+
+
+def _bytes(record: Any) -> bytes | None:
+    return None if record is None else bytes(record)
 
 
 def _mark_moved(transaction: Any, shared: Environment) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import lmdb
 
 from featurestore.errors import OnlineStoreError
+from featurestore.online.base import Space
 
 #: Address space, not disk: the file grows as rows come.
 _MAP_SIZE = 1 << 38
@@ -25,6 +26,8 @@ _CURRENT = "current"
 _COPIES = "rows-"
 #: Rows of one transaction of a copy: it bounds memory.
 _COPIED_ROWS = 50_000
+#: Pages at the start of a file that tell where everything is.
+_META_PAGES = 2
 STATE = b"state"
 #: Where a page of LMDB's format 1 on a 64-bit machine has the number of the transaction that wrote it.
 _TRANSACTION_AT = 144
@@ -211,6 +214,18 @@ def copy_rows(transaction: Any, shared: Environment, target: Path, state: bytes)
                                 break
         with env.begin(about, write=True) as writing:
             writing.put(STATE, state)
+
+
+def space_of(shared: Environment) -> Space:
+    """Return the bytes of a store's file, and those of its free pages."""
+    # Pages that a reader may still want are not free: the slot of one that was killed must not hold them for ever.
+    shared.env.reader_check()
+    with shared.env.begin() as transaction:
+        stats = [shared.env.stat(), transaction.stat(shared.rows), transaction.stat(shared.state)]
+        size = stats[0]["psize"]
+        used = sum(one["branch_pages"] + one["leaf_pages"] + one["overflow_pages"] for one in stats)
+        pages = shared.env.info()["last_pgno"] + 1
+    return Space(pages * size, max(0, pages - used - _META_PAGES) * size)
 
 
 def remove_others(folder: Path, current: Path, mark: Callable[[Any, Environment], None]) -> None:

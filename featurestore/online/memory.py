@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from featurestore.online.base import ORDER_BYTES, Read, Row, TableStatus, Written, event_time
+from featurestore.online.base import (
+    ORDER_BYTES,
+    Expired,
+    Read,
+    Row,
+    Space,
+    Standing,
+    TableStatus,
+    Written,
+    event_time,
+    expired,
+    oldest_order,
+)
 
 
 class MemoryStore:
@@ -16,6 +28,7 @@ class MemoryStore:
         self._tables: dict[str, dict[bytes, bytes]] = {}
         self._generations: dict[str, int] = {}
         self._clock: int | None = None
+        self._standings: dict[str, Standing] = {}
         self._snapshot = 0
         #: By table: the snapshot in which its rows were last written.
         self._writes: dict[str, int] = {}
@@ -62,7 +75,7 @@ class MemoryStore:
                 written += 1
         return Written(written, len(rows) - written)
 
-    def replace(self, storage_id: str, rows: Iterable[Row]) -> int:
+    def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """See :meth:`OnlineStore.replace <featurestore.online.base.OnlineStore.replace>`."""
         table: dict[bytes, bytes] = {}
         for key, value in rows:
@@ -71,8 +84,48 @@ class MemoryStore:
         with self._lock:
             self._changed(storage_id)
             self._tables[storage_id] = table
+            self._standings[storage_id] = Standing(progress, None, 0)
             self._generations[storage_id] = self._generations.get(storage_id, 0) + 1
             return self._generations[storage_id]
+
+    def standing(self, storage_id: str) -> Standing:
+        """See :meth:`OnlineStore.standing <featurestore.online.base.OnlineStore.standing>`."""
+        return self._standings.get(storage_id, Standing(None, None, 0))
+
+    def put_step(
+        self,
+        storage_id: str,
+        rows: Sequence[Row],
+        *,
+        expected: bytes | None,
+        progress: Callable[[Written], bytes],
+    ) -> Written | None:
+        """See :meth:`OnlineStore.put_step <featurestore.online.base.OnlineStore.put_step>`."""
+        with self._lock:
+            standing = self.standing(storage_id)
+            if standing.progress != expected:
+                return None
+            written = self._put(storage_id, rows)
+            self._standings[storage_id] = standing._replace(progress=progress(written))
+            return written
+
+    def expire(self, storage_id: str, before: int, *, after: bytes | None = None, limit: int = 10_000) -> Expired:
+        """See :meth:`OnlineStore.expire <featurestore.online.base.OnlineStore.expire>`."""
+        oldest = oldest_order(before)
+        with self._lock:
+            table = self._tables.get(storage_id, {})
+            keys = sorted(key for key in table if after is None or key > after)
+            gone = [key for key in keys[:limit] if table[key] < oldest]
+            for key in gone:
+                del table[key]
+            if gone:
+                self._changed(storage_id)
+                self._standings[storage_id] = expired(self.standing(storage_id), before, len(gone))
+        return Expired(len(gone), keys[limit - 1] if len(keys) >= limit else None)
+
+    def space(self) -> Space:
+        """See :meth:`OnlineStore.space <featurestore.online.base.OnlineStore.space>`."""
+        return Space(0, 0)
 
     def clock(self) -> int | None:
         """See :meth:`OnlineStore.clock <featurestore.online.base.OnlineStore.clock>`."""
@@ -92,7 +145,7 @@ class MemoryStore:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
         with self._lock:
             self._changed(*self._tables)
-            self._tables, self._generations, self._clock = {}, {}, None
+            self._tables, self._generations, self._clock, self._standings = {}, {}, None, {}
 
     def keys(self, storage_id: str) -> Iterator[bytes]:
         """See :meth:`OnlineStore.keys <featurestore.online.base.OnlineStore.keys>`."""

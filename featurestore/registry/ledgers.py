@@ -145,6 +145,21 @@ class Ledgers(Project):
             self._audit(connection, who, Event(action="materialize", object=storage_id, details=details))
         return done
 
+    def record_range(
+        self,
+        storage_id: str,
+        table_version: int,
+        interval: tuple[datetime | None, datetime | None],
+        counts: Mapping[str, int],
+        *,
+        who: str,
+    ) -> None:
+        """Record that the newest rows of a range of time are online, for the audit: of the others it tells nothing."""
+        start, end = (None if one is None else one.isoformat() for one in interval)
+        details = {"table_version": table_version, "from": start, "to": end, "counts": dict(counts)}
+        with self._write() as connection:
+            self._audit(connection, who, Event(action="materialize", object=storage_id, details=details))
+
     def last_materialization(self, storage_id: str) -> Materialization | None:
         """Return the newest materialization of a table; None before the first."""
         with self._database.read() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import structlog
 
@@ -10,7 +11,8 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
-from featurestore.registry import Head, Registry, Token, current_user, open_registry, signing_key
+from featurestore.online.upkeep import longest_ttls
+from featurestore.registry import Head, Registry, Token, current_user, live_views, open_registry, signing_key
 from featurestore.registry.records import Registered
 from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
 
@@ -49,6 +51,10 @@ class Runtime:
     def enter_expired_tokens(self) -> None:
         """Enter in the audit log which tokens have expired."""
         self._registry.enter_expired_tokens(who=current_user())
+
+    def longest_ttls(self) -> dict[str, timedelta | None]:
+        """Return, by storage id, how long some live version may serve a row; None for ever."""
+        return longest_ttls(view.definition for view in live_views(self._registry))
 
     def audit_head(self) -> Head:
         """Return the head of the audit log, signed.

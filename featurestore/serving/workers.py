@@ -40,6 +40,7 @@ from featurestore.serving.rpc.credentials import server_credentials
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.tokens import KnownTokens
+from featurestore.serving.upkeep import Upkeep
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
@@ -274,10 +275,16 @@ class _Worker:
         if self._tokens is not None:
             enter = partial(asyncio.to_thread, self._tokens.enter_expired, self._runtime.enter_expired_tokens)
             beside.append(asyncio.create_task(_every(_RELOAD_SECONDS, "audit of expired tokens", enter)))
+        upkeep = Upkeep(self._runtime, self._lookups.store)
+        if self._feed is None:  # a rehearsal keeps its rows
+            beside.append(
+                asyncio.create_task(_every(serving.upkeep_seconds, "upkeep of the online store", upkeep.turn))
+            )
         await stop.wait()
         if parent is not None:
             loop.remove_reader(parent.fileno())
         await server.stop(serving.drain_seconds)
+        upkeep.close()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)

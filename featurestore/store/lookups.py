@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from featurestore import types
 from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.definitions import FeatureService, FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
-from featurestore.materialize import MaterializeReport, materialize, rebuild
+from featurestore.materialize import MaterializeReport, Progress, materialize
 from featurestore.offline.erasure.suppression import suppressed
-from featurestore.offline.store import Progress
+from featurestore.online.upkeep import compact, expire, longest_ttls
+from featurestore.registry import live_views
 from featurestore.registry.records import Registered
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.routing import canaries
@@ -23,46 +27,75 @@ from featurestore.store.references import service_name
 class NewestRows(Loading):
     """The newest rows, online."""
 
-    def materialize(self, view: str, *, progress: Progress | None = None) -> MaterializeReport:
+    def materialize(
+        self,
+        view: str,
+        *,
+        full: bool = False,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        progress: Progress | None = None,
+    ) -> MaterializeReport:
         """Copy the newest rows of a view, up to now, into the online store.
+
+        Only rows that were loaded since the last time are read, however old they are, unless more is needed: the first
+        time, for a longer TTL, and after rows were taken out. One that was interrupted is gone on with.
 
         Args:
             view: the view: ``weather`` is every live version, as in :meth:`ingest`; ``weather@1`` just that one.
-            progress: called with the rows of each piece.
+            full: read all rows.
+            start: read the rows with event times from this instant on instead, whenever they were loaded.
+            end: and before this one.
+            progress: called with the rows of each chunk, and how many there are in all.
 
         Raises:
             ObjectNotFoundError: there is no such view.
             RegistryError: the view is another project's.
-            OnlineStoreError: the online store refuses.
+            DataError: a range is given with ``full``, or ends before it begins.
+            TimestampError: an instant of the range names no zone.
+            OfflineStoreError: rows cannot be read.
+            OnlineStoreError: the online store refuses, or another process materializes the same view.
         """
-        current, *others = [self._materialize(one, progress) for one in self._live(view)]
+        run = partial(
+            materialize,
+            full=full,
+            start=None if start is None else types.utc(start, "The start of the range"),
+            end=None if end is None else types.utc(end, "The end of the range"),
+        )
+        current, *others = [self._materialize(one, progress, run) for one in self._live(view)]
+        compact(self.online)
         return replace(current, view=current.view.partition("@")[0], also=tuple(others))
 
-    def _materialize(self, view: Registered[FeatureView], progress: Progress | None) -> MaterializeReport:
+    def _materialize(
+        self,
+        view: Registered[FeatureView],
+        progress: Progress | None,
+        run: Callable[..., MaterializeReport] | None = None,
+    ) -> MaterializeReport:
         """Materialize one version, and enter it in the ledger; a view that was never ingested leaves no trace."""
-        who = self.who()
-        now = datetime.now(UTC)
-        # Read before the rows: what is recorded is in them for certain, and later loads may be too.
-        version = self.offline.table_version(view.definition)
-        done = self.registry.last_materialization(storage_id(view.definition))
-        # A key whose newest rows were taken back would keep them: no row that is left is newer.
-        # Without an entry, a materialization may have died before it was entered.
-        since = 0 if done is None else done.table_version
-        taken = self.offline.rows_taken(view.definition, since)
-        write = rebuild if taken else materialize
-        erased = suppressed(view.definition, self.registry, self.config)
-        report = write(view.definition, self.offline, self.online, now=now, progress=progress)
-        now_erased = suppressed(view.definition, self.registry, self.config)
+        who, now, definition = self.who(), datetime.now(UTC), view.definition
+        table = storage_id(definition)
+        erased = suppressed(definition, self.registry, self.config)
+        report = (run or materialize)(definition, self.offline, self.online, now=now, progress=progress)
+        now_erased = suppressed(definition, self.registry, self.config)
         if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
-            remove_suppressed(self.online, storage_id(view.definition), view.definition, now_erased)
-        if version is not None:
-            counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
-            if report.expired and view.definition.ttl is not None:
-                # A version that shares the rows and keeps them longer has to know that some were left out.
-                counts["ttl_us"] = view.definition.ttl // timedelta(microseconds=1)
-            table = storage_id(view.definition)
-            self.registry.record_materialization(table, version, now, counts, who=who)
-        return replace(report, view=view.id)
+            remove_suppressed(self.online, table, definition, now_erased)
+        ttls = longest_ttls([definition, *(one.definition for one in live_views(self.registry))])
+        report = replace(report, view=view.id, removed=expire(self.online, {table: ttls[table]}, now))
+        self._record(table, report, now, who)
+        return report
+
+    def _record(self, table: str, report: MaterializeReport, now: datetime, who: str) -> None:
+        if report.table_version is None:  # never ingested
+            return
+        counts = {name: getattr(report, name) for name in ("read", "written", "older", "expired", "rejected")}
+        if report.interval is not None:
+            self.registry.record_range(table, report.table_version, report.interval, counts, who=who)
+            return
+        done = self.registry.last_materialization(table)
+        # One that runs every minute must not fill the audit log with saying that there was nothing.
+        if report.read or done is None or done.table_version != report.table_version:
+            self.registry.record_materialization(table, report.table_version, now, counts, who=who)
 
     def get_online_features(
         self, features: str | FeatureService, entity_rows: Any, *, routing_key: str = ""

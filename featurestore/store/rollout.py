@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 
 from featurestore.definitions import (
     FeatureService,
@@ -17,6 +17,7 @@ from featurestore.definitions import (
     storage_id,
 )
 from featurestore.errors import ObjectNotFoundError, OnlineStoreError, RegistryError
+from featurestore.materialize import rows_left_out
 from featurestore.registry import Plan
 from featurestore.registry.aliases import CANARY, PRODUCTION
 from featurestore.registry.consents import Home
@@ -67,7 +68,7 @@ class _Lag:
         if self.source is not None:
             parts.append(f"{self.view.id} lacks {_amount(self.lacking)} of {self.source.id}")
         if self.left_out:
-            parts.append(f"{self.view.id} keeps {self.left_out:,} rows that a shorter TTL left out online")
+            parts.append(f"{self.view.id} keeps some of {self.left_out:,} rows that a shorter TTL left out online")
         if self.waiting:
             parts.append(f"{self.view.id} has {_amount(self.waiting)} that {_were(self.waiting)} never materialized")
         return " and ".join(parts)
@@ -267,7 +268,7 @@ class Rollout(Definitions, NewestRows):
                 for load in loads
                 if load.rows_written and (done is None or load.table_version > done.table_version)
             ]
-            left_out = 0 if done is None else _left_out(view.definition, done)
+            left_out = 0 if done is None else rows_left_out(view.definition, self.online, datetime.now(UTC))
             for source in _fresher(home, view, never=not loads):
                 lacking = self.offline.missing_loads(source.definition, view.definition)
                 if sum(load.rows_written for load in lacking):
@@ -343,13 +344,6 @@ def _fresher(home: Home, view: Registered[FeatureView], *, never: bool) -> list[
     except ObjectNotFoundError:  # the view was removed; its versions are what they were
         return []
     return [] if current.id == view.id else [current]
-
-
-def _left_out(view: FeatureView, done: Materialization) -> int:
-    """Return how many rows a materialization left out as expired for a version that kept them less long."""
-    kept_us = done.counts.get("ttl_us")
-    longer = kept_us is not None and (view.ttl is None or view.ttl // timedelta(microseconds=1) > kept_us)
-    return done.counts.get("expired", 0) if longer else 0
 
 
 def _on_record(store: Rollout, reference: str, details: Mapping[str, object]) -> bool:

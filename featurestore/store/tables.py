@@ -112,8 +112,8 @@ class Tables(NewestRows):
             report = self.offline.restore(one.definition, then, who=who, reason=reason)
             online = None
             if self.registry.last_materialization(storage_id(one.definition)) is not None:
-                done = self._materialize(one, progress)
-                online = done.written + done.older
+                self._materialize(one, None if progress is None else lambda rows, _: progress(rows))
+                online = self.online.status()[storage_id(one.definition)].rows
             reports.append(replace(report, view=one.id, online=online))
         undone = zip(targets, reports, strict=True)
         if any(self.offline.read_again(one.definition, report.withdrawn) for (one, _), report in undone):

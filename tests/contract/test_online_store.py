@@ -132,6 +132,9 @@ def test_every_write_makes_a_greater_snapshot_and_names_the_tables_that_it_wrote
         lambda: store.put_newest("b-1", [(b"k", at(1))]),
         lambda: store.put_newest("a-1", [(b"j", at(2))]),
         lambda: store.replace("a-1", [(b"k", at(3))]),
+        lambda: store.put_step("a-1", [(b"k", at(6))], expected=None, progress=lambda _: b"1"),
+        lambda: store.expire("a-1", 7),
+        lambda: store.put_newest("a-1", [(b"k", at(8))]),
         lambda: store.delete("a-1", [b"k"]),
         store.forget,
         lambda: store.put_newest("a-1", [(b"k", at(4))]),
@@ -318,3 +321,150 @@ def test_forgetting_changes_nothing_that_readers_see(store: OnlineStore) -> None
     assert store.advance(10, 11, {"c-1": [(b"k", at(11))]}) == (1, 0)
     assert {name: one.rows for name, one in store.status().items()} == {"a-1": 1, "b-1": 1, "c-1": 1}
     assert store.replace("a-1", [(b"k", at(5))]) == 2
+
+
+# How far a table is filled
+
+
+def note(text: bytes) -> Callable[[object], bytes]:
+    return lambda _: text
+
+
+def test_rows_and_progress_go_together_and_only_from_where_it_stands(store: OnlineStore) -> None:
+    assert store.standing("a-1") == (None, None, 0)
+    told: list[object] = []
+
+    def first(counts: object) -> bytes:
+        told.append(counts)
+        return b"one"
+
+    assert store.put_step("a-1", [(b"k", at(5)), (b"j", at(5))], expected=None, progress=first) == (2, 0)
+    assert told == [(2, 0)]
+    assert store.put_step("a-1", [(b"k", at(9))], expected=None, progress=note(b"other")) is None
+    assert store.put_step("a-1", [(b"k", at(9))], expected=b"two", progress=note(b"other")) is None
+    assert (get(store, "a-1", b"k"), store.standing("a-1").progress) == ([at(5)], b"one")
+    assert store.put_step("a-1", [(b"k", at(4)), (b"i", at(1))], expected=b"one", progress=note(b"two")) == (1, 1)
+    assert store.standing("a-1") == (b"two", None, 0)
+    assert store.standing("b-1") == (None, None, 0)
+
+
+def test_other_writes_leave_the_progress_alone_but_a_replacement_begins_anew(store: OnlineStore) -> None:
+    store.put_step("a-1", [(b"k", at(5)), (b"old", at(1))], expected=None, progress=note(b"one"))
+    store.put_newest("a-1", [(b"j", at(5))])
+    store.delete("a-1", [b"j"])
+    store.expire("a-1", 3)
+    store.forget()
+    assert store.standing("a-1") == (b"one", 3, 1)
+    store.replace("a-1", [(b"k", at(2))], progress=b"two")
+    assert store.standing("a-1") == (b"two", None, 0)
+    store.replace("a-1", [])
+    assert store.standing("a-1") == (None, None, 0)
+
+
+def test_a_store_that_is_emptied_has_no_progress_either(store: OnlineStore) -> None:
+    store.put_step("a-1", [(b"k", at(5))], expected=None, progress=note(b"one"))
+    store.expire("a-1", 9)
+    store.clear()
+    assert store.standing("a-1") == (None, None, 0)
+
+
+# Expiry
+
+
+def test_rows_before_an_instant_expire_and_no_other(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"before", at(9)), (b"then", at(10)), (b"after", at(11)), (b"long ago", at(-(2**62)))])
+    store.put_newest("b-1", [(b"before", at(9))])
+    assert store.expire("a-1", 10) == (2, None)
+    assert get(store, "a-1", b"before", b"then", b"after", b"long ago") == [None, at(10), at(11), None]
+    assert get(store, "b-1", b"before") == [at(9)]
+    assert store.standing("a-1") == (None, 10, 2)
+    assert store.expire("a-1", 5) == (0, None)
+    assert store.expire("never-1", 5) == (0, None)
+    assert store.standing("a-1") == (None, 10, 2)
+    assert store.expire("a-1", 11) == (1, None)
+    assert store.standing("a-1") == (None, 11, 3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(
+    events=st.dictionaries(st.binary(max_size=3), st.integers(0, 20), max_size=12),
+    before=st.integers(0, 20),
+    limit=st.integers(1, 5),
+)
+def test_expiry_in_steps_looks_at_every_row_once(
+    store: OnlineStore, events: dict[bytes, int], before: int, limit: int
+) -> None:
+    store.clear()
+    store.put_newest("a-1", [(key, at(event)) for key, event in events.items()])
+    store.put_newest("a-2", [(b"", at(0))])
+    removed, last, steps = 0, None, 0
+    while True:
+        step = store.expire("a-1", before, after=last, limit=limit)
+        removed, last, steps = removed + step.removed, step.last, steps + 1
+        if last is None:
+            break
+    kept = {key for key, event in events.items() if event >= before}
+    assert set(store.keys("a-1")) == kept
+    assert removed == len(events) - len(kept)
+    assert steps == len(events) // limit + 1
+    assert list(store.keys("a-2")) == [b""]
+
+
+def test_a_row_that_is_refreshed_while_old_rows_expire_is_not_lost(store: OnlineStore) -> None:
+    """A writer makes rows young; expiry removes what is old; in the end every row that was made young is there."""
+    keys = [b"%04d" % number for number in range(400)]
+    store.put_newest("a-1", [(key, at(number % 7)) for number, key in enumerate(keys)])
+    done = threading.Event()
+    removed = []
+
+    def expire() -> None:
+        last = None
+        while not (done.is_set() and last is None):
+            step = store.expire("a-1", 50, after=last, limit=23)
+            removed.append(step.removed)
+            last = step.last
+
+    other = threading.Thread(target=expire)
+    other.start()
+    for time in (10, 49, 50, 60):
+        for first in range(0, len(keys), 20):
+            store.put_newest("a-1", [(key, at(time)) for key in keys[first : first + 20]])
+    done.set()
+    other.join()
+    assert get(store, "a-1", *keys) == [at(60)] * len(keys)
+    assert sum(removed) == store.standing("a-1").expired > 0
+
+
+def test_space_that_rows_leave_is_counted_as_free_until_the_file_is_written_anew(tmp_path: Path) -> None:
+    assert MemoryStore().space() == (0, 0)
+    store = LmdbStore(tmp_path, durable=False)
+    store.put_newest("a-1", [(b"%05d" % number, at(number % 2, bytes(400))) for number in range(4_000)])
+    full = store.space()
+    assert full.free < full.total / 5
+    store.expire("a-1", 1)
+    store.delete("a-1", list(store.keys("a-1"))[100:])
+    store.put_newest("a-1", [])  # pages are free once no transaction needs them
+    emptied = store.space()
+    assert emptied.total >= full.total
+    assert emptied.free > emptied.total / 2
+    store.forget()
+    assert store.space().total < full.total / 5
+    assert store.status()["a-1"].rows == 100
+    store.close()
+
+
+def test_a_store_of_a_later_release_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    store.put_newest("a-1", [(b"k", at(1))])
+    with store._shared.env.begin(store._shared.state, write=True) as transaction:
+        transaction.put(b"state", b'{"format": 2, "clock": null, "tables": {}}')
+    for use in (
+        lambda: get(store, "a-1", b"k"),
+        lambda: store.put_newest("a-1", []),
+        lambda: store.expire("a-1", 1),
+        lambda: store.standing("a-1"),
+    ):
+        with pytest.raises(OnlineStoreError, match="format 2; this release reads 1") as caught:
+            use()
+        assert "Materialize into a new store" in caught.value.hint
+    store.close()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from featurestore.definitions import Field
 from featurestore.offline.intake.conform import conform, stored_type
-from featurestore.offline.join.visible_rows import FILE_BITS
+from featurestore.offline.join.order import FILE_BITS
 from featurestore.offline.tables.snapshots import DataFile
 
 #: Rows of a row group that are decoded at once.

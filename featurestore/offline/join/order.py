@@ -16,20 +16,34 @@ from featurestore.offline.intake.conform import has_embedding
 #: Values of ``<view>__status``: those of RowStatus in the serving contract.
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 2, 3
 
+#: A row's place: the number of its file, in the order in which files are read, and its number in it.
+FILE_BITS = 40
+
 #: Name under which the ledger's order of loads is registered: ``storage_id``, ``load_id``, ``load_order``.
 LOADS = "loads"
 _NEWEST_FIRST = f"{CREATED_TIMESTAMP} DESC NULLS LAST, load_order DESC NULLS FIRST, {ROW_NUMBER} DESC"
 
 
-def rows_with_order(view: FeatureView, files: list[str]) -> str:
-    """Return a subquery: the view's rows with ``load_order``; a load not yet in the ledger counts as newest."""
+def rows_with_order(view: FeatureView, files: list[str], *, place: bool = False, where: str = "true") -> str:
+    """Return a subquery: the view's rows with ``load_order``; a load not yet in the ledger counts as newest.
+
+    Args:
+        view: whose rows.
+        files: where they are.
+        place: whether there is a column ``place`` too, a number that tells each row from the others.
+        where: a condition on the stored columns of a row ``r``.
+    """
     columns = ", ".join(
         [f"r.{identifier(name)}" for name in (*view.keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW_NUMBER)]
         + [_declared(one) for one in view.schema]
+        + ([f"(r.file_index::BIGINT << {FILE_BITS}) | r.file_row_number AS place"] if place else [])
     )
     # A load id that the user gave may stand for loads of several tables.
     same_load = f"l.storage_id = {literal(storage_id(view))} AND l.{LOAD_ID} = r.{LOAD_ID}"
-    return f"(SELECT {columns}, l.load_order FROM {parquet_scan(files)} r LEFT JOIN {LOADS} l ON {same_load})"
+    return (
+        f"(SELECT {columns}, l.load_order FROM {parquet_scan(files)} r "
+        f"LEFT JOIN {LOADS} l ON {same_load} WHERE {where})"
+    )
 
 
 def _declared(one: Field) -> str:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.offline.engine import identifier, parquet_scan
+from featurestore.offline.join.order import FILE_BITS
 from featurestore.offline.join.question import KnownAt
 from featurestore.offline.tables.arrivals import Rows, among, rows_until, whole
 from featurestore.offline.tables.snapshots import DataFile, Snapshot
 from featurestore.types import microseconds
 
-#: A row's place: the number of its file, in the order in which files are read, and its number in it.
-FILE_BITS = 40
 _LEDGER = "ledger"
 _EARLIEST, _LATEST = -9_200_000_000_000_000_000, 9_200_000_000_000_000_000
 

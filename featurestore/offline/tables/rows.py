@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +16,7 @@ from featurestore.offline import engine
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.join import order as join
 from featurestore.offline.opened import Opened
+from featurestore.offline.tables.newest import Chunk, Newest, Wanted, candidates, without
 from featurestore.types import microseconds
 
 
@@ -26,6 +29,47 @@ class Rows(Opened):
         Columns: keys, features, event_timestamp, created_timestamp, row_number, load_order.
         """
         return self._stream(view, lambda files: join.newest_per_key(view, files, microseconds(until)))
+
+    @contextmanager
+    def newest(self, view: FeatureView, wanted: Wanted) -> Iterator[Newest]:
+        """Find of each key the newest row among some rows of the view's table.
+
+        Raises:
+            OfflineStoreError: a file of the table cannot be read.
+        """
+        self.ledger(view)  # which refuses a table that is another project's
+        table = self.table(view)
+        before = None if wanted.since is None else table.snapshot(wanted.since)
+        files = candidates(table.snapshot(wanted.version), before, wanted)
+        arrived = None
+        if wanted.since is not None:
+            loads = table.loads_since(wanted.since)
+            arrived = [load.load_id for version, load in loads if version <= wanted.version]
+        with self._connect([view], f'Reading the rows of feature view "{view.name}"') as connection:
+            connection.execute("SET preserve_insertion_order = false")  # what asks for an order says so
+            try:
+                yield Newest(connection, view, files, wanted, arrived)
+            except (duckdb.Error, OSError) as error:  # OSError is how DuckDB's errors come out of a stream
+                raise join.unreadable(view, error) from error
+
+    def chunks(self, view: FeatureView, newest: Newest, skip: int = 0) -> Generator[Chunk, None, None]:
+        """Yield the newest rows after the first ``skip`` ones, always in the same order."""
+        with closing(newest.batches(skip)) as batches:
+            for batch in batches:
+                # Asked for each chunk: whoever is erased while the rows are read must not be served again.
+                yield without(batch, suppressed(view, self._registry, self._config))
+
+    def table_id(self, view: FeatureView) -> str:
+        """Return what tells the view's table from one that was made anew in its place.
+
+        Raises:
+            OfflineStoreError: there is no table.
+        """
+        return self.table(view).table_id()
+
+    def has_files(self, view: FeatureView, version: int) -> bool:
+        """Return whether the files of a version of the view's table are all there still."""
+        return all(Path(one.path).exists() for one in self.table(view).snapshot(version).files)
 
     def rows_by_event_time(self, view: FeatureView, *, after: datetime | None) -> pa.RecordBatchReader:
         """Return all rows with event time after ``after``, oldest first; columns as :meth:`newest_rows`."""

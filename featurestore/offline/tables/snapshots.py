@@ -10,8 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.errors import OfflineStoreError
+from featurestore.types import microseconds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNMARKED = len(f"part-{uuid.UUID(int=0)}.parquet")
@@ -103,18 +106,40 @@ def snapshot_of(found: pa.Table, version: int, folder: Path) -> Snapshot:
         if name in found.column_names:
             place = found.schema.get_field_index(name)
             found = found.set_column(place, name, found.column(name).cast(pa.int64()))
+        else:
+            found = found.append_column(name, pa.nulls(len(found), pa.int64()))
     files = [
         DataFile(
             name=one["path"],
             path=str(folder / one["path"]),
             rows=one["num_records"],
             size=one["size_bytes"],
-            first=one[first],
-            last=one[last],
+            first=span[0],
+            last=span[1],
         )
         for one in found.to_pylist()
+        for span in [(one[first], one[last]) if one[first] is not None else _span(folder / one["path"])]
     ]
     return Snapshot(version=version, files=tuple(sorted(files, key=lambda one: one.name)))
+
+
+def _span(file: Path) -> tuple[int, int]:
+    """Return the oldest and the newest event time of a file, from its footer.
+
+    Delta does not tell them of tables with many columns that earlier releases made.
+
+    Raises:
+        OfflineStoreError: the file cannot be read.
+    """
+    try:
+        footer = pq.read_metadata(file)
+    except (OSError, pa.ArrowException) as error:
+        raise OfflineStoreError(
+            f"The file {file} cannot be read: {error}", hint="If it is gone or damaged, bring it back from a backup."
+        ) from error
+    place = next(number for number in range(footer.num_columns) if footer.schema.column(number).path == EVENT_TIMESTAMP)
+    groups = [footer.row_group(number).column(place).statistics for number in range(footer.num_row_groups)]
+    return min(microseconds(one.min) for one in groups), max(microseconds(one.max) for one in groups)
 
 
 def marks_of(name: str) -> str:

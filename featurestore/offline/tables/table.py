@@ -20,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
+from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, read_commit, said
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, snapshot_of, statistics
@@ -57,6 +57,10 @@ class OfflineTable:
     def version(self) -> int | None:
         """Return the Delta version, or None when nothing was ever published."""
         return self._open().version() if self.exists() else None
+
+    def table_id(self) -> str:
+        """Return the id that Delta gave the table when it was made."""
+        return str(self._open().metadata().id)
 
     def files(self, version: int | None = None) -> list[str]:
         """Return the Parquet files of a snapshot, the newest when no version is named."""
@@ -275,7 +279,13 @@ class OfflineTable:
         if not self.exists():
             try:
                 create_table_with_add_actions(
-                    str(self.path), _delta_schema(schema), [], mode="error", name=self.path.name
+                    str(self.path),
+                    _delta_schema(schema),
+                    [],
+                    mode="error",
+                    name=self.path.name,
+                    # Else Delta keeps them of the first 32 columns alone, and event times stand after the features.
+                    configuration={"delta.dataSkippingStatsColumns": EVENT_TIMESTAMP},
                 )
             except DeltaError:
                 if not self.exists():  # else another writer made it at the same moment

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError
 from featurestore.offline import engine
-from featurestore.offline.join.visible_rows import FILE_BITS, OLDEST_FIRST, ORDERING, Visible
+from featurestore.offline.join.order import FILE_BITS
+from featurestore.offline.join.visible_rows import OLDEST_FIRST, ORDERING, Visible
 from featurestore.offline.tables.snapshots import DataFile
 
 _DOUBTFUL = "doubtful"

@@ -121,6 +121,44 @@ def test_batches_and_requests_make_the_same_keys() -> None:
 
 
 @given(data=st.data(), dtypes=st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=3))
+def test_a_batch_makes_the_keys_that_its_rows_make_one_by_one(data: st.DataObject, dtypes: list[DType]) -> None:
+    layout = KeyLayout({f"k{place}": one for place, one in enumerate(dtypes)})
+    nan = st.just(math.nan)
+    parts = [st.none() | (VALUES[one] | nan if one in (Float32, Float64) else VALUES[one]) for one in dtypes]
+    rows = data.draw(st.lists(st.tuples(*parts), max_size=4))
+    columns = [[row[place] for row in rows] for place in range(len(dtypes))]
+    plain = {Date: pa.int32(), Timestamp: pa.int64()}
+    batch = pa.record_batch(
+        {
+            name: pa.array(column, plain.get(dtype, dtype.to_arrow())).cast(dtype.to_arrow())
+            for name, column, dtype in zip(layout.names, columns, dtypes, strict=True)
+        }
+    )
+    assert layout.encode_batch(batch) == layout.encode(columns)
+
+
+def test_a_key_of_very_many_numbers_is_kept_as_its_hash_too() -> None:
+    layout = KeyLayout({f"k{place}": Int64 for place in range(60)})
+    batch = pa.record_batch({name: pa.array([7]) for name in layout.names})
+    assert layout.encode_batch(batch) == layout.encode([[7]] * 60)
+    (key,) = layout.encode_batch(batch)
+    assert key is not None
+    assert len(key) == 33
+
+
+def test_the_bytes_of_a_key_do_not_change_between_releases() -> None:
+    dtypes = (Bool, Int32, Int64, Float32, Float64, Date, Timestamp, MONEY, String, Bytes)
+    values = [True, -2, 3, 0.5, -0.5, 1, -1, exact_decimal("1.5", MONEY), "hé", b"\x00"]
+    layout = KeyLayout({f"k{place}": dtype for place, dtype in enumerate(dtypes)})
+    (key,) = layout.encode([[value] for value in values])
+    assert key is not None
+    assert key.hex() == (
+        "0001fffffffe00000000000000033f000000bfe000000000000000000001ffffffffffffffff"
+        "00000000000000000000000059682f000000000368c3a90000000100"
+    )
+
+
+@given(data=st.data(), dtypes=st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=3))
 def test_a_key_can_be_read_back_unless_it_is_kept_as_its_hash(data: st.DataObject, dtypes: list[DType]) -> None:
     layout = KeyLayout({f"k{place}": one for place, one in enumerate(dtypes)})
     parts = tuple(data.draw(VALUES[one]) for one in dtypes)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from featurestore import types
 from featurestore.definitions import Field
 from featurestore.errors import OnlineStoreError
+from featurestore.online.base import order_prefix
 from featurestore.online.rowcodec import NOT_FOUND, RowCodec, outside_max_age
 from featurestore.types import Bool, Bytes, DType, Embedding, Float32, Float64, Int32, Int64, String
 from featurestore.v1 import serving_pb2 as pb
@@ -246,6 +247,47 @@ def test_the_bytes_of_decimals_embeddings_and_nested_values_do_not_change_betwee
         "5a151a01022a1001000000000000000000000000000000"
         "5a0b1a010232040000003f4a00"
     )
+
+
+def test_the_bytes_of_days_and_instants_do_not_change_between_releases() -> None:
+    fields = [
+        Field(name="t", dtype=types.Timestamp),
+        Field(name="d", dtype=types.Date),
+        Field(name="n", dtype=Int64),
+        Field(name="i", dtype=Int32),
+        Field(name="l", dtype=types.Array(types.Timestamp)),
+        Field(name="m", dtype=types.Array(types.Decimal(3, 1))),
+    ]
+    batch = pa.RecordBatch.from_pylist(
+        [
+            {
+                "t": EPOCH - timedelta(microseconds=1),
+                "d": date(1970, 1, 3),
+                "n": 258,
+                "i": None,
+                "l": [EPOCH, None],
+                "m": [Decimal("-0.5")],
+                "event_timestamp": EPOCH + timedelta(microseconds=1),
+            }
+        ],
+        schema=pa.schema([(one.name, one.dtype.to_arrow()) for one in fields] + [("event_timestamp", INSTANT)]),
+    )
+    assert RowCodec(fields).encode(batch)[0].hex() == (
+        "82014908011101000000000000001a01082a10ffffffffffffffff02010000000000003a080200000000000000"
+        "5a151a01022a1000000000000000000000000000000000"
+        "5a064a042d302e35"
+    )
+
+
+def test_the_order_before_a_record_does_not_change_between_releases() -> None:
+    order = order_prefix(np.array([1]), np.array([0]), np.array([True]), np.array([2]), np.array([-1]))
+    assert order.tobytes().hex() == ("8000000000000001" + "0000000000000000" + "8000000000000002" + "7fffffffffffffff")
+
+
+def test_every_type_is_among_those_whose_bytes_are_pinned() -> None:
+    """A new type needs golden bytes too: bytes that change would be read wrongly, and nobody would be told."""
+    pinned = {Float64, Int64, Float32, Int32, Bool, String, Bytes, types.Date, types.Timestamp}
+    assert set(types.BY_NAME.values()) == pinned
 
 
 def test_rows_of_on_demand_views_carry_no_event_time() -> None:

@@ -73,7 +73,7 @@ def test_a_version_that_keeps_rows_longer_is_behind_until_they_are_online(store:
     store.materialize("spending")
     store.promote("scoring@1")
     store.apply(replace(SCORING, features=[replace(SPENDING, ttl=timedelta(days=30))]))
-    with pytest.raises(RegistryError, match="spending@2 keeps 1 rows that a shorter TTL left out online"):
+    with pytest.raises(RegistryError, match="spending@2 keeps some of 2 rows that a shorter TTL left out online"):
         store.promote("scoring@2")
     store.promote("scoring@2", catch_up=True)
     assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict()["total"] == [10.5]

@@ -336,7 +336,7 @@ def test_status_and_audit_do_not_stumble_over_it(ads: FeatureStore) -> None:
 def test_a_materialization_would_read_what_the_owner_wrote(ads: FeatureStore) -> None:
     (view,) = ads.registry.service("campaign").definition.views
     assert isinstance(view, SharedFeatureView)
-    assert materialize(view, ads.offline, ads.online, now=NOON + timedelta(hours=1)).older == 1
+    assert materialize(view, ads.offline, ads.online, now=NOON + timedelta(hours=1), full=True).older == 1
 
 
 def test_a_view_that_is_defined_alike_is_not_the_other_projects(tmp_path: Path, sales: FeatureStore) -> None:
