@@ -11,7 +11,7 @@ from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Head, Registry, open_registry, signing_key
-from featurestore.registry.records import Registered
+from featurestore.registry.records import ModelRecord, Registered
 from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
 
 _logger = structlog.get_logger(__name__)
@@ -41,6 +41,14 @@ class Runtime:
     def canaries(self) -> Mapping[str, tuple[int, float]]:
         """Return, for each service with a canary, its version and its share of the routing keys."""
         return self._registry.canaries()
+
+    def model(self, reference: str) -> ModelRecord:
+        """Return a model by ``churn`` (the newest version) or ``churn@3``.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        return self._registry.model(reference)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log, signed.

@@ -24,6 +24,8 @@ from featurestore.config import Config
 from featurestore.errors import AddressInUseError, ConfigError, FeatureStoreError, ServingError
 from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
+from featurestore.serving.feedback import FeedbackLog
+from featurestore.serving.feedback.methods import FeedbackMethods
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
@@ -198,10 +200,13 @@ class _Worker:
         if self._feed is None:  # a rehearsal's log is thrown away, and would be no witness
             self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
             self._heads.add()
+        feedback = FeedbackLog(self._config.path(serving.feedback_path))
+        logging = FeedbackMethods(feedback, self._runtime.model, self._lookups.now, most=serving.max_rows)
+        advance = None if self._feed is None else partial(self._advance, self._feed)
         server = FeatureServer(
             self._lookups,
             log,
-            Methods(advance=None if self._feed is None else partial(self._advance, self._feed)),
+            Methods(advance=advance, others=logging.methods()),
             limits=Limits(
                 calls=serving.max_calls,
                 message_bytes=int(serving.max_message_mb * 2**20),
@@ -229,6 +234,7 @@ class _Worker:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         log.close(self._lookups.now())
+        feedback.close()
         if self._feed is not None:
             self._feed.close()
 
