@@ -21,6 +21,7 @@ MODULES = sorted(
 
 #: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
 HOMES = {
+    "altair": ("featurestore/plots.py",),
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
     "alembic": ("featurestore/registry/",),
@@ -31,13 +32,14 @@ HOMES = {
         f"featurestore/offline/{name}.py" for name in ("tables/table", "sources/delta_source", "join/writing")
     ),
     "duckdb": ("featurestore/offline/", "monitor/windows.py"),
-    "grpc": ("featurestore/serving/rpc/", "featurestore/client/"),
+    "grpc": ("featurestore/serving/rpc/", "featurestore/client/", "featurestore/loadtest/sending.py"),
     "httpx": ("monitor/alerts/",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
     "pydantic": ("featurestore/config.py", "featurestore/retention.py"),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/detector.py"),
+    "vl_convert": ("featurestore/plots.py",),
     "typer": ("featurestore/cli/", "monitor/cli.py"),
 }
 
@@ -84,8 +86,8 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
     declared = {IMPORTED_AS.get(one, one) for one in declared}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC is in the extra of that name.
-    ours = {"featurestore", "monitor", "pandas", "pytest", "adbc_driver_manager"}
+    # pandas and pytest are met only where the user has them; ADBC and pictures are in the extras of their names.
+    ours = {"featurestore", "monitor", "pandas", "pytest", "adbc_driver_manager", "altair", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 
