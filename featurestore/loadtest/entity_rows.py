@@ -197,6 +197,8 @@ def rows_of_file(plan: ServicePlan, file: Path, *, count: int) -> EntityRows:
             table = pyarrow.csv.read_csv(file, convert_options=convert)
         else:
             raise DataError(f"{file} is neither a .parquet nor a .csv file.", hint="Write the rows as one of these.")
+    except FileNotFoundError:
+        raise DataError(f"There is no file {file}.", hint="Write one with a row for each key.") from None
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     for name in plan.columns:

@@ -135,8 +135,10 @@ async def _first(job: Job, channels: Sequence[Any]) -> Failure | None:
     """Connect, and have one request answered, so that what is wrong with all of them is said once."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            await asyncio.gather(*(one.channel_ready() for one in channels))
+            connected = await asyncio.gather(*map(_connected, channels))
     except TimeoutError:
+        connected = [False]
+    if not all(connected):
         return Failure("UNAVAILABLE", "")
     try:
         ask = channels[0].unary_unary(_LOOKUP)
@@ -144,6 +146,17 @@ async def _first(job: Job, channels: Sequence[Any]) -> Failure | None:
     except grpc.aio.AioRpcError as error:
         return Failure(error.code().name, error.details() or "")
     return None
+
+
+async def _connected(channel: Any) -> bool:
+    """Return whether a server lets the channel in; gRPC itself would try again for ever."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            return False
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+    return True
 
 
 async def _tell(sender: Sender, line: Connection) -> None:
