@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from featurestore.errors import ConfigError
 
 if TYPE_CHECKING:
     import altair
+
+#: What is drawn: a specification, which knows neither file nor format.
+Chart: TypeAlias = "altair.VConcatChart"
 
 #: Endings of files that a picture may have.
 FORMATS = (".svg", ".png")
@@ -57,7 +60,7 @@ def check_file(file: Path) -> Path:
     return file
 
 
-def chart(title: str, panels: Sequence[Panel]) -> altair.VConcatChart:
+def chart(title: str, panels: Sequence[Panel]) -> Chart:
     """Return panels below one another, with one legend each.
 
     Args:
@@ -68,9 +71,7 @@ def chart(title: str, panels: Sequence[Panel]) -> altair.VConcatChart:
         ConfigError: what draws is not installed.
     """
     alt, _ = _libraries()
-    made: altair.VConcatChart = alt.vconcat(*(_drawn(alt, one) for one in panels), title=title).resolve_scale(
-        color="independent"
-    )
+    made: Chart = alt.vconcat(*(_drawn(alt, one) for one in panels), title=title).resolve_scale(color="independent")
     return made
 
 
@@ -95,7 +96,7 @@ def _drawn(alt: Any, panel: Panel) -> Any:
     )
 
 
-def write(drawing: altair.TopLevelMixin, file: Path) -> Path:
+def write(drawing: Chart, file: Path) -> Path:
     """Write a chart as the format that the file's ending names, and return the file.
 
     Raises:

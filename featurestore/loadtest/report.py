@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from featurestore.loadtest.result import Check, Result
-from featurestore.plots import Line, Panel, chart
-
-if TYPE_CHECKING:
-    import altair
+from featurestore.plots import Chart, Line, Panel, chart
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -71,7 +67,7 @@ def measured(check: Check) -> str:
     return f"{check.value:,.0f}/s" if check.target.startswith("rate") else duration(check.value)
 
 
-def drawn(result: Result) -> altair.VConcatChart:
+def drawn(result: Result) -> Chart:
     """Return latency and rate over time; of a ramp over the rate that was asked for.
 
     Raises:
