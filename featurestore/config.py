@@ -82,6 +82,7 @@ class ServingConfig(_Section):
     tls: TlsConfig = TlsConfig()
     log_path: str = "data/log"
     log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    feedback_path: str = "data/feedback"
     log_queue: Annotated[int, Field(ge=1)] = 10_000
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
     upkeep_seconds: Annotated[float, Field(gt=0)] = 600.0
@@ -203,7 +204,9 @@ class Config(_Section):
         return self.model_copy(
             update={
                 "online": f"lmdb://{folder}/online",
-                "serving": self.serving.model_copy(update={"log_path": f"{folder}/log"} | _UNWATCHED),
+                "serving": self.serving.model_copy(
+                    update={"log_path": f"{folder}/log", "feedback_path": f"{folder}/feedback"} | _UNWATCHED
+                ),
                 "monitor": self.monitor.model_copy(update={"database": f"sqlite:///{folder}/monitor.db"}),
                 "replay": name,
             }

@@ -45,6 +45,7 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             "offline": size_of(config.path(config.offline.path)),
             "online": sum(one.bytes for one in held.values()),
             "log": size_of(config.path(config.serving.log_path)),
+            "feedback": size_of(config.path(config.serving.feedback_path)),
         },
         "views": views,
         "services": [

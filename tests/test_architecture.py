@@ -21,6 +21,7 @@ MODULES = sorted(
 
 #: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
 HOMES = {
+    "altair": ("featurestore/plots.py",),
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
     "alembic": ("featurestore/registry/",),
@@ -31,7 +32,7 @@ HOMES = {
         f"featurestore/offline/{name}.py" for name in ("tables/table", "sources/delta_source", "join/writing")
     ),
     "duckdb": ("featurestore/offline/", "monitor/windows.py"),
-    "grpc": ("featurestore/serving/rpc/", "featurestore/client/"),
+    "grpc": ("featurestore/serving/rpc/", "featurestore/client/", "featurestore/loadtest/sending.py"),
     "httpx": ("monitor/alerts/",),
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
@@ -40,6 +41,7 @@ HOMES = {
     "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/detector.py"),
+    "vl_convert": ("featurestore/plots.py",),
     "typer": ("featurestore/cli/", "monitor/cli.py"),
 }
 
@@ -87,8 +89,9 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
     declared = {IMPORTED_AS.get(one, one) for one in declared}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC and OpenTelemetry are in extras.
-    ours = {"featurestore", "monitor", "pandas", "pytest", "adbc_driver_manager", "opentelemetry"}
+    # pandas and pytest are met only where the user has them; ADBC, pictures and OpenTelemetry are in extras.
+    ours = {"featurestore", "monitor", "pandas", "pytest"}
+    ours |= {"adbc_driver_manager", "altair", "opentelemetry", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -37,18 +37,21 @@ from monitor.alerts.webhook import sign
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
-CONFIGURATION, DATASETS, DEFINITIONS, ERASURE, MONITORING, POINT_IN_TIME, SERVING, TESTING, VERSIONS = RUN = tuple(
-    ROOT / "docs" / f"{name}.md"
-    for name in (
-        "configuration",
-        "datasets",
-        "definitions",
-        "erasure",
-        "monitoring",
-        "point-in-time",
-        "serving",
-        "testing",
-        "versions",
+CONFIGURATION, DATASETS, DEFINITIONS, ERASURE, LOADTEST, MONITORING, POINT_IN_TIME, SERVING, TESTING, VERSIONS = RUN = (
+    tuple(
+        ROOT / "docs" / f"{name}.md"
+        for name in (
+            "configuration",
+            "datasets",
+            "definitions",
+            "erasure",
+            "loadtest",
+            "monitoring",
+            "point-in-time",
+            "serving",
+            "testing",
+            "versions",
+        )
     )
 )
 #: The server's address in documents; tests put their own in its place.

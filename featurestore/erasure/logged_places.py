@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 from featurestore.config import Config
+from featurestore.erasure.feedback_places import erase_feedback
+from featurestore.erasure.log_files import logged_files, workers_behind
 from featurestore.erasure.offline_places import remove_partial
 from featurestore.erasure.online_places import replays
 from featurestore.erasure.place import Erased, Task
-from featurestore.offline.tables.rewriting import columns_of, count_matches, erase_in_place
-from featurestore.serving.log import WATERMARKS, read_watermarks
-
-#: A worker writes what it has served once a second; one that is slower than this is left to the next erasure.
-_PATIENCE_SECONDS = 5.0
+from featurestore.offline.tables.rewriting import count_matches, erase_in_place
 
 
 class ServingLogs:
@@ -41,35 +36,16 @@ class ReplayedLogs:
 
 def _erased_from_log(config: Config, task: Task) -> Erased:
     folder = config.path(config.serving.log_path)
-    late = 0 if task.dry_run else _workers_behind(folder)
+    late = 0 if task.dry_run else workers_behind(folder)
     total = Erased(waiting=late)
-    for file in sorted(folder.glob("*/*.parquet")):
-        if file.parent.name == WATERMARKS or file.name.startswith("."):
-            continue
-        places = task.scope.places_in(file.parent.name, columns_of(file))
-        if not places:
-            continue
+    files = list(logged_files(config, task))
+    if not task.dry_run:
+        # Their place has been gone through, but for lookups that were written down since; no more leads to those then.
+        erase_feedback(config, task, files)
+    for file, places in files:
         matches = task.scope.matches(places)
         rows = count_matches(file, {name: None for columns in places for name in columns}, matches)
         total += Erased(rows=rows, files=int(rows > 0))
         if rows and not task.dry_run:
             erase_in_place(file, matches)
     return total + remove_partial(folder.glob("*/.*.parquet*"), task)
-
-
-def _workers_behind(folder: Path) -> int:
-    """Wait until each worker at work has written down what it had served by now; return how many have not."""
-    started = time.time()
-    while True:
-        marks = [one for one in read_watermarks(folder) if not one.closed and not one.dead]
-        behind = sum(_written(one.file) <= started for one in marks)
-        if not behind or time.time() - started > _PATIENCE_SECONDS:
-            return behind
-        time.sleep(0.1)
-
-
-def _written(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:  # the worker has ended
-        return time.time() + 1

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureView
+from featurestore.erasure.feedback_places import Feedback, ReplayedFeedback
 from featurestore.erasure.logged_places import ReplayedLogs, ServingLogs
 from featurestore.erasure.offline_places import Datasets, Leftovers, OfflineTables, Quarantine
 from featurestore.erasure.online_places import OnlineRows, ReplayedRows
@@ -33,7 +34,8 @@ def places_of(config: Config, online: OnlineStore) -> list[Place]:
     materialization that had read the tables before may bring rows once more.
     """
     places: list[Place] = [OnlineRows(online, forgets=False), OfflineTables(), Quarantine(), Datasets()]
-    places += [ServingLogs(), ReplayedRows(), ReplayedLogs(), Leftovers()]
+    # Predictions are found through the log, so they go before it.
+    places += [Feedback(), ServingLogs(), ReplayedFeedback(), ReplayedRows(), ReplayedLogs(), Leftovers()]
     for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):
         places += entry.load()(config)
     return [*places, OnlineRows(online, forgets=True)]

@@ -13,7 +13,7 @@ from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
 from featurestore.online.upkeep import longest_ttls
 from featurestore.registry import Head, Registry, Token, current_user, live_views, open_registry, signing_key
-from featurestore.registry.records import Registered
+from featurestore.registry.records import ModelRecord, Registered
 from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
 
 _logger = structlog.get_logger(__name__)
@@ -55,6 +55,14 @@ class Runtime:
     def longest_ttls(self) -> dict[str, timedelta | None]:
         """Return, by storage id, how long some live version may serve a row; None for ever."""
         return longest_ttls(view.definition for view in live_views(self._registry))
+
+    def model(self, reference: str) -> ModelRecord:
+        """Return a model by ``churn`` (the newest version) or ``churn@3``.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        return self._registry.model(reference)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log, signed.

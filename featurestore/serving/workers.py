@@ -27,6 +27,8 @@ from featurestore.online import open_online_store
 from featurestore.serving import exposure
 from featurestore.serving.access_log import nobody
 from featurestore.serving.certificates import Certificates
+from featurestore.serving.feedback import FeedbackLog
+from featurestore.serving.feedback.methods import FeedbackMethods
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
@@ -236,10 +238,13 @@ class _Worker:
         if self._feed is None:  # a rehearsal's log is thrown away, and would be no witness
             self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
             self._heads.add()
+        feedback = FeedbackLog(self._config.path(serving.feedback_path))
+        logging = FeedbackMethods(feedback, self._runtime.model, self._lookups.now, most=serving.max_rows)
+        advance = None if self._feed is None else partial(self._advance, self._feed)
         server = FeatureServer(
             self._lookups,
             log,
-            Methods(advance=None if self._feed is None else partial(self._advance, self._feed)),
+            Methods(advance=advance, others=logging.methods()),
             limits=Limits(
                 calls=serving.max_calls,
                 message_bytes=int(serving.max_message_mb * 2**20),
@@ -289,6 +294,7 @@ class _Worker:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         log.close(self._lookups.now())
+        feedback.close()
         self._observing.close()
         if self._feed is not None:
             self._feed.close()

@@ -88,7 +88,7 @@ class Opened:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("online", "registry"):
+        for name in ("feedback", "online", "registry"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
         self.__dict__.pop("offline", None)

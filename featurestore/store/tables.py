@@ -14,6 +14,7 @@ from featurestore.offline.tables.garbage import AT_WORK, Garbage, garbage, older
 from featurestore.offline.tables.restoring import RestoreReport
 from featurestore.registry import live_views
 from featurestore.registry.records import Load
+from featurestore.serving.feedback.segments import segments
 from featurestore.store.lookups import NewestRows
 
 
@@ -168,3 +169,9 @@ class Tables(NewestRows):
             yield from garbage("leftover", f"log of {service.name}", older(service.glob(".*"), now - AT_WORK))
             if kept is not None:
                 yield from garbage("log", service.name, older(service.glob("[!.]*.parquet"), now - kept))
+        folder = self.config.path(self.config.serving.feedback_path)
+        for model in sorted(one for one in folder.glob("*/*") if one.is_dir()):
+            what = f"{model.parent.name} of {model.name}"
+            yield from garbage("leftover", what, older(model.glob(".*"), now - AT_WORK))
+            if kept is not None:
+                yield from garbage("feedback", what, older(segments(model), now - kept))

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
+from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, Model
 from featurestore.erasure import Place, Task
 from featurestore.erasure.running import places_of, run_erasure
 from featurestore.erasure.scope import scope_of
@@ -46,8 +46,10 @@ NAMES = (
     "offline tables",
     "quarantine",
     "training datasets",
+    "predictions and outcomes",
     "serving log",
     "online stores of replays",
+    "predictions and outcomes of replays",
     "serving logs of replays",
     "spilled files",
     "monitor's records",
@@ -124,13 +126,25 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.create_training_dataset("sales", entity_df=entities, features="scoring", label="label")
     store.compact("spending")  # so that files are there which only the past and the dataset name
     store.ingest("spending", rows(MARK, LIKE, hours=2))
-    store.get_batch_features("scoring", asked)
+    scored = store.get_batch_features("scoring", asked)
+    predict(store, scored.request_id, asked)
     rehearse(folder, store)
     leave_behind(folder)
     with History(store.config.database_url(store.config.monitor.database)) as history:
         tell(history)
     store.close()
     return folder
+
+
+def predict(store: FeatureStore, request_id: str, asked: list[dict[str, Any]]) -> None:
+    """Log what a model predicted for whom, with outcomes; here the class is a name, so that it can be looked for."""
+    store.registry.record_model(Model(name="taste", service="scoring@1", dataset="sales@1"), who="tests")
+    made = [
+        {"prediction_id": f"p-{row}", "request_id": request_id, "row": row, "label": f"likes-{one['user_id']}"}
+        for row, one in enumerate(asked)
+    ]
+    store.log_predictions("taste", made)
+    store.log_outcomes("taste", [{"prediction_id": one["prediction_id"], "label": one["label"]} for one in made])
 
 
 def rehearse(folder: Path, store: FeatureStore) -> None:
@@ -141,7 +155,8 @@ def rehearse(folder: Path, store: FeatureStore) -> None:
     held.__dict__["online"] = online
     held.materialize("spending")
     held.close()
-    shutil.copytree(folder / "data" / "log", folder / "data" / "replays" / "spring" / "log")
+    for kept in ("log", "feedback"):
+        shutil.copytree(folder / "data" / kept, folder / "data" / "replays" / "spring" / kept)
 
 
 def leave_behind(folder: Path) -> None:
@@ -225,6 +240,8 @@ def test_the_store_of_these_tests_has_the_marker_in_every_place(shop: Shop) -> N
         ".spill",
         "online",
         "log",
+        "feedback/predictions",
+        "feedback/outcomes",
         "replays",
         "monitor.db",
     ):
@@ -396,12 +413,15 @@ def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: S
 def test_a_worker_that_logs_no_more_is_reported_and_not_waited_for_for_ever(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featurestore.erasure.logged_places._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("featurestore.erasure.log_files._PATIENCE_SECONDS", 0.3)
     mark = shop.folder / "data" / "log" / WATERMARKS / "stuck.json"
     mark.write_text(json.dumps({"watermark": 1, "closed": False}))
     report = run_erasure(shop.task(), places(shop.store))
     assert not report.finished
-    assert {one.place: one.waiting for one in report.places if one.waiting} == {"serving log": 1}
+    assert {one.place: one.waiting for one in report.places if one.waiting} == {
+        "predictions and outcomes": 1,
+        "serving log": 1,
+    }
 
 
 def test_the_places_of_the_monitor_are_declared_where_the_command_looks() -> None:

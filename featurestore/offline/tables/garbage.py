@@ -19,7 +19,7 @@ class Garbage:
 
     Attributes:
         kind: ``leftover`` of a dead process, ``replaced`` file of a table, ``quarantine``, ``profile``,
-            ``retired version``, ``dataset`` or ``log``.
+            ``retired version``, ``dataset``, ``log`` or ``feedback``.
         what: whose they are: a table's storage id, a dataset's name and version, a service.
         paths: files, or whole folders.
         size: bytes.

@@ -1,0 +1,52 @@
+"""Charts as SVG and PNG."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from featurestore import plots
+from featurestore.errors import ConfigError
+from featurestore.plots import Line, Panel
+
+
+def panels() -> list[Panel]:
+    lines = [Line(name="p50", x=[0, 1, 2], y=[1.0, None, 3.0]), Line(name="p99", x=[0, 1, 2], y=[0.0, 20.0, 300.0])]
+    return [Panel(x="seconds", y="latency, ms", lines=lines, logarithmic=True), Panel(x="s", y="rate", lines=lines[:1])]
+
+
+def test_a_chart_is_a_specification_with_titles_units_and_points() -> None:
+    made = plots.chart("Latency", panels()).to_dict()
+    upper, lower = made["vconcat"]
+    assert made["title"] == "Latency"
+    assert (upper["encoding"]["x"]["title"], upper["encoding"]["y"]["title"]) == ("seconds", "latency, ms")
+    assert upper["encoding"]["y"]["scale"]["type"] == "log"
+    points = [(one["x"], one["y"]) for one in upper["data"]["values"] if one["line"] == "p99"]
+    assert points == [(1, 20.0), (2, 300.0)]  # a logarithm of 0 there is not
+    assert {"x": 1, "y": None, "line": "p50"} in lower["data"]["values"]
+
+
+def test_a_picture_is_written_in_the_format_that_its_name_says(tmp_path: Path) -> None:
+    drawing = plots.chart("Latency", panels())
+    svg = plots.write(drawing, tmp_path / "a.svg").read_text()
+    assert ET.fromstring(svg).tag.endswith("svg")
+    assert "latency, ms" in svg
+    assert plots.write(drawing, tmp_path / "a.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_that_can_be_no_picture_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.pdf is no name of a picture") as caught:
+        plots.check_file(tmp_path / "a.pdf")
+    assert ".svg or .png" in caught.value.hint
+    with pytest.raises(ConfigError, match="cannot be written"):
+        plots.write(plots.chart("Latency", panels()), tmp_path / "none" / "a.svg")
+
+
+def test_without_the_extra_its_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(ConfigError, match="extra of plots") as caught:
+        plots.check_file(tmp_path / "a.svg")
+    assert caught.value.hint == "pip install 'featurestore[plots]'"
