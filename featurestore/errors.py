@@ -19,6 +19,8 @@ The tree::
     ├── ServingError                a lookup failed
     │   ├── InvalidRequestError     the request is wrong; sending it again will not help
     │   ├── LimitExceededError      too many rows, bytes or calls at once
+    │   ├── UnauthenticatedError    the caller shows no token, or none that is valid
+    │   ├── PermissionDeniedError   the caller's token does not reach so far
     │   ├── ServerUnavailableError  no server answers there (now)
     │   └── DeadlineExceededError   the server did not answer in time
     ├── AddressInUseError           the port is taken
@@ -53,12 +55,14 @@ __all__ = [
     "ObjectNotFoundError",
     "OfflineStoreError",
     "OnlineStoreError",
+    "PermissionDeniedError",
     "RegistryError",
     "SchemaError",
     "ServerUnavailableError",
     "ServingError",
     "TableConflictError",
     "TimestampError",
+    "UnauthenticatedError",
     "about",
     "closest",
 ]
@@ -183,6 +187,14 @@ class LimitExceededError(ServingError):
     def __init__(self, message: str, *, hint: str = "", limit: str = "") -> None:
         super().__init__(message, hint=hint)
         self.limit = limit
+
+
+class UnauthenticatedError(ServingError):
+    """The caller shows no token, or one that is unknown, revoked or expired. No token is ever part of it."""
+
+
+class PermissionDeniedError(ServingError):
+    """The caller's token is valid, and not for this method, feature service or view."""
 
 
 class ServerUnavailableError(ServingError):
