@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -121,3 +122,70 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     for client in clients:
         client.close()
     loop.close()
+
+
+class Streaming(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+    """A server of streams, in the event loop of a test; it answers each request after a while, of later ones earlier.
+
+    Attributes:
+        address: where it listens.
+        streams: that were opened.
+        server: gRPC's.
+        status: what a stream ends with at its first request, if not None.
+        pause: seconds until the first request of a stream is answered.
+    """
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self.status: grpc.StatusCode | None = None
+        self.pause = 0.05
+        self.server = grpc.aio.server(handlers=(self,))
+        self.address = f"localhost:{self.server.add_insecure_port('localhost:0')}"
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return what answers a call."""
+        if handler_call_details.method.endswith("/GetServiceSchema"):
+            return grpc.unary_unary_rpc_method_handler(self._schema)
+        return grpc.stream_stream_rpc_method_handler(self._stream)
+
+    async def _schema(self, *_: Any) -> bytes:
+        return SCHEMA.SerializeToString()
+
+    async def _stream(self, _: Any, context: Any) -> None:
+        self.streams += 1
+        answering = set()
+        writing = asyncio.Lock()
+        pause = self.pause
+        while (data := await context.read()) is not grpc.aio.EOF:
+            if self.status is not None:
+                await context.abort(self.status, "It ends.")
+            answering.add(asyncio.create_task(self._answer(data, pause, context, writing)))
+            pause *= 0.9
+        await asyncio.gather(*answering)
+
+    async def _answer(self, data: bytes, pause: float, context: Any, writing: asyncio.Lock) -> None:
+        await asyncio.sleep(pause)
+        asked = pb.StreamOnlineFeaturesRequest.FromString(data)
+        answer = pb.StreamOnlineFeaturesResponse(correlation_id=asked.correlation_id)
+        if asked.request.request_id == "bad":
+            answer.error.MergeFrom(pb.Error(code=3, message="It is bad.", hint="Be good."))
+        else:
+            answer.response.MergeFromString(look_up(asked.request.SerializeToString()))
+        async with writing:
+            await context.write(answer.SerializeToString())
+
+
+@asynccontextmanager
+async def _streaming() -> AsyncIterator[Streaming]:
+    streaming = Streaming()
+    await streaming.server.start()
+    try:
+        yield streaming
+    finally:
+        await streaming.server.stop(0)
+
+
+@pytest.fixture
+def streaming() -> Any:
+    """Returns an asynchronous context manager: a running :class:`Streaming`."""
+    return _streaming
