@@ -71,9 +71,6 @@ def test_a_request_that_is_refused_ends_no_other(streaming: Any) -> None:
 def test_a_request_that_takes_too_long_or_is_given_up_ends_no_other(streaming: Any) -> None:
     async def main() -> None:
         async with streaming() as server, AsyncFeatureClient(server.address) as client, client.stream() as stream:
-            await ask(stream, 0)
-            server.pause = 1.0
-        async with streaming() as server, AsyncFeatureClient(server.address) as client, client.stream() as stream:
             server.pause = 0.5
             await client.get_schema("svc")
             given_up = asyncio.create_task(ask(stream, 1))
