@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from featurestore import types
 from featurestore.client import packed
-from featurestore.client.framing import places
+from featurestore.client.framing import places as places_of
 from featurestore.client.packed import ViewRows
-from featurestore.client.schema import ServiceSchema
+from featurestore.client.schema import ServiceSchema, ViewSchema
 from featurestore.errors import InvalidRequestError, ServingError
 from featurestore.types.wire import read_members
 from featurestore.v1 import serving_pb2 as pb
@@ -104,9 +104,17 @@ class OnlineFeatures:
         A Decimal is a :class:`decimal.Decimal`, an Array and an Embedding a list, a Struct a dict.
         """
         found: dict[str, list[Any]] = {}
-        for index in range(len(self._schema.views)):
-            found |= self._values(index)
-        return found
+        for index, (view, rows) in enumerate(zip(self._schema.views, self._rows, strict=True)):
+            for place, numbers in _numbers(view, rows):
+                values = (numbers.T if view.layout.dtypes[place].size else numbers[0]).tolist()
+                read, valid = _READ.get(view.layout.dtypes[place].name), rows.valid[:, place]
+                if read is not None:
+                    values = [read(value) for value in values]
+                if not valid.all():
+                    values = [value if known else None for value, known in zip(values, valid.tolist(), strict=True)]
+                found[view.features[place]] = values
+            found |= self._variable(index)
+        return {name: found[name] for name in self.names}
 
     def to_numpy(self) -> NDArray[np.float64]:
         """Return an array of shape (rows, numbers) of float64, NaN where a value is null or its row not present.
@@ -139,10 +147,8 @@ class OnlineFeatures:
                 part[:, np.concatenate([np.arange(a, a + b) for a, b in zip(starts, block.widths, strict=True)])] = (
                     numbers
                 )
-            if view.layout.variable:
-                values = self._values(index)
-                for place in view.layout.variable:
-                    part[:, ends[place] - 1] = [value or 0 for value in values[view.features[place]]]
+            for name, values in self._variable(index).items():
+                part[:, ends[view.features.index(name)] - 1] = [value or 0 for value in values]
             if not rows.valid.all():
                 part[np.repeat(~rows.valid, widths[index], axis=1)] = np.nan
         return made
@@ -159,27 +165,17 @@ class OnlineFeatures:
             raise ServingError("to_arrow() needs pyarrow.", hint="pip install pyarrow") from None
         found: dict[str, pa.Array] = {}
         for index, (view, rows) in enumerate(zip(self._schema.views, self._rows, strict=True)):
-            for block in view.layout.blocks:
-                # Of each number a row: what Arrow takes as it is.
-                numbers = np.ascontiguousarray(rows.numbers(block).T)
-                at = 0
-                for place, width in zip(block.members, block.widths, strict=True):
-                    valid = rows.valid[:, place]
-                    null = None if valid.all() else ~valid
-                    dtype = view.layout.dtypes[place]
-                    if dtype.size:
-                        values = pyarrow.array(numbers[at : at + width].T.ravel())
-                        mask = None if null is None else pyarrow.array(null)
-                        made = pyarrow.FixedSizeListArray.from_arrays(values, dtype.size, mask=mask)
-                    else:
-                        made = pyarrow.array(numbers[at], dtype.to_arrow(), mask=null)
-                    found[view.features[place]] = made
-                    at += width
-            if view.layout.variable:
-                values_of = self._values(index)
-                for place in view.layout.variable:
-                    name = view.features[place]
-                    found[name] = pyarrow.array(values_of[name], view.layout.dtypes[place].to_arrow())
+            for place, numbers in _numbers(view, rows):
+                valid, dtype = rows.valid[:, place], view.layout.dtypes[place]
+                null = None if valid.all() else ~valid
+                if dtype.size:
+                    values, mask = pyarrow.array(numbers.T.ravel()), None if null is None else pyarrow.array(null)
+                    made = pyarrow.FixedSizeListArray.from_arrays(values, dtype.size, mask=mask)
+                else:
+                    made = pyarrow.array(numbers[0], dtype.to_arrow(), mask=null)
+                found[view.features[place]] = made
+            for name, texts in self._variable(index).items():
+                found[name] = pyarrow.array(texts, self._schema.features[name].to_arrow())
         return pyarrow.table({name: found[name] for name in self.names})
 
     @cached_property
@@ -190,18 +186,19 @@ class OnlineFeatures:
         except packed.UnlikeOursError:
             return [packed.from_messages(self._messages(index), layout) for index, layout in enumerate(layouts)]
 
-    def _values(self, index: int) -> dict[str, list[Any]]:
-        """Return the values of a view's features."""
+    def _variable(self, index: int) -> dict[str, list[Any]]:
+        """Return the values of those features of a view that have no fixed width; for them the message is parsed."""
         view = self._schema.views[index]
-        dtypes = view.layout.dtypes
-        columns: list[list[Any]] = [[] for _ in dtypes]
-        for row in self._messages(index):
-            # A row that is not present has no values, unless features have defaults: then each list has what it needs.
-            known = packed.has_values(row, dtypes)
-            values = read_members(row, dtypes, _read) if known else [None] * len(dtypes)
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)
-        return dict(zip(view.features, columns, strict=True))
+        dtypes, places = view.layout.dtypes, view.layout.variable
+        if not places:
+            return {}
+        nothing = [None] * len(dtypes)
+        # A row that is not present has no values, unless features have defaults: then each list has what it needs.
+        rows = [
+            read_members(row, dtypes, _read) if packed.has_values(row, dtypes) else nothing
+            for row in self._messages(index)
+        ]
+        return {view.features[place]: [values[place] for values in rows] for place in places}
 
     def _messages(self, view: int) -> Sequence[pb.FeatureRow]:
         rows: Sequence[pb.FeatureRow] = self._message.rows[view * self._count : (view + 1) * self._count]
@@ -234,7 +231,7 @@ class Head:
     def __init__(self, data: bytes) -> None:
         self.data = data
         try:
-            self.rows_at = next((one.start for one in places(data) if one.number == _ROWS), len(data))
+            self.rows_at = next((one.start for one in places_of(data) if one.number == _ROWS), len(data))
         except ValueError:
             self.rows_at = len(data)
         self.message = _parsed(data[: self.rows_at])
@@ -258,6 +255,17 @@ def _parsed(data: bytes) -> pb.GetOnlineFeaturesResponse:
         raise ServingError(
             "The server's answer is not a GetOnlineFeaturesResponse.", hint="Is it a feature server?"
         ) from None
+
+
+def _numbers(view: ViewSchema, rows: ViewRows) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """Yield each feature of fixed width: its position, and its numbers, of shape (numbers of one value, rows)."""
+    for block in view.layout.blocks:
+        # What is of one feature lies side by side then, which is what lists and Arrow are made of.
+        numbers = np.ascontiguousarray(rows.numbers(block).T)
+        at = 0
+        for place, width in zip(block.members, block.widths, strict=True):
+            yield place, numbers[at : at + width]
+            at += width
 
 
 #: By type: how a value of FeatureRow is read.

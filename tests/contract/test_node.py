@@ -74,9 +74,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     fields = [Field(name=name, dtype=dtype) for name, dtype in SCHEMA.items()]
     everything = FeatureView(name="everything", entities=[one], schema=fields)
     aging = FeatureView(
-        name="aging", entities=[one], schema=[Field(name="old", dtype=t.Float64)], ttl=timedelta(seconds=3)
+        name="aging", entities=[one], schema=[Field(name="old", dtype=t.Float64)], ttl=timedelta(seconds=5)
     )
-    ages_at = time.time() + 5
     with FeatureStore.init(folder, project="shop") as store:
         store.apply(
             [
@@ -85,20 +84,22 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 FeatureService(name="plain", features=[everything[PLAIN], aging]),
             ]
         )
+        # Young enough to be materialized, and soon too old.
+        born = datetime.now(UTC)
+        store.ingest("aging", [{"k": 1, "old": 1.0, "event_timestamp": born}])
+        store.materialize("aging")
         full = {"k": 1, "event_timestamp": NOW, **VALUES}
         store.ingest("everything", [full, {"k": 2, "event_timestamp": NOW, **dict.fromkeys(VALUES)}])
-        # Not yet true, by less than is forgiven: so it is young enough to be materialized, and soon too old.
-        store.ingest("aging", [{"k": 1, "old": 1.0, "event_timestamp": datetime.fromtimestamp(ages_at - 3, UTC)}])
         orders = {"event_timestamp": NOW - timedelta(days=3)}
         store.ingest("spending", [{"user_id": 2, "total": 4.0, "orders": None, "plan": "basic", **orders}])
-        for view in ("everything", "aging", "spending"):
+        for view in ("everything", "spending"):
             store.materialize(view)
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--repo", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         said = server.stdout.readline()
-        time.sleep(max(0.0, ages_at - time.time()))
+        time.sleep(max(0.0, born.timestamp() + 5 - time.time()))
         yield said.split(" at ")[1].split(",")[0]
     finally:
         server.terminate()
