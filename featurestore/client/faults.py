@@ -63,8 +63,12 @@ def error_of(fault: Fault, *, method: str, where: str, seconds: float) -> Featur
     """
     code, message, hint = fault
     if code is grpc.StatusCode.UNAVAILABLE and not hint:  # a server that answers, and cannot, says what to do
+        trouble = _is_about_tls(message)
         return ServerUnavailableError(
-            f"No feature server answers at {where}{_tls_trouble(message)}.", hint="Start one: featurestore serve"
+            f"No feature server answers at {where}" + (f" over TLS: {message.rstrip('.')}." if trouble else "."),
+            hint="Does it speak TLS, and is ca= the file of who signed its certificate?"
+            if trouble
+            else "Start one: featurestore serve",
         )
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServerUnavailableError(message, hint=hint)
@@ -101,9 +105,5 @@ def closed(where: str) -> ServingError:
     return ServingError(f"The client of {where} is closed.", hint="Make a new one.")
 
 
-def _tls_trouble(message: str) -> str:
-    """Return what went wrong between client and server if it is not that nobody is there."""
-    words = message.lower()
-    if any(word in words for word in ("certificate", "handshake", "ssl", "tls")):
-        return f" over TLS: {message.rstrip('.')}"
-    return ""
+def _is_about_tls(message: str) -> bool:
+    return any(word in message.lower() for word in ("certificate", "handshake", "ssl"))

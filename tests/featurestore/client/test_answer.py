@@ -113,7 +113,10 @@ def serialized(head: pb.GetOnlineFeaturesResponse, rows: list[pb.FeatureRow], or
     data = head.SerializeToString()
     for row in rows:
         parts = [pb.FeatureRow(**{one.name: value}).SerializeToString() for one, value in row.ListFields()]
-        order.shuffle(parts)
+        head = order.choice((0, 0, len(parts) - 2))
+        tail = parts[head:]
+        order.shuffle(tail)
+        parts[head:] = tail
         one_row = pb.GetOnlineFeaturesResponse(rows=[pb.FeatureRow()]).SerializeToString()[:-1]
         body = b"".join(parts)
         assert len(body) < 1 << 14
@@ -235,6 +238,18 @@ def test_an_answer_to_another_schema_is_an_error_and_no_wrong_number() -> None:
     two = answer_of([["Float64"], ["Int64"]], [[Row(PRESENT, 1, [1.0])], [Row(PRESENT, 1, [2])]])
     with pytest.raises(ServingError, match="1 rows, and its schema 2 views"):
         OnlineFeatures(Head(answer._data), two._schema).to_numpy()
+
+
+def test_lists_that_another_server_sends_in_another_order_are_not_taken_for_each_other() -> None:
+    names, rows = ["Float64", "Int64"], [Row(PRESENT, 1, [1.5, 2]), Row(PRESENT, 1, [2.5, 3])]
+    ours = answer_of([names], [rows])
+    doubles, integers = slice(-20, -10), slice(-10, None)
+    data = bytearray(ours._data)
+    for end in (len(data), len(data) - (len(data) - ours._rows_at) // 2):
+        row = data[:end]
+        data[end - 20 : end] = row[integers] + row[doubles]
+    assert bytes(data) != ours._data
+    assert OnlineFeatures(Head(bytes(data)), ours._schema).to_numpy().tolist() == [[1.5, 2], [2.5, 3]]
 
 
 def test_text_has_no_place_in_an_array() -> None:

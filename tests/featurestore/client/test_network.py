@@ -397,6 +397,7 @@ def test_tls_shows_the_server_to_the_client_and_the_client_to_the_server(
         with pytest.raises(ServerUnavailableError, match="No feature server answers") as caught:
             connect(server.address, retries=0, **options).get_schema("svc")
         assert ("over TLS" in caught.value.message) == bool(options)
+        assert ("ca=" in caught.value.hint) == bool(options)
     ours, our_key = signer.signed("client")
     mutual = scripted(grpc.ssl_server_credentials(pair, signer.ca.read_bytes(), require_client_auth=True))
     found = connect(mutual.address, ca=signer.ca, certificate=ours, key=our_key).get_schema("svc")
