@@ -1,4 +1,4 @@
-"""When a call that failed is tried again: on UNAVAILABLE, elsewhere at once or after a pause, within the deadline."""
+"""When a call that failed is tried again: if its server is gone, elsewhere at once or after a pause, in time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import random
 import time
 from typing import NamedTuple
 
-import grpc
-
-from featurestore.client.faults import Fault, error_of
+from featurestore.client.faults import GONE, Fault, error_of
 from featurestore.client.pool import Member, Pool
 from featurestore.client.target import Target
 
@@ -76,7 +74,7 @@ class Attempts:
             FeatureStoreError: there is none; the error says why the last one failed.
         """
         error = error_of(fault, method=self._method, where=str(self._target), seconds=self._deadline.seconds)
-        if fault.code is not grpc.StatusCode.UNAVAILABLE:
+        if fault.code not in GONE:
             raise error from None
         now = time.monotonic()
         self._failed.append(member)

@@ -24,6 +24,9 @@ _ERRORS: dict[grpc.StatusCode, type[FeatureStoreError]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: LimitExceededError,
 }
+#: Statuses of a call whose server is not there, or stops while it answers: then it says CANCELLED. That it was cancelled
+#: here is known here.
+GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -62,7 +65,7 @@ def error_of(fault: Fault, *, method: str, where: str, seconds: float) -> Featur
         seconds: that the call was given.
     """
     code, message, hint = fault
-    if code is grpc.StatusCode.UNAVAILABLE and not hint:  # a server that answers, and cannot, says what to do
+    if code in GONE and not hint:  # a server that answers, and cannot, says what to do
         trouble = _is_about_tls(message)
         return ServerUnavailableError(
             f"No feature server answers at {where}" + (f" over TLS: {message.rstrip('.')}." if trouble else "."),
@@ -70,7 +73,7 @@ def error_of(fault: Fault, *, method: str, where: str, seconds: float) -> Featur
             if trouble
             else "Start one: featurestore serve",
         )
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in GONE:
         return ServerUnavailableError(message, hint=hint)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceededError(f"The server at {where} did not answer within {seconds:g} s.")
@@ -94,8 +97,6 @@ def error_of(fault: Fault, *, method: str, where: str, seconds: float) -> Featur
             hint="Send fewer entity rows at once.",
             limit="max_message_mb",
         )
-    if code is grpc.StatusCode.CANCELLED:
-        return closed(where)
     kind = _ERRORS.get(code, ServingError)
     return kind(message or f"The server at {where} answered {code.name}.", hint=hint)
 

@@ -41,9 +41,11 @@ class Network:
         self._target = target
         self._retries = retries
         self._pool = Pool(target.open(grpc))
+        self._closed = False
 
     def close(self) -> None:
         """Close the connections; calls under way end with an error."""
+        self._closed = True
         for member in self._pool.members:
             member.channel.close()
 
@@ -62,6 +64,8 @@ class Network:
                 answer: bytes = method(call.request, timeout=deadline.left(), metadata=metadata)
                 return answer
             except grpc.RpcError as error:
+                if self._closed:
+                    raise closed(str(self._target)) from None
                 pause = attempts.failed(member, Fault.of(error))
             except ValueError:  # all that gRPC says of a channel that was closed
                 raise closed(str(self._target)) from None

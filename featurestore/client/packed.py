@@ -96,6 +96,7 @@ class Layout:
         self.width = len(template)
         self._between = np.array(between, np.intp)
         self._template = np.frombuffer(bytes(template), np.uint8)
+        self._alike: dict[tuple[int, _Head], NDArray[np.intp]] = {}
 
     def check(self, fixed: NDArray[np.uint8]) -> None:
         """Refuse fixed parts in which the lists do not stand where they should.
@@ -108,13 +109,17 @@ class Layout:
 
     def alike(self, frame: int, head: _Head) -> NDArray[np.intp]:
         """Return the places, in a record with frame, that rows must have in common to be one matrix."""
-        places = [*range(frame + 2)]  # and the status
-        if head.event:
-            places.append(frame + head.event - 1)
-        if head.mask:
-            places += [frame + head.mask - 2, frame + head.mask - 1]
-        fixed = self._between + frame + head.values if head.has_values else self._between[:0]
-        return np.concatenate([np.array(places, np.intp), fixed])
+        found = self._alike.get((frame, head))
+        if found is None:
+            places = [*range(frame + 2)]  # and the status
+            if head.event:
+                places.append(frame + head.event - 1)
+            if head.mask:
+                places += [frame + head.mask - 2, frame + head.mask - 1]
+            fixed = self._between + frame + head.values if head.has_values else self._between[:0]
+            # A layout has few kinds of rows: by status, by event time, by mask.
+            found = self._alike[frame, head] = np.concatenate([np.array(places, np.intp), fixed])
+        return found
 
 
 def _varint(value: int) -> bytes:

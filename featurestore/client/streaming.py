@@ -20,8 +20,6 @@ from featurestore.client.pool import Member, Pool
 from featurestore.v1 import serving_pb2 as pb
 
 _METHOD = "StreamOnlineFeatures"
-#: Statuses that a call ends with when its server goes away: it is drained, killed, or has waited long enough.
-_GONE = frozenset({grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 #: How long the end of a stream that was ended on purpose is waited for.
 _END_SECONDS = 1.0
 
@@ -162,7 +160,7 @@ class _Line:
             await self._call.done_writing()
 
     async def _read(self) -> None:
-        fault = Fault(grpc.StatusCode.UNAVAILABLE, "", "")
+        fault = Fault(grpc.StatusCode.UNAVAILABLE, "", "")  # also if the server has just ended it
         try:
             while (data := await self._call.read()) is not grpc.aio.EOF:
                 self._answered(data)
@@ -172,8 +170,6 @@ class _Line:
             fault = Fault(grpc.StatusCode.INTERNAL, "The server's answer is not a StreamOnlineFeaturesResponse.", "")
         finally:
             self.ended = True
-            if fault.code in _GONE:
-                fault = fault._replace(code=grpc.StatusCode.UNAVAILABLE)
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(_RefusedError(fault))

@@ -48,18 +48,20 @@ def failing(code: grpc.StatusCode, text: str = "", *, times: int = 1_000_000, th
     return answer
 
 
-def test_a_call_is_tried_again_when_no_server_was_there(connect: Any, scripted: Any) -> None:
+GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+@pytest.mark.parametrize("code", GONE)
+def test_a_call_is_tried_again_when_its_server_was_not_there_or_went_away(
+    connect: Any, scripted: Any, code: grpc.StatusCode
+) -> None:
     server = scripted()
-    server.answers["GetOnlineFeatures"] = failing(
-        grpc.StatusCode.UNAVAILABLE, times=2, then=server.answers["GetOnlineFeatures"]
-    )
+    server.answers["GetOnlineFeatures"] = failing(code, times=2, then=server.answers["GetOnlineFeatures"])
     assert connect(server.address).get_online_features("svc", KEYS).to_dict() == {"x": [1.0, 2.0]}
     assert server.count("GetOnlineFeatures") == 3
 
 
-@pytest.mark.parametrize(
-    "code", [code for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE)]
-)
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, *GONE)])
 def test_any_other_status_is_an_error_at_once(connect: Any, scripted: Any, code: grpc.StatusCode) -> None:
     server = scripted()
     server.answers["GetServiceSchema"] = failing(code, "Why.")
@@ -121,7 +123,7 @@ def test_the_deadline_is_that_of_the_whole_and_not_of_each_call(connect: Any, sc
     server.answers["GetOnlineFeatures"] = lambda _, context: left.append(context.time_remaining()) or b""
     with pytest.raises(ServingError, match="names no service"):
         connect(server.address, timeout=5).get_online_features("svc", KEYS)
-    assert left[0] <= 5
+    assert left[0] < 5.5
     assert left[1] <= left[0] - 0.25
 
 
