@@ -7,9 +7,11 @@ a bare grpcio call with the same bytes, of a stream the same lookups as calls of
 from __future__ import annotations
 
 import asyncio
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,7 +21,7 @@ import grpc
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.harness import Row, in_turn
+from benchmarks.harness import Row
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.client import AsyncFeatureClient, FeatureClient, OnlineFeatures
 from featurestore.client.answer import Head
@@ -116,6 +118,7 @@ def _over_the_wire(address: str, keys: dict[str, list[int]], calls: int, pairs: 
             lambda: bare(request),
             calls,
             pairs,
+            waits=True,
         )
     return [wire, asyncio.run(_streamed(address, calls, pairs))]
 
@@ -137,19 +140,23 @@ async def _streamed(address: str, calls: int, pairs: int) -> Row:
                 if number:  # the first pair warms up
                     seconds[place].append(loop.time() - started)
     lookups = COROUTINES * (calls // 4)
-    ours, floor = (lookups / float(np.median(one)) for one in seconds)
+    ours, floor = (lookups / statistics.median(one) for one in seconds)
     work = f"1 x 50, {COROUTINES} coroutines, over a stream; as calls"
     return Row(work=work, ours=ours, floor=floor, unit="lookups/s", more_is_better=True)
 
 
-def _compared(work: str, ours: Work, floor: Work, calls: int, pairs: int) -> Row:
-    """Return milliseconds a call."""
-
-    def many(one: Work) -> Work:
-        return lambda: [one() for _ in range(calls)]
-
-    seconds = in_turn(many(ours), many(floor), pairs=pairs)
-    return Row(work=work, ours=1000 * seconds[0] / calls, floor=1000 * seconds[1] / calls, unit="ms")
+def _compared(work: str, ours: Work, floor: Work, calls: int, pairs: int, *, waits: bool = False) -> Row:
+    """Return milliseconds a call: of the processor where nothing is waited for, which other programs disturb less."""
+    clock = time.perf_counter if waits else time.process_time
+    measured: tuple[list[float], list[float]] = ([], [])
+    for number in range(pairs + 1):
+        for place, one in enumerate((ours, floor)):
+            started = clock()
+            for _ in range(calls):
+                one()
+            if number:  # the first pair warms up
+                measured[place].append(1000 * (clock() - started) / calls)
+    return Row(work=work, ours=statistics.median(measured[0]), floor=statistics.median(measured[1]), unit="ms")
 
 
 @contextmanager

@@ -24,8 +24,7 @@ _ERRORS: dict[grpc.StatusCode, type[FeatureStoreError]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: LimitExceededError,
 }
-#: Statuses of a call whose server is not there, or stops while it answers: then it says CANCELLED. That it was cancelled
-#: here is known here.
+#: Statuses of a call whose server is not there, or stops while it answers: then it says CANCELLED.
 GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
