@@ -27,7 +27,7 @@ _END_SECONDS = 1.0
 class FeatureStream:
     """One call for many lookups, made by :meth:`AsyncFeatureClient.stream`, for any number of coroutines at once.
 
-    A message on a stream costs less than a call does, on either side. All lookups of one stream go to one worker process.
+    A message on a stream costs less than a call does, on either side. All lookups of one stream go to one worker.
     """
 
     def __init__(self, network: AsyncNetwork, conversation: Conversation, timeout: float) -> None:
