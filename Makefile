@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export REQUIRE_SERVICES
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports proto-check tests soak proto bench clean
+.PHONY: help install demo test lint types imports proto-check tests soak proto proto-release node bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,15 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
 	@touch $@ $(VENV)/.demo
 
+NODE := build/node
+NODE_PACKAGES := $(addprefix tests/contract/node/,package.json package-lock.json)
+
+$(NODE)/.installed: $(NODE_PACKAGES)
+	@echo "Installing what checks the contract from outside into $(NODE) ..."
+	@mkdir -p $(NODE) && cp $(NODE_PACKAGES) $(NODE)
+	@npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 install: $(VENV)/.dev  ## install everything into .venv
 
 demo: $(VENV)/.demo  ## run the whole feature store on a year of flights
@@ -48,6 +57,8 @@ imports: $(VENV)/.dev  ## import rules (docs/design.md)
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.dev  ## pytest
+	@command -v npm >/dev/null && $(MAKE) --no-print-directory node || \
+		{ echo "npm is missing or offline: the contract's checks with Node.js are skipped"; test -z "$(REQUIRE_SERVICES)"; }
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/.dev  ## the long form of the tests that have a short one: some minutes
@@ -61,6 +72,11 @@ proto-check: $(VENV)/.dev  ## is featurestore/v1 what proto/ generates?
 	@$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=build/proto --pyi_out=build/proto proto/featurestore/v1/*.proto
 	@diff -r -x __init__.py -x __pycache__ build/proto/featurestore/v1 featurestore/v1 || \
 		{ echo "featurestore/v1 is not what proto/ generates. Run: make proto"; exit 1; }
+
+proto-release: $(NODE)/.installed  ## what others have from now on is proto/ as it is: nothing in it may go any more
+	$(NODE)/node_modules/.bin/buf build proto --exclude-source-info -o tests/contract/released.binpb
+
+node: $(NODE)/.installed  ## buf, and gRPC for Node.js, into build/
 
 bench: $(VENV)/.dev  ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks

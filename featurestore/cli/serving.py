@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,12 +75,25 @@ def get(
         list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Join keys and request fields of one row.")
     ] = None,
     server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Ask a server; else the online store is read directly.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Ask a server, or one of several; else the online store is read directly."
+        ),
+    ] = None,
     replay: Annotated[str, typer.Option(metavar="NAME", help="Read a rehearsal's store, by its clock.")] = "",
     routing_key: Annotated[
         str, typer.Option(metavar="KEY", help="Decides whether a canary answers; else the join keys do.")
     ] = "",
+    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="What a server may take.")] = 5.0,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS with the server.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who may have signed the server's certificate; implies --tls.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="This client's certificate; needs --key.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Has the token for the server.")] = None,
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
@@ -87,7 +101,9 @@ def get(
     from featurestore.client import FeatureClient
 
     if server:
-        with FeatureClient(server) as client:
+        with FeatureClient(
+            server, timeout=timeout, tls=tls or None, ca=ca, certificate=certificate, key=key, token=token_file
+        ) as client:
             _print(_look_up(client, service, values or [], routing_key), output)
     else:
         with open_store(repo, replay) as store:
@@ -102,16 +118,18 @@ def _look_up(client: FeatureClient, service: str, values: list[str], routing_key
     answer = client.get_online_features(features=service, entity_rows=[row], routing_key=routing_key)
     if answer.service != schema.service:  # a canary, which may give other features
         schema = client.get_schema(answer.service)
-    statuses = {view: found[0] for view, found in answer.statuses.items()}
+    statuses, events, found = answer.statuses, answer.event_timestamps, answer.to_dict()
+    of_features = answer.feature_statuses
     return {
         "service": answer.service,
         "served_at": answer.served_at,
         "replay": answer.replay,
         "views": {
             view.name: {
-                "status": statuses[view.name],
-                "event_timestamp": answer.event_timestamps.get(view.name, [None])[0],
-                "features": {one.name: answer.to_dict()[one.name][0] for one in view.features},
+                "status": statuses[view.name][0],
+                "event_timestamp": events.get(view.name, [None])[0],
+                "features": {one.name: found[one.name][0] for one in view.features},
+                "feature_statuses": {one.name: of_features[one.name][0] for one in view.features},
             }
             for view in schema.views
         },
@@ -184,5 +202,6 @@ def _print(found: dict[str, Any], output: Format) -> None:
         for feature, value in view["features"].items():
             # As Text: square brackets in a value are no markup.
             shown = Text("" if value is None else str(value))
-            table.add_row(name, feature, shown, view["status"], "" if event is None else f"{event:%Y-%m-%d %H:%M}")
+            status = view["feature_statuses"][feature]
+            table.add_row(name, feature, shown, status, "" if event is None else f"{event:%Y-%m-%d %H:%M}")
     Console(highlight=False).print(table)

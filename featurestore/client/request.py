@@ -66,6 +66,38 @@ def fill(column: pb.Column, dtype: types.DType, values: Sequence[Any]) -> None:
         InvalidRequestError: a value is not of the type.
         TimestampError: an instant names no time zone.
     """
+    mask = bytearray()
+    encoded: Sequence[Any] = values
+    if set(map(type, values)) != {_AS_SENT.get(dtype.kind)}:
+        mask, encoded = _encoded(values, dtype, column.name)
+    target = getattr(column, dtype.sent)
+    target.SetInParent()  # a column without rows is still of its type
+    try:
+        target.values.extend(encoded)
+    except (TypeError, ValueError):
+        raise InvalidRequestError(f'"{column.name}" has a value that is outside the range of {dtype}.') from None
+    if any(mask):
+        column.nulls = bytes(mask)
+
+
+#: The type of Python whose values are sent as they are.
+_AS_SENT: dict[str, type] = {
+    "Bool": bool,
+    "Int32": int,
+    "Int64": int,
+    "Float64": float,
+    "String": str,
+    "Bytes": bytes,
+}
+
+
+def _encoded(values: Sequence[Any], dtype: types.DType, name: str) -> tuple[bytearray, list[Any]]:
+    """Return the mask of the nulls, and the values as a request holds them.
+
+    Raises:
+        InvalidRequestError: a value is not of the type.
+        TimestampError: an instant names no time zone.
+    """
     encode = _encoder(dtype)
     placeholder = _PLACEHOLDERS[dtype.sent]
     mask = bytearray((len(values) + 7) // 8)
@@ -76,20 +108,15 @@ def fill(column: pb.Column, dtype: types.DType, values: Sequence[Any]) -> None:
             encoded.append(placeholder)
             continue
         try:
-            encoded.append(encode(value, dtype, column.name))
+            encoded.append(encode(value, dtype, name))
         except (TypeError, ValueError, OverflowError):
             raise InvalidRequestError(
-                f'"{column.name}" of entity row {index} is {value!r}, which is not {dtype}.',
+                f'"{name}" of entity row {index} is {value!r}, which is not {dtype}.',
                 hint=f"Pass values of type {dtype}, or None.",
+                field=name,
+                row=index,
             ) from None
-    target = getattr(column, dtype.sent)
-    target.SetInParent()  # a column without rows is still of its type
-    try:
-        target.values.extend(encoded)
-    except (TypeError, ValueError):
-        raise InvalidRequestError(f'"{column.name}" has a value that is outside the range of {dtype}.') from None
-    if any(mask):
-        column.nulls = bytes(mask)
+    return mask, encoded
 
 
 #: What stands for a null in each member of Column.values.

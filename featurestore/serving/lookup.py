@@ -159,7 +159,10 @@ class Lookups:
             return self.get_online_features(request).response
         if method == "GetServiceSchema":
             return self.get_service_schema(request)
-        raise InvalidRequestError(f"{method} needs a server.", hint="Start one: featurestore serve --replay NAME")
+        raise InvalidRequestError(
+            f"{method} needs a server.",
+            hint="Start one: featurestore serve" + " --replay NAME" * (method == "AdvanceClock"),
+        )
 
     def _plan(self, name: str) -> ServicePlan:
         try:

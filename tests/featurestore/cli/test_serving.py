@@ -114,3 +114,42 @@ def test_a_value_of_another_form_is_said_in_one_line(
     ((name, value),) = changes.items()
     assert f'{name}="' in capsys.readouterr().err
     assert value
+
+
+def test_a_value_that_is_null_and_one_whose_row_is_not_there_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = [Field(name="size", dtype=Int64), Field(name="text", dtype=String)]
+    view = FeatureView(name="view", entities=[Entity(name="thing")], schema=schema)
+    with FeatureStore.init(tmp_path / "repo", project="shop") as store:
+        store.apply([FeatureService(name="svc", features=[view])])
+        instant = datetime(2024, 1, 1, tzinfo=UTC)
+        store.ingest("view", [{"thing": "a", "text": "x", "size": None, "event_timestamp": instant}])
+        store.materialize("view")
+    said = {}
+    for thing in ("a", "b"):
+        asked = ["get", "svc", f"thing={thing}", "-C", str(tmp_path / "repo"), "--format", "json"]
+        assert run(asked, debug=False) == 0
+        said[thing] = json.loads(capsys.readouterr().out)["views"]["view"]
+    assert (said["a"]["status"], said["b"]["status"]) == ("PRESENT", "NOT_FOUND")
+    assert said["a"]["feature_statuses"] == {"size": "NULL_VALUE", "text": "PRESENT"}
+    assert said["b"]["feature_statuses"] == {"size": "NOT_FOUND", "text": "NOT_FOUND"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--server", "127.0.0.1:1"], "No feature server answers at 127.0.0.1:1"),
+        (["--server", "127.0.0.1:1", "--server", "127.0.0.1:2"], "answers at 127.0.0.1:1, 127.0.0.1:2"),
+        (["--server", "nowhere"], "'nowhere' is no address"),
+        (["--server", "127.0.0.1:1", "--ca", "no-such.pem"], "no-such.pem cannot be read"),
+        (["--server", "127.0.0.1:1", "--key", "no-such.pem"], "go together"),
+        (["--server", "features.example:1", "--token-file", "no-such"], "cross the network"),
+        (["--server", "127.0.0.1:1", "--token-file", "no-such"], "no-such cannot be read"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert run(["get", "svc", "id=1", *options], debug=False) == 1
+    assert said in capsys.readouterr().err

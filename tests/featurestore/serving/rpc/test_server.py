@@ -17,7 +17,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
 from featurestore.client import FeatureClient
-from featurestore.errors import InvalidRequestError, ObjectNotFoundError, OnlineStoreError, ServerUnavailableError
+from featurestore.errors import (
+    InvalidRequestError,
+    LimitExceededError,
+    ObjectNotFoundError,
+    OnlineStoreError,
+    ServerUnavailableError,
+)
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.replay import ReplayFeed
@@ -205,7 +211,7 @@ def test_served_rows_are_in_the_log_and_refused_ones_are_not(start: Callable[...
     server = start()
     with FeatureClient(server.address) as client:
         client.get_online_features("some", {"origin": ["JFK", "EWR"]}, request_id="r-1")
-        with pytest.raises(InvalidRequestError):
+        with pytest.raises(LimitExceededError, match="at most 5"):
             client.get_online_features("some", {"origin": ["JFK"] * 6})
         client.advance_clock(NOW + timedelta(hours=1))
     server.stop()
