@@ -26,6 +26,8 @@ _ERRORS: dict[grpc.StatusCode, type[FeatureStoreError]] = {
 }
 #: Statuses of a call whose server is not there, or stops while it answers: then it says CANCELLED.
 GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+#: How grpc.aio says that a connection went while it read from a stream; no server says this.
+_LOST = "Internal error from Core"
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -46,6 +48,8 @@ class Fault(NamedTuple):
     def of(cls, error: grpc.RpcError) -> Fault:
         """Return the fault of a call that ended with an error."""
         message, _, hint = (error.details() or "").partition("\nHint: ")
+        if error.code() is grpc.StatusCode.INTERNAL and message == _LOST:
+            return cls(grpc.StatusCode.UNAVAILABLE, "", "")
         return cls(error.code(), message, hint)
 
     @classmethod

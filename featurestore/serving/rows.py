@@ -168,13 +168,14 @@ class RowReader:
             return StoredRows(self._clock, self._snapshot, rows)  # type: ignore[arg-type]  # none is left open
         missing = [[place for place, row in enumerate(found) if row is None] for found in rows]
         read = self._read(views, keys, missing)
-        if any(one.writes != writes for one, writes in zip(kept, read.writes, strict=True)):
+        known = [len(places) < len(mine) for places, mine in zip(missing, keys, strict=True)]
+        if any(one.writes != writes and some for one, writes, some in zip(kept, read.writes, known, strict=True)):
             # A table was written since: nothing that is known of it counts, and the rest must be of that snapshot too.
             missing = [list(range(len(mine))) for mine in keys]
             read = self._read(views, keys, missing)
-            for one, writes in zip(kept, read.writes, strict=True):
-                if one.writes != writes:
-                    one.renew(writes)
+        for one, writes in zip(kept, read.writes, strict=True):
+            if one.writes != writes:
+                one.renew(writes)
         for one, mine, found, places, values in zip(kept, keys, rows, missing, read.values, strict=True):
             one.valid_at = read.snapshot
             for place, value in zip(places, values, strict=True):

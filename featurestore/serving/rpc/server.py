@@ -155,8 +155,9 @@ class FeatureServer:
             unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
             self._services.append(REPLAY)
         shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
+        self._streams = StreamedLookups(lookups, log, self._watcher)
         streams = {
-            f"/{SERVING}/StreamOnlineFeatures": StreamedLookups(lookups, log, self._watcher).answer,
+            f"/{SERVING}/StreamOnlineFeatures": self._streams.answer,
             REFLECTION: reflected(shown),
         }
         self.gate = Gate(unary, streams, most=limits.calls, admission=admission, refused=self._watcher.refused)
@@ -185,6 +186,7 @@ class FeatureServer:
     async def stop(self, grace: float) -> None:
         """Take no new calls, and give those under way ``grace`` seconds."""
         await self._health.enter_graceful_shutdown()
+        self._streams.end()
         await self._server.stop(grace)
 
     async def _get_online_features(self, request: bytes, context: Any) -> bytes:

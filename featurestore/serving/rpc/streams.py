@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,20 @@ class StreamedLookups:
         self._lookups = lookups
         self._log = log
         self._watcher = watcher
+        self._ending = False
+        #: Those that wait for their clients.
+        self._reading: set[asyncio.Task[None]] = set()
+
+    def end(self) -> None:
+        """End streams once what they were asked is answered; their clients go on elsewhere."""
+        self._ending = True
+        for task in self._reading:
+            task.cancel()
 
     async def answer(self, _: Any, context: Any) -> None:
         """Answer a stream until its client ends it; a slow reader is waited for, and holds up nobody else."""
-        read, write, who = context.read, context.write, caller.get()
-        while (data := await read()) is not grpc.aio.EOF:
+        write, who = context.write, caller.get()
+        while (data := await self._next(context)) is not grpc.aio.EOF:
             try:
                 check_deadline(context)
                 if who is not None:
@@ -50,6 +60,20 @@ class StreamedLookups:
                 self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
                 await context.abort(fault.code, fault.text, fault.trailing)
             await write(self._answer(data, who, context))
+
+    async def _next(self, context: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - gRPC answers each call in one
+        try:
+            if not self._ending:
+                self._reading.add(task)
+                return await context.read()
+        except asyncio.CancelledError:
+            if not self._ending:
+                raise
+        finally:
+            self._reading.discard(task)
+        return await context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
 
     def _answer(self, data: bytes, who: Caller | None, context: Any) -> bytes:
         started = time.perf_counter()

@@ -26,10 +26,10 @@ class Watching:
         self.answers = 0
         self.codes: list[tuple[str, str]] = []
 
-    def answered(self, method: str, service: str, seconds: float) -> None:  # noqa: ARG002
+    def answered(self, method: str, entry: Any, seconds: float, context: Any) -> None:  # noqa: ARG002
         self.answers += 1
 
-    def refused(self, method: str, code: str, seconds: float) -> None:  # noqa: ARG002
+    def refused(self, method: str, code: str, seconds: float, context: Any) -> None:  # noqa: ARG002
         self.codes.append((method, code))
 
 
