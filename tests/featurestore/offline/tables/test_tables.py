@@ -189,7 +189,9 @@ def test_a_table_of_many_columns_has_the_event_times_of_its_files(
     if not told:
         make = module.create_table_with_add_actions
         monkeypatch.setattr(
-            module, "create_table_with_add_actions", lambda *given, configuration, **rest: make(*given, **rest)
+            module,
+            "create_table_with_add_actions",
+            lambda *given, **named: make(*given, **{key: one for key, one in named.items() if key != "configuration"}),
         )
     table = OfflineTable(tmp_path / "many")
     instants = [START + timedelta(hours=hour) for hour in (3, 1, 2)]
