@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online_store
+from featurestore.online import lmdb as lmdb_store
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix
 from featurestore.online.lmdb import _State
 
@@ -433,6 +435,25 @@ def test_a_row_that_is_refreshed_while_old_rows_expire_is_not_lost(store: Online
     other.join()
     assert get(store, "a-1", *keys) == [at(60)] * len(keys)
     assert sum(removed) == store.standing("a-1").expired > 0
+
+
+def test_a_row_that_is_refreshed_between_the_look_and_the_lock_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LmdbStore(tmp_path, durable=False)
+    store.put_newest("a-1", [(b"k", at(1)), (b"old", at(1))])
+    look = lmdb_store.look_for_older
+
+    def looked(*given: Any) -> Any:
+        found = look(*given)
+        store.put_newest("a-1", [(b"k", at(9))])
+        return found
+
+    monkeypatch.setattr(lmdb_store, "look_for_older", looked)
+    assert store.expire("a-1", 5) == (1, None)
+    assert get(store, "a-1", b"k", b"old") == [at(9), None]
+    assert store.standing("a-1") == (None, 5, 1)
+    store.close()
 
 
 def test_space_that_rows_leave_is_counted_as_free_until_the_file_is_written_anew(tmp_path: Path) -> None:

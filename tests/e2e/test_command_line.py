@@ -35,7 +35,10 @@ def test_the_second_run_of_everything_changes_nothing(run: Run, repo: Path) -> N
     before = run("audit", cwd=repo).stdout
     assert run("apply", cwd=repo).returncode == 0
     assert run("audit", cwd=repo).stdout == before
-    assert "2 no newer than what was online" in run("materialize", cwd=repo).stdout
+    before = run("audit", cwd=repo).stdout
+    assert run("materialize", cwd=repo).stdout == "spending: nothing new\n"
+    assert run("audit", cwd=repo).stdout == before
+    assert "2 no newer than what is online" in run("materialize", "--full", cwd=repo).stdout
 
 
 def test_bad_rows_are_counted_and_can_be_seen(run: Run, repo: Path) -> None:

@@ -73,6 +73,15 @@ def test_the_last_materialization_is_remembered(registry: Registry) -> None:
     assert (done.table_version, done.until, done.counts) == (2, until, {"read": 5, "written": 5})
 
 
+def test_a_range_that_was_materialized_is_in_the_audit_and_is_not_the_last_materialization(registry: Registry) -> None:
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    registry.record_range("weather-1", 3, (start, None), {"read": 1}, who="ada")
+    assert registry.last_materialization("weather-1") is None
+    (entry,) = registry.audit(action="materialize")
+    assert (entry.object, entry.who) == ("weather-1", "ada")
+    assert entry.details == {"table_version": 3, "from": start.isoformat(), "to": None, "counts": {"read": 1}}
+
+
 def test_datasets_are_versioned_and_keep_their_manifest(registry: Registry) -> None:
     manifest = {"service": "flight_delay@1", "rows": 3, "share": 0.1, "views": [{"id": "weather@1"}]}
     assert registry.record_dataset("delays", manifest, who="ada").id == "delays@1"

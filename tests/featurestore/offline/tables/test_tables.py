@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,8 +19,10 @@ from featurestore.definitions import FeatureView
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.store import OfflineStore
+from featurestore.offline.tables import table as module
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, statistics
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable
+from featurestore.types import microseconds
 
 SCHEMA = pa.schema([("key", pa.int64()), (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))])
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -176,6 +178,33 @@ def test_statistics_of_early_years_are_dates_that_delta_reads(tmp_path: Path) ->
     table.publish(table.stage(iter([batch]), SCHEMA), SCHEMA, load("early"))
     (file,) = table.snapshot().files
     assert (file.first, file.last) == (early, early)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_table_of_many_columns_has_the_event_times_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """Delta keeps statistics of 32 columns unless it is told which; tables of earlier releases did not tell."""
+    many = pa.schema([*((f"f{number}", pa.int64()) for number in range(40)), *SCHEMA])
+    if not told:
+        make = module.create_table_with_add_actions
+        monkeypatch.setattr(
+            module,
+            "create_table_with_add_actions",
+            lambda *given, **named: make(*given, **{key: one for key, one in named.items() if key != "configuration"}),
+        )
+    table = OfflineTable(tmp_path / "many")
+    instants = [START + timedelta(hours=hour) for hour in (3, 1, 2)]
+    columns = {one.name: [1, 2, 3] for one in many if one.name != EVENT_TIMESTAMP}
+    made = table.stage(iter([pa.RecordBatch.from_pydict(columns | {EVENT_TIMESTAMP: instants}, many)]), many)
+    assert table.publish(made, many, load("one", 3))
+    (file,) = table.snapshot().files
+    assert (file.first, file.last) == (microseconds(instants[1]), microseconds(instants[0]))
+    if not told:
+        Path(file.path).unlink()
+        with pytest.raises(OfflineStoreError, match="cannot be read") as caught:
+            table.snapshot()
+        assert "backup" in caught.value.hint
 
 
 def test_a_table_that_is_not_there_is_an_error_with_a_hint(tmp_path: Path) -> None:
