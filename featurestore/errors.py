@@ -11,6 +11,7 @@ The tree::
     │   └── ObjectInUseError        something still refers to the object
     ├── DataError                   rows cannot be taken as they are
     │   ├── LoadRefusedError        a gate of the view refuses the load as a whole
+    │   │   └── PushRefusedError    a row of a push is bad, and the view rejects the whole then
     │   ├── SchemaError             a column is missing, surplus, or of another type
     │   └── TimestampError          an instant has no zone, or is not an instant
     ├── OfflineStoreError           a table cannot be read or written
@@ -53,6 +54,7 @@ __all__ = [
     "ObjectNotFoundError",
     "OfflineStoreError",
     "OnlineStoreError",
+    "PushRefusedError",
     "RegistryError",
     "SchemaError",
     "ServerUnavailableError",
@@ -133,6 +135,20 @@ class LoadRefusedError(DataError):
     def __init__(self, message: str, *, reasons: Iterable[str], hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reasons = tuple(reasons)
+
+
+class PushRefusedError(LoadRefusedError):
+    """A row of a push is bad, and the view rejects the whole then; nothing of it is kept.
+
+    Attributes:
+        field: the column of the first bad row that is wrong.
+        row: its place in the push, from 0.
+    """
+
+    def __init__(self, message: str, *, reasons: Iterable[str], field: str, row: int, hint: str = "") -> None:
+        super().__init__(message, reasons=reasons, hint=hint)
+        self.field = field
+        self.row = row
 
 
 class SchemaError(DataError):
