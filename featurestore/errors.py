@@ -8,7 +8,8 @@ The tree::
     ├── RegistryError               the registry refuses
     │   ├── ObjectNotFoundError     no such view, service, dataset, version ...
     │   ├── BreakingChangeError     a change that would break users was not asked for
-    │   └── ObjectInUseError        something still refers to the object
+    │   ├── ObjectInUseError        something still refers to the object
+    │   └── NotOwnerError           the object is another project's
     ├── DataError                   rows cannot be taken as they are
     │   ├── LoadRefusedError        a gate of the view refuses the load as a whole
     │   │   └── PushRefusedError    a row of a push is bad, and the view rejects the whole then
@@ -50,6 +51,7 @@ __all__ = [
     "LimitExceededError",
     "LoadRefusedError",
     "MonitorError",
+    "NotOwnerError",
     "ObjectInUseError",
     "ObjectNotFoundError",
     "OfflineStoreError",
@@ -119,6 +121,10 @@ class BreakingChangeError(RegistryError):
 
 class ObjectInUseError(RegistryError):
     """Something still refers to the object; the message lists the users."""
+
+
+class NotOwnerError(RegistryError):
+    """The object belongs to another project, which alone may do this."""
 
 
 class DataError(FeatureStoreError):

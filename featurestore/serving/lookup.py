@@ -107,7 +107,7 @@ class Lookups:
         canary = self.canaries.get(request.service)
         if canary is not None and canary.takes(request):
             plan = canary.plan
-        columns, count = columns_of(request, plan, self._max_rows)
+        columns, count = columns_of(request.columns, plan, self._max_rows)
         found = self.store.read(
             [(view.storage_id, view.keys.encode([columns[name] for name in view.columns])) for view in plan.stored]
         )

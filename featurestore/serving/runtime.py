@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 
@@ -10,7 +11,9 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
-from featurestore.registry import Head, Registry, open_registry, signing_key
+from featurestore.online import OnlineStore
+from featurestore.pushing import Pusher
+from featurestore.registry import Head, Registry, acting_user, open_registry, signing_key
 from featurestore.registry.records import Registered
 from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
 
@@ -49,6 +52,12 @@ class Runtime:
             ConfigError: the key that signs it cannot be read or made.
         """
         return self._registry.head(signing_key(self.config))
+
+    def pusher(self, online: OnlineStore) -> Pusher:
+        """Return what takes pushes into an online store."""
+        return Pusher(
+            self.config, self._registry, self.offline, online, partial(acting_user, self.config, self._registry)
+        )
 
     def close(self) -> None:
         """Close the registry."""

@@ -27,6 +27,7 @@ from featurestore.online import open_online_store
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import WATERMARKS, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import Lookups
+from featurestore.serving.pushes import PushMethod
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.routing import canaries
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
@@ -198,10 +199,16 @@ class _Worker:
         if self._feed is None:  # a rehearsal's log is thrown away, and would be no witness
             self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
             self._heads.add()
+        pushes = (
+            None if self._feed else PushMethod(self._runtime.pusher(self._lookups.store), max_rows=serving.max_rows)
+        )
         server = FeatureServer(
             self._lookups,
             log,
-            Methods(advance=None if self._feed is None else partial(self._advance, self._feed)),
+            Methods(
+                advance=None if self._feed is None else partial(self._advance, self._feed),
+                others={} if pushes is None else {"PushFeatures": pushes},
+            ),
             limits=Limits(
                 calls=serving.max_calls,
                 message_bytes=int(serving.max_message_mb * 2**20),
@@ -229,6 +236,8 @@ class _Worker:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         log.close(self._lookups.now())
+        if pushes is not None:
+            pushes.close()
         if self._feed is not None:
             self._feed.close()
 

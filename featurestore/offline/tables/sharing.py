@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
-from featurestore.errors import ObjectNotFoundError, OfflineStoreError, RegistryError
+from featurestore.errors import NotOwnerError, ObjectNotFoundError, OfflineStoreError
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry, live_views, stored_once
 from featurestore.registry.records import Registered
@@ -13,15 +13,15 @@ def check_ours(view: FeatureView) -> None:
     """Check that a view's rows may be written by this project.
 
     Raises:
-        RegistryError: they are another project's.
+        NotOwnerError: they are another project's.
     """
     if isinstance(view, SharedFeatureView):
         raise not_ours(view.project, view.name)
 
 
-def not_ours(owner: str, name: str) -> RegistryError:
+def not_ours(owner: str, name: str) -> NotOwnerError:
     """Return the error for a view that only another project loads and materializes."""
-    return RegistryError(
+    return NotOwnerError(
         f'View "{owner}/{name}" belongs to project "{owner}", which loads and materializes it.',
         hint=f'Its owner runs, in the folder of "{owner}": featurestore ingest {name}; featurestore materialize {name}',
     )
@@ -32,7 +32,7 @@ def own_view(registry: Registry, view: str) -> Registered[FeatureView]:
 
     Raises:
         ObjectNotFoundError: there is none.
-        RegistryError: it is another project's.
+        NotOwnerError: it is another project's.
     """
     owner, _, rest = view.rpartition("/")
     name = rest.partition("@")[0]
@@ -52,7 +52,7 @@ def fed_versions(registry: Registry, view: str) -> list[Registered[FeatureView]]
 
     Raises:
         ObjectNotFoundError: there is none.
-        RegistryError: it is another project's.
+        NotOwnerError: it is another project's.
     """
     try:
         named = own_view(registry, view)
