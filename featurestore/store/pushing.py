@@ -11,6 +11,7 @@ from featurestore.offline.store import Progress
 from featurestore.pushing import FlushReport, Pusher, PushReport
 from featurestore.registry.records import Registered
 from featurestore.store.lookups import NewestRows
+from featurestore.types import DType
 
 
 class Pushing(NewestRows):
@@ -39,6 +40,16 @@ class Pushing(NewestRows):
             OnlineStoreError: the online store refuses; nothing was kept.
         """
         return self._pusher.push(view, rows)
+
+    def pushed_columns(self, view: str) -> dict[str, DType]:
+        """Return the columns that a push of a view takes, with their types.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: it is another project's.
+            DataError: it cannot be pushed to.
+        """
+        return self._pusher.column_types(view)[1]
 
     def flush_pushes(self, *, wait: bool = True) -> FlushReport:
         """Bring pushed rows into the offline store now.

@@ -43,6 +43,7 @@ ROOT = Path(__file__).parent.parent.parent
 MARK, LIKE = "zq-marker-7741", "zq-marker-7742"
 NAMES = (
     "online store",
+    "pushed rows",
     "offline tables",
     "quarantine",
     "training datasets",
@@ -126,11 +127,25 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.ingest("spending", rows(MARK, LIKE, hours=2))
     store.get_batch_features("scoring", asked)
     rehearse(folder, store)
+    push(store)
     leave_behind(folder)
     with History(store.config.database_url(store.config.monitor.database)) as history:
         tell(history)
     store.close()
     return folder
+
+
+def push(store: FeatureStore) -> None:
+    """Leave what was pushed and is in no table yet, in a segment that is full and in the one that grows."""
+    store.push("spending", rows(MARK, LIKE, "b", hours=0.5))
+    store._pusher._log.seal()
+    store.push("spending", rows("b", MARK, MARK, LIKE, hours=0.4))
+    store.push("spending", rows(MARK, hours=0.3))
+    store.push("clicks", [{"user_id": MARK, "item_id": 1, "seen": 2, "event_timestamp": datetime.now(UTC)}])
+    pusher = store.__dict__.pop("_pusher")  # so that closing the store brings nothing into the tables
+    pusher.flusher._end()
+    killed = store.config.path(store.config.push.path) / ".0123456789abcdef"
+    killed.write_bytes(MARK.encode())
 
 
 def rehearse(folder: Path, store: FeatureStore) -> None:
