@@ -180,7 +180,7 @@ class Flusher:
 
     def _run(self) -> None:
         settings, said = self._config.push, ""
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and threading.main_thread().is_alive():
             self._wakened.wait(settings.flush_seconds / _LOOKS_PER_AGE)
             self._wakened.clear()
             if not self._stopping.is_set():
@@ -197,6 +197,8 @@ class Flusher:
                 _logger.error("pushed rows wait", error=error.message, hint=error.hint)
             return error.message
         except Exception:  # what is unforeseen must not end the background either
+            if not threading.main_thread().is_alive():  # the program ends without closing the store
+                return ""
             _logger.exception("pushed rows wait")
         return ""
 

@@ -305,6 +305,25 @@ def test_the_background_flushes_by_age_and_by_rows(tmp_path: Path) -> None:
             assert segments(store) == []
 
 
+def test_a_program_that_ends_without_closing_its_store_ends_quietly_and_loses_nothing(store: FeatureStore) -> None:
+    settings = store.config.root / "featurestore.toml"
+    settings.write_text(f"{settings.read_text()}\n[push]\nflush_seconds = 0.05\n")
+    program = """
+import sys, threading, time
+from featurestore import FeatureStore
+from test_pushing import row
+store = FeatureStore(sys.argv[1])
+store.push("clicks", [row(1, 1)])
+threading.Thread(target=lambda: (time.sleep(1), store.push("clicks", [row(2, 2)]), time.sleep(0.5))).start()
+"""
+    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    command = [sys.executable, "-c", path + program, str(store.config.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    store.flush_pushes()
+    assert online(store, 1, 2) == offline(store, 1, 2) == [1, 2]
+
+
 def test_pushes_go_on_while_the_offline_store_is_away(store: FeatureStore, tmp_path: Path) -> None:
     store.push("clicks", [row(1, 1)])
     folder = tmp_path / "shop" / "data" / "offline"
