@@ -369,6 +369,20 @@ with FeatureStore(sys.argv[1]) as store:
         if turn % 3 == 0:
             store.materialize("spending")
 """
+PUSH = """
+import sys
+from datetime import UTC, datetime, timedelta
+from featurestore import FeatureStore
+with FeatureStore(sys.argv[1]) as store:
+    print("ready", flush=True)
+    for turn in range(60):
+        at = datetime.now(UTC) - timedelta(minutes=turn % 7 + 1)
+        users = [sys.argv[2], f"user-{turn}"]
+        done = store.push("spending", [{"user_id": one, "total": 1.0, "event_timestamp": at} for one in users])
+        print(done.suppressed, flush=True)
+        if turn % 10 == 0:
+            store.flush_pushes(wait=False)
+"""
 
 
 def started(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -406,6 +420,19 @@ def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: S
     loads = shop.store.offline.loads(shop.store.registry.feature_view("spending").definition)
     assert all(one.rows_read == one.rows_written + one.rows_quarantined + one.rows_suppressed for one in loads)
     assert [one for one in loads if one.rows_suppressed]
+
+
+def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop) -> None:
+    process = started(PUSH, str(shop.folder), MARK)
+    assert process.stdout is not None
+    before = [process.stdout.readline() for _ in range(5)]
+    run_erasure(shop.task(), places(shop.store))
+    after, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert set(before) == {"0\n"}
+    assert after.splitlines()[-1] == "1"
+    left = [one for one in holding(shop.folder, MARK) if not _has_only_the_longer_key(shop.folder / one)]
+    assert left == []
 
 
 def test_a_worker_that_logs_no_more_is_reported_and_not_waited_for_for_ever(
