@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.harness import report
 
 #: Each has ``run(quick) -> list[Row]`` and answers the question in its docstring.
-NAMES = ("asof", "asof_large", "false_alarms", "imports", "ingest", "lookups", "registry")
+NAMES = ("asof", "asof_large", "false_alarms", "imports", "ingest", "lookups", "push", "registry")
 
 
 def main() -> int:
