@@ -10,7 +10,18 @@ from pathlib import Path
 from benchmarks.harness import report
 
 #: Each has ``run(quick) -> list[Row]`` and answers the question in its docstring.
-NAMES = ("asof", "asof_large", "client", "false_alarms", "imports", "ingest", "materialize", "registry", "serving")
+NAMES = (
+    "asof",
+    "asof_large",
+    "client",
+    "false_alarms",
+    "imports",
+    "ingest",
+    "materialize",
+    "push",
+    "registry",
+    "serving",
+)
 
 
 def main() -> int:

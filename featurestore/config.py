@@ -92,6 +92,14 @@ class ServingConfig(_Section):
     tracing: bool = False
 
 
+class PushConfig(_Section):
+    """``[push]``: the log of pushed rows, and when these come into the offline store."""
+
+    path: str = "data/push"
+    flush_rows: Annotated[int, Field(ge=1)] = 100_000
+    flush_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+
 class SourceConfig(_Section):
     """``[sources.NAME]``: where a named source lies in this environment."""
 
@@ -177,6 +185,7 @@ class Config(_Section):
     online: str = "lmdb://data/online"
     offline: OfflineConfig = OfflineConfig()
     serving: ServingConfig = ServingConfig()
+    push: PushConfig = PushConfig()
     monitor: MonitorConfig = MonitorConfig()
     audit: AuditConfig = AuditConfig()
     identity: IdentityConfig = IdentityConfig()

@@ -8,9 +8,11 @@ The tree::
     ├── RegistryError               the registry refuses
     │   ├── ObjectNotFoundError     no such view, service, dataset, version ...
     │   ├── BreakingChangeError     a change that would break users was not asked for
-    │   └── ObjectInUseError        something still refers to the object
+    │   ├── ObjectInUseError        something still refers to the object
+    │   └── NotOwnerError           the object is another project's
     ├── DataError                   rows cannot be taken as they are
     │   ├── LoadRefusedError        a gate of the view refuses the load as a whole
+    │   │   └── PushRefusedError    a row of a push is bad, and the view rejects the whole then
     │   ├── SchemaError             a column is missing, surplus, or of another type
     │   └── TimestampError          an instant has no zone, or is not an instant
     ├── OfflineStoreError           a table cannot be read or written
@@ -51,11 +53,13 @@ __all__ = [
     "LimitExceededError",
     "LoadRefusedError",
     "MonitorError",
+    "NotOwnerError",
     "ObjectInUseError",
     "ObjectNotFoundError",
     "OfflineStoreError",
     "OnlineStoreError",
     "PermissionDeniedError",
+    "PushRefusedError",
     "RegistryError",
     "SchemaError",
     "ServerUnavailableError",
@@ -123,6 +127,10 @@ class ObjectInUseError(RegistryError):
     """Something still refers to the object; the message lists the users."""
 
 
+class NotOwnerError(RegistryError):
+    """The object belongs to another project, which alone may do this."""
+
+
 class DataError(FeatureStoreError):
     """Rows cannot be taken as they are."""
 
@@ -137,6 +145,20 @@ class LoadRefusedError(DataError):
     def __init__(self, message: str, *, reasons: Iterable[str], hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reasons = tuple(reasons)
+
+
+class PushRefusedError(LoadRefusedError):
+    """A row of a push is bad, and the view rejects the whole then; nothing of it is kept.
+
+    Attributes:
+        field: the column of the first bad row that is wrong.
+        row: its place in the push, from 0.
+    """
+
+    def __init__(self, message: str, *, reasons: Iterable[str], field: str, row: int, hint: str = "") -> None:
+        super().__init__(message, reasons=reasons, hint=hint)
+        self.field = field
+        self.row = row
 
 
 class SchemaError(DataError):

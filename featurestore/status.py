@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from featurestore.config import Config
@@ -10,11 +11,12 @@ from featurestore.offline.datasets.erasures import rows_left
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.garbage import size_of
 from featurestore.online import OnlineStore
+from featurestore.pushing import PushLog
 from featurestore.registry import Registry, live_views
 
 
 def status(config: Config, registry: Registry, offline: OfflineStore, online: OnlineStore) -> dict[str, Any]:
-    """Return JSON values: project, root, views (every live version), services, datasets and models.
+    """Return JSON values: project, root, pushed rows that wait, views (all live versions), services, datasets, models.
 
     ``rows`` are those that are in the table, ``quarantined`` those that its loads keep aside now; ``bytes`` says where
     the disk's went, of each object and of all.
@@ -47,6 +49,7 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             "log": size_of(config.path(config.serving.log_path)),
             "feedback": size_of(config.path(config.serving.feedback_path)),
         },
+        "push": _waiting(config),
         "views": views,
         "services": [
             {
@@ -69,3 +72,10 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             for one in registry.models()
         ],
     }
+
+
+def _waiting(config: Config) -> dict[str, Any]:
+    """Return how many pushed rows the offline store has not yet, and since when the oldest waits."""
+    found = PushLog(config.path(config.push.path)).backlog()
+    oldest = None if found.oldest is None else datetime.fromtimestamp(found.oldest / 1e6, UTC).isoformat()
+    return {"rows": found.rows, "oldest": oldest}

@@ -21,6 +21,11 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
         return
     typer.echo(f"project {found['project']}, {found['root']}")
     typer.echo("  on disk  " + ", ".join(f"{what} {_size(count)}" for what, count in found["bytes"].items()))
+    if found["push"]["rows"]:
+        typer.echo(
+            f"  pushed   {found['push']['rows']:,} rows wait for the offline store since {found['push']['oldest']}; "
+            "to bring them in now: featurestore push --flush"
+        )
     for view in found["views"]:
         table = "never ingested" if view["loads"] == 0 else f"{view['rows']:,} rows, {view['loads']} loads"
         quarantined = f", {view['quarantined']:,} quarantined" if view["quarantined"] else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +11,7 @@ import typer
 from featurestore import types
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.cli.values import parsed
 from featurestore.errors import InvalidRequestError, ServerUnavailableError
 
 if TYPE_CHECKING:
@@ -143,48 +142,11 @@ def _row(values: list[str], dtypes: Mapping[str, types.DType], optional: set[str
         if not separator:
             raise InvalidRequestError(f'"{text}" is not NAME=VALUE.', hint="For example: origin=JFK")
         # An unknown name goes on to the lookup, whose error names what the service takes.
-        row[name] = _parsed(value, dtypes[name], name) if name in dtypes else value
+        row[name] = parsed(value, dtypes[name], name) if name in dtypes else value
     for name, dtype in dtypes.items():
         if name not in row and name not in optional:
             raise InvalidRequestError(f'The lookup needs "{name}" ({dtype}).', hint=f"Add {name}=...")
     return row
-
-
-def _parsed(value: str, dtype: types.DType, name: str) -> Any:
-    if dtype is types.Timestamp:
-        return types.utc(value, name)
-    readers: dict[str, Callable[[str], Any]] = {
-        "Bool": {"true": True, "false": False}.__getitem__,
-        "Int32": int,
-        "Int64": int,
-        "Float32": float,
-        "Float64": float,
-        "Decimal": lambda text: types.exact_decimal(text, dtype),
-        "Date": date.fromisoformat,
-        "Bytes": bytes.fromhex,
-    }
-    try:
-        if dtype.scalar:
-            return readers.get(dtype.kind, str)(value)
-        # Numbers stay the texts that they are: 1.10 is a Decimal's too.
-        return _members(json.loads(value, parse_int=str, parse_float=str, parse_constant=str), dtype, name)
-    except (ValueError, KeyError, TypeError):
-        hint = "" if dtype.scalar else """Write it as JSON: '[1, null]', '{"a": 1}'."""
-        raise InvalidRequestError(f'{name}="{value}" is not {dtype}.', hint=hint) from None
-
-
-def _members(value: Any, dtype: types.DType, name: str) -> Any:
-    """Return a value that was read as JSON, its scalars read as those of the command line are."""
-    if value is None:
-        return None
-    if dtype.fields and isinstance(value, dict):
-        inner = dict(dtype.fields)
-        return {key: _members(one, inner[key], name) for key, one in value.items()}
-    if dtype.element is not None and isinstance(value, list):
-        return [_members(one, dtype.element, name) for one in value]
-    if not dtype.scalar or isinstance(value, (dict, list)):
-        raise TypeError
-    return _parsed(str(value).lower() if isinstance(value, bool) else value, dtype, name)
 
 
 def _print(found: dict[str, Any], output: Format) -> None:

@@ -17,6 +17,7 @@ from featurestore.erasure.logged_places import ReplayedLogs, ServingLogs
 from featurestore.erasure.offline_places import Datasets, Leftovers, OfflineTables, Quarantine
 from featurestore.erasure.online_places import OnlineRows, ReplayedRows
 from featurestore.erasure.place import Erased, Place, Task
+from featurestore.erasure.pushed_places import PushedRows
 from featurestore.erasure.report import ErasureReport, PlaceReport
 from featurestore.offline.erasure.suppression import members, suppressed, suppression_secret
 from featurestore.online import OnlineStore
@@ -31,9 +32,10 @@ def places_of(config: Config, online: OnlineStore) -> list[Place]:
     """Return every place that stores rows, in the order in which they are gone through.
 
     The online store comes twice: long keys of several parts can be found there only while the tables have them, and a
-    materialization that had read the tables before may bring rows once more.
+    materialization that had read the tables before may bring rows once more. The log of pushed rows comes before the
+    tables, into which its rows are brought.
     """
-    places: list[Place] = [OnlineRows(online, forgets=False), OfflineTables(), Quarantine(), Datasets()]
+    places: list[Place] = [OnlineRows(online, forgets=False), PushedRows(), OfflineTables(), Quarantine(), Datasets()]
     # Predictions are found through the log, so they go before it.
     places += [Feedback(), ServingLogs(), ReplayedFeedback(), ReplayedRows(), ReplayedLogs(), Leftovers()]
     for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):

@@ -6,6 +6,7 @@ from featurestore.offline.datasets.differing import Comparing
 from featurestore.offline.datasets.reproducing import Reproducing
 from featurestore.offline.intake.backfilling import Backfilling
 from featurestore.offline.intake.loading import Progress
+from featurestore.offline.intake.pushed import Pushed
 from featurestore.offline.intake.quarantined import Quarantined
 from featurestore.offline.join.asking import Asking
 from featurestore.offline.tables.carrying import Carrying
@@ -18,12 +19,23 @@ __all__ = ["OfflineStore", "Progress"]
 
 
 class OfflineStore(
-    Backfilling, Carrying, Quarantined, Rows, Reproducing, Comparing, Asking, Compacting, Restoring, Collecting
+    Backfilling,
+    Carrying,
+    Quarantined,
+    Pushed,
+    Rows,
+    Reproducing,
+    Comparing,
+    Asking,
+    Compacting,
+    Restoring,
+    Collecting,
 ):
     """Tables of feature rows, one for each storage id, below ``offline.path``; what can be done with them is inherited.
 
     Each parent is one concern: :class:`~featurestore.offline.intake.loading.Loading` brings rows in,
     :class:`~featurestore.offline.intake.quarantined.Quarantined` tries those again that were kept aside,
+    :class:`~featurestore.offline.intake.pushed.Pushed` brings those in that were pushed,
     :class:`~featurestore.offline.tables.carrying.Carrying` brings a new version's history,
     :class:`~featurestore.offline.intake.backfilling.Backfilling` computes an interval anew,
     :class:`~featurestore.offline.tables.rows.Rows` reads for the online store,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 ORDER_BYTES = 32
 _BIAS = 1 << 63
 _EVENT = struct.Struct(">Q")
+_PLACE = struct.Struct(">QQ")
 
 #: A key and its stored value.
 Row = tuple[bytes, bytes]
@@ -50,11 +51,30 @@ def oldest_order(event_timestamp: int) -> bytes:
     return _EVENT.pack(min(max(event_timestamp + _BIAS, 0), 2 * _BIAS - 1))
 
 
+def placed(value: bytes, load_order: int, row_number: int) -> bytes:
+    """Return a stored value as that of the same row of another load, and of another place in it."""
+    first = ORDER_BYTES - _PLACE.size
+    return value[:first] + _PLACE.pack(load_order + _BIAS, row_number + _BIAS) + value[ORDER_BYTES:]
+
+
 class Written(NamedTuple):
     """What became of rows: written, or older than (or the same as) what was there."""
 
     written: int
     older: int
+
+
+def total(counts: Iterable[Written]) -> Written:
+    """Return the sum of what became of several tables' rows."""
+    written = older = 0
+    for one in counts:
+        written, older = written + one.written, older + one.older
+    return Written(written, older)
+
+
+def settles(present: bytes | None, provisional: bytes, final: bytes) -> bool:
+    """Return whether a final value takes the place of the present one; see :meth:`OnlineStore.settle`."""
+    return present is None or present == provisional or present[:ORDER_BYTES] < final[:ORDER_BYTES]
 
 
 class Read(NamedTuple):
@@ -152,6 +172,24 @@ class OnlineStore(Protocol):
 
     def put_newest(self, storage_id: str, rows: Iterable[Row]) -> Written:
         """Write each row unless the key's present row is as new or newer; all in one transaction."""
+        ...
+
+    def put_all(self, rows: Mapping[str, Sequence[Row]]) -> Written:
+        """Write rows of several tables, by storage id, as :meth:`put_newest`; all in one transaction."""
+        ...
+
+    def settle(self, storage_id: str, rows: Iterable[tuple[bytes, bytes, bytes]]) -> int:
+        """Give rows their final order, in one transaction.
+
+        Args:
+            storage_id: the table.
+            rows: the key, the value that was written for the time being, and the one to take its place, though its
+                order may be lower. Where the key has another value by now, the final one is written only if it is
+                newer.
+
+        Returns:
+            How many rows were written.
+        """
         ...
 
     def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:

@@ -26,7 +26,19 @@ from typing import Any
 import lmdb
 
 from featurestore.errors import OnlineStoreError
-from featurestore.online.base import ORDER_BYTES, Expired, Read, Row, Space, Standing, TableStatus, Written, event_time
+from featurestore.online.base import (
+    ORDER_BYTES,
+    Expired,
+    Read,
+    Row,
+    Space,
+    Standing,
+    TableStatus,
+    Written,
+    event_time,
+    settles,
+    total,
+)
 from featurestore.online.lmdb_expiry import delete_older, look_for_older
 from featurestore.online.lmdb_files import (
     MAX_READERS,
@@ -209,6 +221,23 @@ class LmdbStore:
         with self._writing() as (transaction, state):
             return _put(transaction, state.prefix(storage_id), rows)
 
+    def put_all(self, rows: Mapping[str, Sequence[Row]]) -> Written:
+        """See :meth:`OnlineStore.put_all <featurestore.online.base.OnlineStore.put_all>`."""
+        with self._writing() as (transaction, state):
+            return total(_put(transaction, state.prefix(name), part) for name, part in rows.items())
+
+    def settle(self, storage_id: str, rows: Iterable[tuple[bytes, bytes, bytes]]) -> int:
+        """See :meth:`OnlineStore.settle <featurestore.online.base.OnlineStore.settle>`."""
+        written = 0
+        with self._writing() as (transaction, state):
+            prefix = state.prefix(storage_id)
+            for key, provisional, final in rows:
+                full = prefix + key
+                if settles(transaction.get(full), provisional, final):
+                    transaction.put(full, final)
+                    written += 1
+        return written
+
     def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """See :meth:`OnlineStore.replace <featurestore.online.base.OnlineStore.replace>`."""
         # One transaction, so no newer row can be put meanwhile into the generation that goes.
@@ -287,9 +316,8 @@ class LmdbStore:
         with self._writing() as (transaction, state):
             if state.clock != expected:
                 return None
-            counts = [_put(transaction, state.prefix(name), part) for name, part in rows.items()]
             state.clock = now
-            return Written(sum(one.written for one in counts), sum(one.older for one in counts))
+            return total(_put(transaction, state.prefix(name), part) for name, part in rows.items())
 
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""

@@ -17,6 +17,8 @@ from featurestore.online.base import (
     event_time,
     expired,
     oldest_order,
+    settles,
+    total,
 )
 
 
@@ -74,6 +76,25 @@ class MemoryStore:
                 table[key] = value
                 written += 1
         return Written(written, len(rows) - written)
+
+    def put_all(self, rows: Mapping[str, Sequence[Row]]) -> Written:
+        """See :meth:`OnlineStore.put_all <featurestore.online.base.OnlineStore.put_all>`."""
+        with self._lock:
+            return total(self._put(name, part) for name, part in rows.items())
+
+    def settle(self, storage_id: str, rows: Iterable[tuple[bytes, bytes, bytes]]) -> int:
+        """See :meth:`OnlineStore.settle <featurestore.online.base.OnlineStore.settle>`."""
+        listed = list(rows)
+        with self._lock:
+            self._generations.setdefault(storage_id, 1)
+            table = self._tables.setdefault(storage_id, {})
+            self._changed(storage_id)
+            written = 0
+            for key, provisional, final in listed:
+                if settles(table.get(key), provisional, final):
+                    table[key] = final
+                    written += 1
+            return written
 
     def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """See :meth:`OnlineStore.replace <featurestore.online.base.OnlineStore.replace>`."""
@@ -136,10 +157,9 @@ class MemoryStore:
         with self._lock:
             if self._clock != expected:
                 return None
-            counts = [self._put(name, part) for name, part in rows.items()]
             self._clock = now
             self._changed()
-            return Written(sum(one.written for one in counts), sum(one.older for one in counts))
+            return total(self._put(name, part) for name, part in rows.items())
 
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""

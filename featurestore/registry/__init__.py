@@ -1,5 +1,6 @@
 """Versioned definitions, aliases, and the ledgers of what was done with them."""
 
+from featurestore.registry.acting import acting_user
 from featurestore.registry.comparison import Comparison
 from featurestore.registry.consents import Consent
 from featurestore.registry.differences import Difference
@@ -45,6 +46,7 @@ __all__ = [
     "Registry",
     "RewrittenFile",
     "Token",
+    "acting_user",
     "current_user",
     "is_verified",
     "live_views",

@@ -114,7 +114,7 @@ class Lookups:
         canary = self.canaries.get(request.service)
         if canary is not None and canary.takes(request):
             plan = canary.plan
-        columns, count = columns_of(request, plan, self._max_rows)
+        columns, count = columns_of(request.columns, plan, self._max_rows)
         found = self._reader.read(plan.stored, columns)
         now = (found.clock or 0) if self.replay else time.time_ns() // 1000
         oldest = [b"" if view.ttl is None else oldest_order(now - view.ttl) for view in plan.stored]

@@ -102,6 +102,11 @@ class ServicePlan:
     schema: pb.GetServiceSchemaResponse
 
     @cached_property
+    def what(self) -> str:
+        """The service, to begin messages."""
+        return f'Feature service "{self.id}"'
+
+    @cached_property
     def columns(self) -> dict[str, types.DType]:
         """The columns of a request with their types."""
         return self.keys | self.request

@@ -1,14 +1,14 @@
-"""The columns of a request: read, and checked against what a service takes."""
+"""The columns of a request: read, and checked against what a service, or a view that is pushed to, takes."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from featurestore import types
 from featurestore.errors import InvalidRequestError, LimitExceededError, closest
 from featurestore.online.columns import from_wire
-from featurestore.serving.plan import ServicePlan
 from featurestore.types.wire import from_values
 from featurestore.v1 import serving_pb2 as pb
 
@@ -16,25 +16,47 @@ from featurestore.v1 import serving_pb2 as pb
 _LIMITS: dict[str, tuple[int, int]] = dict.fromkeys(("Int32", "Date"), (-(1 << 31), (1 << 31) - 1))
 
 
-def columns_of(
-    request: pb.GetOnlineFeaturesRequest, plan: ServicePlan, max_rows: int
-) -> tuple[dict[str, list[Any]], int]:
+class Taker(Protocol):
+    """What takes the columns of a request."""
+
+    @property
+    def what(self) -> str:
+        """Its name, to begin messages: ``Feature service "churn@1"``."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, types.DType]:
+        """The columns that it takes, with their types."""
+        ...
+
+    @property
+    def keys(self) -> Collection[str]:
+        """Those of them in which NaN is refused."""
+        ...
+
+    @property
+    def optional(self) -> Collection[str]:
+        """Those that may be left out."""
+        ...
+
+
+def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tuple[dict[str, list[Any]], int]:
     """Return the values of each column, None where null or left out, and their number.
 
     Raises:
         InvalidRequestError: a column is missing, surplus, double, or of another type or length.
         LimitExceededError: they are too long.
     """
-    expected = plan.columns
+    expected = taker.columns
     found: dict[str, list[Any]] = {}
     count = -1
     first = ""
-    for column in request.columns:
+    for column in columns:
         name = column.name
         dtype = expected.get(name)
         if dtype is None:
             raise InvalidRequestError(
-                f'Feature service "{plan.id}" takes no "{name}".', hint=closest(name, expected), field=_field(name)
+                f'{taker.what} takes no "{name}".', hint=closest(name, expected), field=_field(name)
             )
         if name in found:
             raise InvalidRequestError(
@@ -44,8 +66,7 @@ def columns_of(
         kind = column.WhichOneof("values")
         if kind != carried:
             raise InvalidRequestError(
-                f'Column "{name}" of the request has {kind or "no values"}; feature service "{plan.id}" takes it as '
-                f"{dtype}.",
+                f'Column "{name}" of the request has {kind or "no values"}; {_within(taker.what)} takes it as {dtype}.',
                 hint=f"Send it as {carried}.",
                 field=_field(name),
             )
@@ -78,14 +99,14 @@ def columns_of(
                 None if row // 8 < len(mask) and mask[row // 8] >> row % 8 & 1 else value
                 for row, value in enumerate(values)
             ]
-        found[name] = values if dtype.name in _AS_SENT else _read(values, dtype, name, is_key=name in plan.keys)
+        found[name] = values if dtype.name in _AS_SENT else _read(values, dtype, name, is_key=name in taker.keys)
     if len(found) != len(expected):
         missing = [name for name in expected if name not in found]
         # Without any column the request does not say how many rows it has, so then every field is needed.
-        needed = [name for name in missing if name not in plan.optional] if found else missing
+        needed = [name for name in missing if name not in taker.optional] if found else missing
         if needed:
             raise InvalidRequestError(
-                f'The request lacks "{needed[0]}" ({expected[needed[0]]}), which feature service "{plan.id}" needs.',
+                f'The request lacks "{needed[0]}" ({expected[needed[0]]}), which {_within(taker.what)} needs.',
                 hint="It takes: " + ", ".join(f"{name} ({dtype})" for name, dtype in expected.items()) + ".",
                 field=_field(needed[0]),
             )
@@ -134,6 +155,11 @@ def _read(values: list[Any], dtype: types.DType, name: str, *, is_key: bool) -> 
                 row=row,
             ) from None
     return found
+
+
+def _within(what: str) -> str:
+    """Return a name as it stands within a sentence."""
+    return what[:1].lower() + what[1:]
 
 
 def _field(column: str) -> str:

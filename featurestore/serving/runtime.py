@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -11,8 +12,19 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.offline.store import OfflineStore
+from featurestore.online import OnlineStore
 from featurestore.online.upkeep import longest_ttls
-from featurestore.registry import Head, Registry, Token, current_user, live_views, open_registry, signing_key
+from featurestore.pushing import Pusher
+from featurestore.registry import (
+    Head,
+    Registry,
+    Token,
+    acting_user,
+    current_user,
+    live_views,
+    open_registry,
+    signing_key,
+)
 from featurestore.registry.records import ModelRecord, Registered
 from featurestore.serving.plan import ServicePlan, Unserved, compile_plan
 
@@ -71,6 +83,12 @@ class Runtime:
             ConfigError: the key that signs it cannot be read or made.
         """
         return self._registry.head(signing_key(self.config))
+
+    def pusher(self, online: OnlineStore) -> Pusher:
+        """Return what takes pushes into an online store."""
+        return Pusher(
+            self.config, self._registry, self.offline, online, partial(acting_user, self.config, self._registry)
+        )
 
     def close(self) -> None:
         """Close the registry."""

@@ -35,6 +35,7 @@ from featurestore.serving.lookup import Lookups
 from featurestore.serving.metrics.server import ServerMetrics
 from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, service_samples
 from featurestore.serving.observing import Observing
+from featurestore.serving.pushes import PushMethod
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.routing import canaries
 from featurestore.serving.rpc.admission import TokenAdmission, caller_name
@@ -240,11 +241,17 @@ class _Worker:
             self._heads.add()
         feedback = FeedbackLog(self._config.path(serving.feedback_path))
         logging = FeedbackMethods(feedback, self._runtime.model, self._lookups.now, most=serving.max_rows)
+        pushes = (
+            None if self._feed else PushMethod(self._runtime.pusher(self._lookups.store), max_rows=serving.max_rows)
+        )
         advance = None if self._feed is None else partial(self._advance, self._feed)
         server = FeatureServer(
             self._lookups,
             log,
-            Methods(advance=advance, others=logging.methods()),
+            Methods(
+                advance=advance,
+                others={**logging.methods(), **({} if pushes is None else {"PushFeatures": pushes})},
+            ),
             limits=Limits(
                 calls=serving.max_calls,
                 message_bytes=int(serving.max_message_mb * 2**20),
@@ -295,6 +302,8 @@ class _Worker:
         await asyncio.gather(*beside, return_exceptions=True)
         log.close(self._lookups.now())
         feedback.close()
+        if pushes is not None:
+            pushes.close()
         self._observing.close()
         if self._feed is not None:
             self._feed.close()

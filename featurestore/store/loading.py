@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.errors import DataError, ObjectNotFoundError, OfflineStoreError
+from featurestore.errors import DataError, OfflineStoreError
 from featurestore.offline.intake.frames import to_table
 from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.store import Progress
+from featurestore.offline.tables.sharing import fed_versions
 from featurestore.registry import live_views, stored_once
 from featurestore.registry.records import Registered
 from featurestore.store.sharing import Sharing
@@ -104,17 +105,7 @@ class Loading(Sharing):
 
     def _live(self, view: str) -> list[Registered[FeatureView]]:
         """Return the version that a reference names, and for a bare name the other live ones with rows of their own."""
-        try:
-            named = self._own_view(view)
-        except ObjectNotFoundError:
-            # A view that was removed is fed as long as a rollback may lead to it.
-            live = stored_once(live_views(self.registry, view))
-            if not live:
-                raise
-            return live
-        if "@" in view:
-            return [named]
-        return stored_once(live_views(self.registry, named.name))
+        return fed_versions(self.registry, view)
 
     def quarantine(self, view: str, *, limit: int | None = None) -> pa.Table | None:
         """Return the rows of a view that failed its checks, with the column ``reason``; None when there are none.

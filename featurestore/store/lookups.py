@@ -12,6 +12,7 @@ from featurestore import types
 from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.definitions import FeatureService, FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
+from featurestore.errors import OfflineStoreError
 from featurestore.materialize import MaterializeReport, Progress, materialize
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.online.upkeep import compact, expire, longest_ttls
@@ -76,7 +77,7 @@ class NewestRows(Loading):
         who, now, definition = self.who(), datetime.now(UTC), view.definition
         table = storage_id(definition)
         erased = suppressed(definition, self.registry, self.config)
-        report = (run or materialize)(definition, self.offline, self.online, now=now, progress=progress)
+        report = self._run(run or materialize, definition, now, progress)
         now_erased = suppressed(definition, self.registry, self.config)
         if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
             remove_suppressed(self.online, table, definition, now_erased)
@@ -84,6 +85,19 @@ class NewestRows(Loading):
         report = replace(report, view=view.id, removed=expire(self.online, {table: ttls[table]}, now))
         self._record(table, report, now, who)
         return report
+
+    def _run(
+        self, run: Callable[..., MaterializeReport], view: FeatureView, now: datetime, progress: Progress | None
+    ) -> MaterializeReport:
+        """Materialize from the table as it is; what rewrites its files meanwhile, an erasure, makes it begin anew."""
+        version = self.offline.table_version(view)
+        while True:
+            try:
+                return run(view, self.offline, self.online, now=now, progress=progress)
+            except OfflineStoreError:
+                before, version = version, self.offline.table_version(view)
+                if version == before:
+                    raise
 
     def _record(self, table: str, report: MaterializeReport, now: datetime, who: str) -> None:
         if report.table_version is None:  # never ingested

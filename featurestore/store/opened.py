@@ -13,7 +13,7 @@ from featurestore.config import Config
 from featurestore.errors import ConfigError, closest
 from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore, open_online_store
-from featurestore.registry import PrivateKey, Registry, current_user, open_registry
+from featurestore.registry import Registry, acting_user, open_registry
 
 
 class Opened:
@@ -71,10 +71,7 @@ class Opened:
             ConfigError: the identity's key cannot be read, or is none.
             RegistryError: the key is another's, or the identity is unknown or revoked.
         """
-        name = self.config.identity.name
-        if not name:
-            return current_user()
-        return self.registry.identify(name, PrivateKey(self.config.identity_key(), f'The key of "{name}"'))
+        return acting_user(self.config, self.registry)
 
     @cached_property
     def offline(self) -> OfflineStore:

@@ -18,6 +18,7 @@ from featurestore.definitions import (
 )
 from featurestore.errors import ObjectNotFoundError, OnlineStoreError, RegistryError
 from featurestore.materialize import rows_left_out
+from featurestore.offline.intake.pushed import PUSHED
 from featurestore.registry import Plan
 from featurestore.registry.aliases import CANARY, PRODUCTION
 from featurestore.registry.consents import Home
@@ -266,7 +267,9 @@ class Rollout(Definitions, NewestRows):
             waiting = [
                 load
                 for load in loads
-                if load.rows_written and (done is None or load.table_version > done.table_version)
+                if load.rows_written
+                and (done is None or load.table_version > done.table_version)
+                and not load.load_id.startswith(PUSHED)  # whose rows were online before
             ]
             left_out = 0 if done is None else rows_left_out(view.definition, self.online, datetime.now(UTC))
             for source in _fresher(home, view, never=not loads):

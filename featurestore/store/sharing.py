@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from featurestore.definitions import FeatureView
-from featurestore.errors import ObjectNotFoundError
-from featurestore.offline.tables.sharing import not_ours
+from featurestore.offline.tables.sharing import own_view
 from featurestore.registry import Consent
 from featurestore.registry.records import Registered
 from featurestore.store.opened import Opened
@@ -44,14 +43,4 @@ class Sharing(Opened):
             ObjectNotFoundError: there is none.
             RegistryError: it is another project's.
         """
-        owner, _, rest = view.rpartition("/")
-        name = rest.partition("@")[0]
-        if owner and owner != self.config.project:
-            raise not_ours(owner, name)
-        try:
-            return self.registry.feature_view(rest)
-        except ObjectNotFoundError:
-            for one in self.registry.consents():
-                if one.consumer == self.config.project and one.view == name:
-                    raise not_ours(one.owner, name) from None
-            raise
+        return own_view(self.registry, view)

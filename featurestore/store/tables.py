@@ -15,7 +15,7 @@ from featurestore.offline.tables.restoring import RestoreReport
 from featurestore.registry import live_views
 from featurestore.registry.records import Load
 from featurestore.serving.feedback.segments import segments
-from featurestore.store.lookups import NewestRows
+from featurestore.store.pushing import Pushing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class GcReport:
         return sum(one.size for one in self.removed)
 
 
-class Tables(NewestRows):
+class Tables(Pushing):
     """Tables as a whole."""
 
     def loads(self, view: str) -> list[Load]:

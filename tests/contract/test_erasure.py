@@ -43,6 +43,7 @@ ROOT = Path(__file__).parent.parent.parent
 MARK, LIKE = "zq-marker-7741", "zq-marker-7742"
 NAMES = (
     "online store",
+    "pushed rows",
     "offline tables",
     "quarantine",
     "training datasets",
@@ -129,6 +130,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scored = store.get_batch_features("scoring", asked)
     predict(store, scored.request_id, asked)
     rehearse(folder, store)
+    push(store)
     leave_behind(folder)
     with History(store.config.database_url(store.config.monitor.database)) as history:
         tell(history)
@@ -145,6 +147,19 @@ def predict(store: FeatureStore, request_id: str, asked: list[dict[str, Any]]) -
     ]
     store.log_predictions("taste", made)
     store.log_outcomes("taste", [{"prediction_id": one["prediction_id"], "label": one["label"]} for one in made])
+
+
+def push(store: FeatureStore) -> None:
+    """Leave what was pushed and is in no table yet, in a segment that is full and in the one that grows."""
+    store.push("spending", rows(MARK, LIKE, "b", hours=0.5))
+    store._pusher._log.seal()
+    store.push("spending", rows("b", MARK, MARK, LIKE, hours=0.4))
+    store.push("spending", rows(MARK, hours=0.3))
+    store.push("clicks", [{"user_id": MARK, "item_id": 1, "seen": 2, "event_timestamp": datetime.now(UTC)}])
+    pusher = store.__dict__.pop("_pusher")  # so that closing the store brings nothing into the tables
+    pusher.flusher._end()
+    killed = store.config.path(store.config.push.path) / ".0123456789abcdef"
+    killed.write_bytes(MARK.encode())
 
 
 def rehearse(folder: Path, store: FeatureStore) -> None:
@@ -371,6 +386,20 @@ with FeatureStore(sys.argv[1]) as store:
         if turn % 3 == 0:
             store.materialize("spending")
 """
+PUSH = """
+import sys
+from datetime import UTC, datetime, timedelta
+from featurestore import FeatureStore
+with FeatureStore(sys.argv[1]) as store:
+    print("ready", flush=True)
+    for turn in range(60):
+        at = datetime.now(UTC) - timedelta(minutes=turn % 7 + 1)
+        users = [sys.argv[2], f"user-{turn}"]
+        done = store.push("spending", [{"user_id": one, "total": 1.0, "event_timestamp": at} for one in users])
+        print(done.suppressed, flush=True)
+        if turn % 10 == 0:
+            store.flush_pushes(wait=False)
+"""
 
 
 def started(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -408,6 +437,19 @@ def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: S
     loads = shop.store.offline.loads(shop.store.registry.feature_view("spending").definition)
     assert all(one.rows_read == one.rows_written + one.rows_quarantined + one.rows_suppressed for one in loads)
     assert [one for one in loads if one.rows_suppressed]
+
+
+def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop) -> None:
+    process = started(PUSH, str(shop.folder), MARK)
+    assert process.stdout is not None
+    before = [process.stdout.readline() for _ in range(5)]
+    run_erasure(shop.task(), places(shop.store))
+    after, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert set(before) == {"0\n"}
+    assert after.splitlines()[-1] == "1"
+    left = [one for one in holding(shop.folder, MARK) if not _has_only_the_longer_key(shop.folder / one)]
+    assert left == []
 
 
 def test_a_worker_that_logs_no_more_is_reported_and_not_waited_for_for_ever(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online_store
 from featurestore.online import lmdb as lmdb_store
-from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix
+from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix, placed
 from featurestore.online.lmdb import _State
 
 Order = tuple[int, int | None, int, int]
@@ -65,20 +65,16 @@ def test_tables_do_not_share_keys(store: OnlineStore) -> None:
     assert store.read([("a-2", [b"k"]), ("a-1", [b"k"])]).values == [[at(1, b"b")], [at(1, b"a")]]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(
-    orders=st.lists(
-        st.tuples(
-            st.integers(-2, 2) | st.sampled_from([-(2**62), 2**62]),
-            st.none() | st.integers(-1, 1),
-            st.integers(0, 2),
-            st.integers(0, 2),
-        ),
-        min_size=1,
-        max_size=8,
-        unique=True,
-    )
+ORDERS = st.tuples(
+    st.integers(-2, 2) | st.sampled_from([-(2**62), 2**62]),
+    st.none() | st.integers(-1, 1),
+    st.integers(0, 2),
+    st.integers(0, 2),
 )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(orders=st.lists(ORDERS, min_size=1, max_size=8, unique=True))
 def test_the_newest_row_wins_whatever_the_order_of_writes(store: OnlineStore, orders: list[Order]) -> None:
     store.clear()
     for order in orders:
@@ -92,6 +88,54 @@ def test_the_newest_row_wins_whatever_the_order_of_writes(store: OnlineStore, or
 def test_counts_tell_written_from_older(store: OnlineStore) -> None:
     assert store.put_newest("a-1", [(b"k", at(5)), (b"k", at(7)), (b"j", at(1))]) == (3, 0)
     assert store.put_newest("a-1", [(b"k", at(6)), (b"k", at(7)), (b"j", at(2))]) == (1, 2)
+
+
+def test_rows_of_several_tables_are_put_at_once_and_newest_wins_in_each(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(5))])
+    assert store.put_all({"a-1": [(b"k", at(4)), (b"j", at(1))], "b-1": [(b"k", at(3))]}) == (2, 1)
+    found = store.read([("a-1", [b"k", b"j"]), ("b-1", [b"k"])])
+    assert found.values == [[at(5), at(1)], [at(3)]]
+    assert found.generations == [1, 1]
+
+
+def test_settling_lowers_a_value_that_is_still_the_provisional_one(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", value((5, None, 1 << 62, 7), b"row"))])
+    settled = (b"k", value((5, None, 1 << 62, 7), b"row"), value((5, None, 3, 7), b"row"))
+    assert store.settle("a-1", [settled]) == 1
+    assert get(store, "a-1", b"k") == [value((5, None, 3, 7), b"row")]
+    assert store.settle("a-1", [settled]) == 0
+    assert store.put_newest("a-1", [(b"k", value((5, None, 4, 0)))]) == (1, 0)
+
+
+def test_settling_leaves_a_newer_value_and_writes_one_that_is_missing_or_older(store: OnlineStore) -> None:
+    provisional, final = value((5, None, 1 << 62, 0)), value((5, None, 3, 0))
+    newer, older = value((5, None, 1 << 62, 1)), value((5, None, 2, 9))
+    store.put_newest("a-1", [(b"newer", newer), (b"older", older)])
+    rows = [(key, provisional, final) for key in (b"newer", b"older", b"missing")]
+    assert store.settle("a-1", rows) == 2
+    assert get(store, "a-1", b"newer", b"older", b"missing") == [newer, final, final]
+    assert store.settle("never-1", [(b"k", provisional, final)]) == 1
+    assert get(store, "never-1", b"k") == [final]
+
+
+def test_a_settlement_that_fails_changes_nothing(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", value((5, None, 9, 0)))])
+
+    def broken() -> Iterator[tuple[bytes, bytes, bytes]]:
+        yield b"k", value((5, None, 9, 0)), value((5, None, 1, 0))
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        store.settle("a-1", broken())
+    assert get(store, "a-1", b"k") == [value((5, None, 9, 0))]
+
+
+@given(ORDERS, st.integers(0, 2**62), st.integers(0, 2**40))
+def test_a_value_is_put_at_another_place_of_another_load_and_stays_what_it_was(
+    order: Order, load: int, row: int
+) -> None:
+    event, created, _, _ = order
+    assert placed(value(order, b"row"), load, row) == value((event, created, load, row), b"row")
 
 
 def test_replacing_leaves_only_the_new_rows_in_a_new_generation(store: OnlineStore) -> None:

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from featurestore import types
 from featurestore.definitions import FeatureView, Field
@@ -55,6 +57,8 @@ class CheckedBatch:
         suppressed: how many rows were dropped, because they are of someone who was erased.
         notes: casts and ignored columns, for the report.
         nulls: by feature, how many of the rows that were not dropped have a null.
+        stayed: of the rows that came, which were not dropped; None if none was.
+        passed: of those, which are good; None if all are.
     """
 
     good: pa.RecordBatch
@@ -64,6 +68,19 @@ class CheckedBatch:
     suppressed: int
     notes: tuple[str, ...]
     nulls: dict[str, int]
+    stayed: pa.BooleanArray | None = None
+    passed: pa.BooleanArray | None = None
+
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which of the rows that came, from 0, the good ones and the bad ones are."""
+        if self.stayed is None:
+            there = np.arange(self.good.num_rows + self.bad.num_rows)
+        else:
+            there = np.flatnonzero(self.stayed.to_numpy(zero_copy_only=False))
+        if self.passed is None:
+            return there, there[:0]
+        passed = self.passed.to_numpy(zero_copy_only=False)
+        return there[passed], there[~passed]
 
 
 def check(
@@ -89,7 +106,7 @@ def check(
     """
     rows, notes = to_schema(batch, view)
     told = batch.column(UNREADABLE) if UNREADABLE in batch.schema.names else None
-    dropped = 0
+    dropped, stays, is_good = 0, None, None
     if suppressed is not None:
         stays = pc.invert(suppressed(rows))
         dropped = rows.num_rows - pc.sum(stays).as_py() if rows.num_rows else 0
@@ -122,6 +139,8 @@ def check(
         suppressed=dropped,
         notes=notes,
         nulls=nulls,
+        stayed=stays,
+        passed=is_good,
     )
 
 

@@ -217,6 +217,7 @@ class Loading(Opened):
         into: OfflineTable | None = None,
         accepted: bool | None = None,
         again_from: Path | None = None,
+        now: datetime | None = None,
     ) -> tuple[Load | None, Outcome]:
         """Publish a load; None in place of it when it was published before."""
         check_ours(view)
@@ -234,7 +235,7 @@ class Loading(Opened):
                 table,
                 quarantine,
                 load_id=load_id,
-                now=datetime.now(UTC),
+                now=now or datetime.now(UTC),
                 max_future_seconds=self._config.offline.max_future_seconds,
                 author=who,
                 reason=reason,

@@ -3,27 +3,66 @@
 from __future__ import annotations
 
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
-from featurestore.errors import OfflineStoreError, RegistryError
+from featurestore.errors import NotOwnerError, ObjectNotFoundError, OfflineStoreError
 from featurestore.offline.tables.table import OfflineTable
-from featurestore.registry import Registry
+from featurestore.registry import Registry, live_views, stored_once
+from featurestore.registry.records import Registered
 
 
 def check_ours(view: FeatureView) -> None:
     """Check that a view's rows may be written by this project.
 
     Raises:
-        RegistryError: they are another project's.
+        NotOwnerError: they are another project's.
     """
     if isinstance(view, SharedFeatureView):
         raise not_ours(view.project, view.name)
 
 
-def not_ours(owner: str, name: str) -> RegistryError:
+def not_ours(owner: str, name: str) -> NotOwnerError:
     """Return the error for a view that only another project loads and materializes."""
-    return RegistryError(
+    return NotOwnerError(
         f'View "{owner}/{name}" belongs to project "{owner}", which loads and materializes it.',
         hint=f'Its owner runs, in the folder of "{owner}": featurestore ingest {name}; featurestore materialize {name}',
     )
+
+
+def own_view(registry: Registry, view: str) -> Registered[FeatureView]:
+    """Return a view of a project, which may be loaded and materialized there.
+
+    Raises:
+        ObjectNotFoundError: there is none.
+        NotOwnerError: it is another project's.
+    """
+    owner, _, rest = view.rpartition("/")
+    name = rest.partition("@")[0]
+    if owner and owner != registry.project:
+        raise not_ours(owner, name)
+    try:
+        return registry.feature_view(rest)
+    except ObjectNotFoundError:
+        for one in registry.consents():
+            if one.consumer == registry.project and one.view == name:
+                raise not_ours(one.owner, name) from None
+        raise
+
+
+def fed_versions(registry: Registry, view: str) -> list[Registered[FeatureView]]:
+    """Return the version that a reference names, and for a bare name the other live ones with rows of their own.
+
+    Raises:
+        ObjectNotFoundError: there is none.
+        NotOwnerError: it is another project's.
+    """
+    try:
+        named = own_view(registry, view)
+    except ObjectNotFoundError:
+        # A view that was removed is fed as long as a rollback may lead to it.
+        live = stored_once(live_views(registry, view))
+        if not live:
+            raise
+        return live
+    return [named] if "@" in view else stored_once(live_views(registry, named.name))
 
 
 def check_whose(view: FeatureView, writer: str, project: str) -> None:

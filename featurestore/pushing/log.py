@@ -1,0 +1,362 @@
+"""The push log: a folder of segments, to which all processes of a store append, one group of pushes at a time.
+
+Two locks, both held by the system for a process, so that they go when it dies:
+
+``commit``
+    is held from the look at the end of the newest segment until the rows of a group are online. So pushes have one
+    order, in the log as online, and whoever holds it sees every acknowledged push, whole.
+``flush``
+    is held, alone, by whoever brings segments into the offline store, and shared by materializations, which must not
+    see a load that is published and not settled. Whoever wants both takes it first.
+
+The newest segment is the one that grows. Its successor is made before it is flushed, so it never changes from then on;
+and there is always one, so numbers are never given twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from featurestore.errors import OfflineStoreError
+from featurestore.pushing.segments import HEADER, MAX_BYTES, Entry, Parsed, frame_of, parse
+
+_SUFFIX = ".wal"
+_DIGITS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What the log holds that the offline store has not yet.
+
+    Attributes:
+        rows: how many.
+        oldest: when the first of them was pushed, in microseconds since 1970; None if there are none.
+    """
+
+    rows: int
+    oldest: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A segment that grows no more."""
+
+    number: int
+    path: Path
+
+    def read(self) -> tuple[Entry, ...]:
+        """Return its entries.
+
+        Raises:
+            OfflineStoreError: it cannot be read, or is damaged.
+        """
+        with _reading(self.path):
+            return parse(self.path.read_bytes(), str(self.path)).entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """What is known of a segment: up to ``size`` it is whole."""
+
+    number: int
+    inode: int
+    size: int
+    places: int
+    rows: int
+    oldest: int | None
+
+
+class PushLog:
+    """The log in one folder, for any number of threads and processes.
+
+    Args:
+        folder: made when the first row comes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: _End | None = None  # of the newest segment; changed by whoever holds the lock of commits
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[Commit]:
+        """Let one group of pushes be appended; others wait until the block ends.
+
+        Raises:
+            OfflineStoreError: the folder cannot be written, or the newest segment is damaged.
+        """
+        with self._locked("commit"):
+            end = self._newest()
+            yield Commit(self._path(end.number), end, self._remember)
+
+    @contextlib.contextmanager
+    def flushing(self, *, wait: bool) -> Iterator[bool]:
+        """Hold what only one may do at a time.
+
+        Args:
+            wait: whether to wait for whoever does it, or materializes, now; else the block is told that it does not
+                hold it.
+        """
+        with self._locked("flush", wait=wait) as held:
+            yield held
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Let nobody flush while the block runs."""
+        with self._locked("flush", shared=True):
+            yield
+
+    def seal(self) -> None:
+        """Let the newest segment, if it has rows, grow no more."""
+        if not self._numbers():
+            return
+        with self._locked("commit"):
+            if self._newest().rows:
+                self._make()
+
+    def sealed(self) -> list[Segment]:
+        """Return the segments that grow no more, in order."""
+        return [Segment(number=one, path=self._path(one)) for one in self._numbers()[:-1]]
+
+    def segments(self) -> list[Segment]:
+        """Return all segments, in order; whoever reads the newest holds the lock of commits."""
+        return [Segment(number=one, path=self._path(one)) for one in self._numbers()]
+
+    def remove(self, segment: Segment) -> None:
+        """Remove a segment whose rows the offline store has."""
+        with _writing(segment.path):
+            segment.path.unlink(missing_ok=True)
+            _sync(self._folder)
+
+    def rewrite(self, segment: Segment, entries: Sequence[Entry]) -> None:
+        """Put entries in the place of a segment's; for an erasure, which holds both locks."""
+        part = self._folder / f".{uuid.uuid4().hex}"
+        with _writing(segment.path):
+            try:
+                _write_new(part, HEADER + b"".join(frame_of([one]) for one in entries))
+                part.replace(segment.path)
+            finally:
+                part.unlink(missing_ok=True)
+            _sync(self._folder)
+
+    def tidy(self) -> int:
+        """Remove what a rewriting left whose process was killed; return how many files. Both locks are held."""
+        left = list(self._folder.glob(".[0-9a-f]*"))
+        for one in left:
+            one.unlink(missing_ok=True)
+        return len(left)
+
+    def newest_entries(self) -> tuple[Segment, Parsed] | None:
+        """Return the segment that grows, with a torn end cut off; None before the first push."""
+        if not self._numbers():
+            return None
+        end = self._newest()
+        segment = Segment(number=end.number, path=self._path(end.number))
+        with _reading(segment.path):
+            return segment, parse(segment.path.read_bytes(), str(segment.path))
+
+    def backlog(self) -> Backlog:
+        """Return how many rows wait, and since when.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read.
+        """
+        rows, oldest = 0, None
+        if self._numbers():
+            with self._locked("commit"):
+                end = self._newest()
+                older = [entry for segment in self.sealed() for entry in segment.read()]
+            rows = end.rows + sum(one.rows for one in older)
+            oldest = min((one.at for one in older), default=end.oldest)
+        return Backlog(rows=rows, oldest=oldest)
+
+    def due(self, *, rows: int, seconds: float) -> bool:
+        """Return whether it is time to flush: a segment waits, or the newest has so many rows or is so old."""
+        numbers = self._numbers()
+        if len(numbers) < 2 and not (numbers and self._path(numbers[0]).stat().st_size > len(HEADER)):
+            return False
+        if len(numbers) > 1:
+            return True
+        with self._locked("commit"):
+            end = self._newest()
+        return end.rows >= rows or (end.oldest is not None and time.time() - end.oldest / 1e6 >= seconds)
+
+    def _newest(self) -> _End:
+        """Return what is known of the segment that grows, after a look at what others appended; a torn end is cut."""
+        numbers = self._numbers()
+        if not numbers:
+            return self._make()
+        path = self._path(numbers[-1])
+        with _writing(path), path.open("r+b") as file:
+            info = os.fstat(file.fileno())
+            known = self._known
+            if known is None or (known.number, known.inode) != (numbers[-1], info.st_ino) or known.size > info.st_size:
+                known = _End(number=numbers[-1], inode=info.st_ino, size=0, places=0, rows=0, oldest=None)
+            if known.size == info.st_size:
+                return self._remember(known)
+            file.seek(known.size)
+            found = parse(file.read(), str(path), start=known.size)
+            end = _after(known, found.entries, max(found.end, len(HEADER)))
+            if found.end < len(HEADER):
+                file.seek(0)
+                file.write(HEADER)
+            if end.size < info.st_size or found.end < len(HEADER):
+                file.truncate(end.size)
+                file.flush()
+                os.fsync(file.fileno())
+            return self._remember(end)
+
+    def _make(self) -> _End:
+        """Begin a new segment."""
+        numbers = self._numbers()
+        # The clock, so that numbers grow even if somebody has emptied the folder.
+        number = max([time.time_ns() // 1000, *(one + 1 for one in numbers[-1:])])
+        path = self._path(number)
+        with _writing(path):
+            _write_new(path, HEADER)
+            _sync(self._folder)
+            inode = path.stat().st_ino
+        return self._remember(_End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
+
+    def _remember(self, end: _End) -> _End:
+        self._known = end
+        return end
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:0{_DIGITS}}{_SUFFIX}"
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(one.stem) for one in self._folder.glob(f"{'[0-9]' * _DIGITS}{_SUFFIX}"))
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
+        file = self._folder / f"{name}.lock"
+        with _writing(file):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+                held = True
+            except BlockingIOError:
+                held = False
+            yield held
+        finally:
+            os.close(descriptor)
+
+
+class Commit:
+    """One turn of appending to the log.
+
+    Args:
+        path: the segment that grows.
+        end: what is known of it.
+        remember: is told of its new end.
+    """
+
+    def __init__(self, path: Path, end: _End, remember: Callable[[_End], _End]) -> None:
+        self._path = path
+        self._before = self._end = end
+        self._remember = remember
+
+    @property
+    def number(self) -> int:
+        """The segment's number."""
+        return self._end.number
+
+    @property
+    def places(self) -> int:
+        """The place that the next row of the segment gets."""
+        return self._end.places
+
+    @property
+    def rows(self) -> int:
+        """How many rows the segment has."""
+        return self._end.rows
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Put entries, with the places that they say, on the disk; after an error nothing of them is there.
+
+        Raises:
+            OfflineStoreError: the disk refuses.
+        """
+        frame = frame_of(entries)
+        if len(frame) > MAX_BYTES:
+            raise OfflineStoreError(
+                f"{len(frame):,} bytes are too much for one push.", hint="Push fewer rows at once, or ingest them."
+            )
+        with _writing(self._path):
+            try:
+                with self._path.open("r+b", buffering=0) as file:
+                    file.seek(self._end.size)
+                    _write_all(file.fileno(), frame)
+                    os.fsync(file.fileno())
+            except OSError:
+                self.undo()
+                raise
+        self._end = self._remember(_after(self._end, entries, self._end.size + len(frame)))
+
+    def undo(self) -> None:
+        """Take back what this turn appended."""
+        with _writing(self._path), self._path.open("r+b") as file:
+            file.truncate(self._before.size)
+            os.fsync(file.fileno())
+        self._end = self._remember(self._before)
+
+
+def _after(end: _End, entries: Sequence[Entry], size: int) -> _End:
+    return _End(
+        number=end.number,
+        inode=end.inode,
+        size=size,
+        places=max([end.places, *(one.first + one.rows for one in entries)]),
+        rows=end.rows + sum(one.rows for one in entries),
+        oldest=end.oldest if end.oldest is not None or not entries else entries[0].at,
+    )
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OfflineStoreError(
+            f"The push log {path} cannot be written: {error.strerror or error}.",
+            hint='Check the disk\'s space and rights, and "path" under [push] in featurestore.toml.',
+        ) from error
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OfflineStoreError(f"The push log {path} cannot be read: {error.strerror or error}.") from error

@@ -1,0 +1,103 @@
+"""PushFeatures: the columns of a request as rows, pushed off the event loop, so that lookups go on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+
+from featurestore import types
+from featurestore.errors import DataError, InvalidRequestError, NotOwnerError, PushRefusedError
+from featurestore.online.columns import to_column
+from featurestore.pushing import Pusher
+from featurestore.serving.requests import columns_of
+from featurestore.v1 import serving_pb2 as pb
+
+#: Pushes that are checked, or wait for the disk, at once; those that wait together are committed as one.
+_THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PushedView:
+    """What a push of a view takes."""
+
+    id: str
+    columns: Mapping[str, types.DType]
+    optional: Collection[str]
+    #: A NaN in a key is a bad row, and spoils no other.
+    keys: Collection[str] = ()
+
+    @property
+    def what(self) -> str:
+        return f'Feature view "{self.id}"'
+
+
+class PushMethod:
+    """Answers calls of PushFeatures.
+
+    Args:
+        pusher: takes the rows.
+        max_rows: rows that one request may have.
+    """
+
+    def __init__(self, pusher: Pusher, *, max_rows: int) -> None:
+        self._pusher = pusher
+        self._max_rows = max_rows
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="push")
+        pusher.flusher.start()
+
+    async def __call__(self, request: bytes) -> bytes:
+        """Answer a serialized ``PushFeaturesRequest``; see :meth:`answer`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.answer, request)
+
+    def answer(self, data: bytes) -> bytes:
+        """Push the rows of a request.
+
+        Raises:
+            InvalidRequestError: the rows, or one of them where the view rejects the whole then, cannot be taken.
+            LimitExceededError: they are too many.
+            ObjectNotFoundError: there is no such view.
+            OfflineStoreError: the log of pushed rows cannot be written.
+            OnlineStoreError: the rows cannot be served.
+        """
+        request = _parse(data)
+        taker = self._taker(request.view)
+        columns, _ = columns_of(request.columns, taker, self._max_rows)
+        rows = pa.table({name: to_column(columns[name], dtype) for name, dtype in taker.columns.items()})
+        try:
+            done = self._pusher.push(request.view, rows)
+        except PushRefusedError as error:
+            field = f"columns[{error.field}]"
+            raise InvalidRequestError(error.message, hint=error.hint, field=field, row=error.row) from None
+        except DataError as error:
+            raise InvalidRequestError(error.message, hint=error.hint) from None
+        return pb.PushFeaturesResponse(
+            view=done.view,
+            rows_accepted=done.accepted,
+            rejected=[pb.RejectedRow(row=one.row, reason=one.reason) for one in done.rejected],
+        ).SerializeToString()
+
+    def _taker(self, view: str) -> _PushedView:
+        try:
+            found, columns, optional = self._pusher.column_types(view)
+        except (NotOwnerError, DataError) as error:
+            raise InvalidRequestError(error.message, hint=error.hint, field="view") from None
+        return _PushedView(id=found, columns=columns, optional=optional)
+
+    def close(self) -> None:
+        """Wait for pushes under way, and bring what waits into the offline store."""
+        self._threads.shutdown()
+        self._pusher.close()
+
+
+def _parse(data: bytes) -> pb.PushFeaturesRequest:
+    try:
+        return pb.PushFeaturesRequest.FromString(data)
+    except DecodeError:
+        raise InvalidRequestError(
+            "The request is not a PushFeaturesRequest.", hint="Generate the client from serving.proto."
+        ) from None
