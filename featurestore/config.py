@@ -10,17 +10,28 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
-from featurestore.new_settings import new_settings
-from featurestore.retention import RetentionConfig
-from featurestore.tls_settings import TlsConfig
+from featurestore.settings.retention import RetentionConfig
+from featurestore.settings.section import Section
+from featurestore.settings.sections import (
+    AuditConfig,
+    ChannelConfig,
+    Connection,
+    ConnectionConfig,
+    ErasureConfig,
+    IdentityConfig,
+    MonitorConfig,
+    OfflineConfig,
+    PushConfig,
+    SourceConfig,
+)
+from featurestore.settings.serving import ServingConfig
+from featurestore.settings.template import new_settings
 
 FILE_NAME = "featurestore.toml"
 
@@ -48,134 +59,7 @@ def _checked_project(name: str) -> str:
     return name
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OfflineConfig(_Section):
-    """``[offline]``: tables and the engine that reads them."""
-
-    path: str = "data/offline"
-    engine: Literal["duckdb"] = "duckdb"
-    memory_limit: str = "1GB"
-    threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are cores
-    max_future_seconds: Annotated[float, Field(ge=0)] = 60.0
-    low_disk_mb: Annotated[int, Field(ge=0)] = 1024
-
-
-class ServingConfig(_Section):
-    """``[serving]``: the gRPC server and its log."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 6566
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-    max_rows: Annotated[int, Field(ge=1)] = 10_000
-    max_message_mb: Annotated[float, Field(gt=0, le=1024)] = 16.0
-    row_cache_mb: Annotated[float, Field(ge=0)] = 128.0
-    max_calls: Annotated[int, Field(ge=1)] = 1_000
-    max_calls_per_connection: Annotated[int, Field(ge=1)] = 100
-    keepalive_seconds: Annotated[float, Field(gt=0)] = 60.0
-    min_ping_seconds: Annotated[float, Field(gt=0)] = 10.0
-    max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: as long as the client likes
-    max_connection_idle_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: as long as the client likes
-    authentication: Literal["none", "token"] = "none"
-    tls: TlsConfig = TlsConfig()
-    log_path: str = "data/log"
-    log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
-    feedback_path: str = "data/feedback"
-    log_queue: Annotated[int, Field(ge=1)] = 10_000
-    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
-    upkeep_seconds: Annotated[float, Field(gt=0)] = 600.0
-    metrics_host: str = "127.0.0.1"
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: no metrics
-    access_log: str = ""  # none, or "-" for standard error
-    tracing: bool = False
-
-
-class PushConfig(_Section):
-    """``[push]``: the log of pushed rows, and when these come into the offline store."""
-
-    path: str = "data/push"
-    flush_rows: Annotated[int, Field(ge=1)] = 100_000
-    flush_seconds: Annotated[float, Field(gt=0)] = 60.0
-
-
-class SourceConfig(_Section):
-    """``[sources.NAME]``: where a named source lies in this environment."""
-
-    path: str = ""  # of a FileSource
-    connection: str = ""  # of a QuerySource
-    db_schema: str = ""  # of a QuerySource
-
-
-class ConnectionConfig(_Section):
-    """``[connections.NAME]``: a database that a QuerySource reads, through an ADBC driver."""
-
-    driver: str
-    uri: SecretStr = SecretStr("")
-    entrypoint: str = ""
-    options: dict[str, SecretStr] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Connection:
-    """A database with its secrets read; they are shown in no representation.
-
-    Attributes:
-        name: the section's.
-        driver: the name or the path of an ADBC driver.
-        entrypoint: the function by which the driver begins; empty for its own choice.
-        options: what the driver is given, with the URI.
-        secrets: texts that must not be shown, should the driver put them into a message.
-    """
-
-    name: str
-    driver: str
-    entrypoint: str
-    options: Mapping[str, str] = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
-
-
-class ChannelConfig(_Section):
-    """``[channels.NAME]``: where alerts and signals go."""
-
-    kind: Literal["webhook", "console"]
-    url: str = ""
-    secret: SecretStr = SecretStr("")
-    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
-    rehearsals: bool = False  # whether alerts from a replay reach it too
-    allow_private_addresses: bool = False
-
-
-class MonitorConfig(_Section):
-    """``[monitor]``: the daemon."""
-
-    database: str = "sqlite:///data/monitor.db"
-    poll_seconds: Annotated[float, Field(gt=0)] = 60.0
-    lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
-
-
-class AuditConfig(_Section):
-    """``[audit]``: how the log's heads are signed."""
-
-    signing_key: SecretStr = SecretStr("")  # none: the store makes its own
-
-
-class ErasureConfig(_Section):
-    """``[erasure]``: how erased keys are known again, and what no erasure reaches."""
-
-    secret: SecretStr = SecretStr("")  # none: the store makes its own
-    backups: tuple[str, ...] = ()
-
-
-class IdentityConfig(_Section):
-    """``[identity]``: who acts, if it is someone who can prove it."""
-
-    name: str = ""
-    key: SecretStr = SecretStr("")  # none: the file that `identity create` writes
-
-
-class Config(_Section):
+class Config(Section):
     """``featurestore.toml``, checked; :func:`load` makes it."""
 
     root: Path
@@ -191,9 +75,9 @@ class Config(_Section):
     identity: IdentityConfig = IdentityConfig()
     erasure: ErasureConfig = ErasureConfig()
     retention: RetentionConfig = RetentionConfig()
-    sources: dict[str, SourceConfig] = {}
-    connections: dict[str, ConnectionConfig] = {}
-    channels: dict[str, ChannelConfig] = {}
+    sources: dict[str, SourceConfig] = Field(default_factory=dict)
+    connections: dict[str, ConnectionConfig] = Field(default_factory=dict)
+    channels: dict[str, ChannelConfig] = Field(default_factory=dict)
     replay: str = ""  # set by for_replay, never in the file
 
     def for_replay(self, name: str) -> Config:

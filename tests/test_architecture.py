@@ -37,7 +37,7 @@ HOMES = {
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
-    "pydantic": ("featurestore/config.py", "featurestore/retention.py", "featurestore/tls_settings.py"),
+    "pydantic": ("featurestore/config.py", "featurestore/settings/"),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/detector.py"),

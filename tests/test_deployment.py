@@ -16,8 +16,8 @@ import pytest
 import typer
 
 from featurestore.cli.app import build
-from featurestore.config import ServingConfig
 from featurestore.serving import workers
+from featurestore.settings.serving import ServingConfig
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "examples" / "systemd" / "featurestore-serve.service"

@@ -29,8 +29,8 @@ from pydantic_core import PydanticUndefined
 
 from featurestore import Field, MonitorPolicy, config
 from featurestore.cli.app import build
-from featurestore.retention import RetentionConfig
-from featurestore.tls_settings import TlsConfig
+from featurestore.settings.retention import RetentionConfig
+from featurestore.settings.serving import TlsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.webhook import sign
 

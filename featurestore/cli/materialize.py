@@ -61,7 +61,7 @@ def materialize(
 
 
 def _period(text: str) -> timedelta | None:
-    from featurestore.retention import duration
+    from featurestore.settings.retention import duration
 
     period = duration(text, "--every") if text else None
     if period is not None and period < timedelta(seconds=1):

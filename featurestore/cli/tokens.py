@@ -115,7 +115,7 @@ def _instant(text: str) -> datetime:
     Raises:
         ConfigError: the text names no duration, or one that ends after all calendars.
     """
-    from featurestore.retention import duration
+    from featurestore.settings.retention import duration
 
     length = duration(text, "--expires")
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 
-from featurestore.config import OfflineConfig
 from featurestore.errors import OfflineStoreError
+from featurestore.settings.sections import OfflineConfig
 
 #: Rows of one Arrow batch that a query hands out.
 BATCH_ROWS = 65_536

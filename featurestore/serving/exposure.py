@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from featurestore.config import ServingConfig
 from featurestore.registry import Token
+from featurestore.settings.serving import ServingConfig
 
 _logger = structlog.get_logger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from featurestore.config import ChannelConfig, Config
+from featurestore.config import Config
+from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Channel
 from monitor.alerts.console import Console
 from monitor.alerts.webhook import Webhook

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.text import Text
 
-from featurestore.config import ChannelConfig
+from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Kind, Message, Outcome, Status
 
 _COLOURS = {Kind.FIRING: "bold red", Kind.RESOLVED: "bold green", Kind.RETRAINING: "bold yellow"}

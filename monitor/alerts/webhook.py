@@ -18,8 +18,8 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from featurestore.config import ChannelConfig
 from featurestore.errors import ConfigError
+from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Message, Outcome, Status
 
 _PREFIX = "whsec_"

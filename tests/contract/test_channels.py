@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console as Terminal
 
-from featurestore.config import ChannelConfig
+from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Channel, Kind, Message, Status
 from monitor.alerts.channels import KINDS
 from monitor.alerts.console import Console

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from featurestore import types
 from featurestore.client import FeatureClient, OnlineFeatures
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView
 from featurestore.errors import InvalidRequestError, SchemaError
 from featurestore.materialize import materialize
@@ -28,6 +28,7 @@ from featurestore.registry import Registered, open_registry
 from featurestore.serving.log import log_table
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.plan import compile_plan
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import Bool, Bytes, Date, Float32, Float64, Int32, Int64, String, Timestamp
 from monitor.parity import same_values
 

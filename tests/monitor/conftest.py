@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurestore.config import ChannelConfig, Config, MonitorConfig
+from featurestore.config import Config
 from featurestore.definitions import (
     Entity,
     FeatureService,
@@ -30,6 +30,7 @@ from featurestore.definitions import (
 )
 from featurestore.profiles import fit_baseline
 from featurestore.registry import Registered, Registry, open_registry
+from featurestore.settings.sections import ChannelConfig, MonitorConfig
 from featurestore.types import Float64, Int64, String
 from monitor.history import History
 

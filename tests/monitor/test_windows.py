@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from featurestore.config import MonitorConfig
 from featurestore.errors import MonitorError
 from featurestore.profiles import fit_bins, profile
 from featurestore.serving.log import SNAPSHOT
+from featurestore.settings.sections import MonitorConfig
 from monitor.windows import ServingLog
 
 _DAY = timedelta(days=1)

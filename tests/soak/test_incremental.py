@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import open_registry
+from featurestore.settings.sections import OfflineConfig
 
 TESTS = Path(__file__).parents[1] / "featurestore"
 SHORT = runpy.run_path(str(TESTS / "offline" / "sources" / "test_incremental.py"))

@@ -10,10 +10,10 @@ from typing import Literal
 
 import pyarrow as pa
 
-from featurestore.config import OfflineConfig
 from featurestore.definitions import FeatureService
 from featurestore.offline.join.entity_rows import EntityRows
 from featurestore.offline.tables.snapshots import Snapshot
+from featurestore.settings.sections import OfflineConfig
 
 KnownAt = Literal["row"]
 

@@ -15,11 +15,12 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.config import Config, Connection
+from featurestore.config import Config
 from featurestore.definitions import FeatureView, QuerySource
 from featurestore.errors import ConfigError, DataError, SchemaError, TimestampError, closest
 from featurestore.offline.sources.database_types import plain_schema, plainly
 from featurestore.offline.sources.pieces import Piece
+from featurestore.settings.sections import Connection
 
 if TYPE_CHECKING:
     from adbc_driver_manager import dbapi

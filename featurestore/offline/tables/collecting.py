@@ -1,4 +1,4 @@
-"""What of the tables, and of what lies beside them, may be removed; see :mod:`featurestore.retention`."""
+"""What of the tables, and of what lies beside them, may be removed; see :mod:`featurestore.settings.retention`."""
 
 from __future__ import annotations
 

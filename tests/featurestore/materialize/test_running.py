@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureView, Field, PushSource, storage_id
 from featurestore.errors import DataError, OfflineStoreError, OnlineStoreError
 from featurestore.materialize import MaterializeReport, Mode, materialize
@@ -26,6 +26,7 @@ from featurestore.online.keys import KeyLayout
 from featurestore.online.rowcodec import RowCodec
 from featurestore.online.upkeep import expire
 from featurestore.registry import open_registry
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import Float64, Int64, String
 
 NOW = datetime(2013, 1, 1, 12, tzinfo=UTC)

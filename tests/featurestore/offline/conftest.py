@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registered, Registry, open_registry
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import Float64, Int64
 
 START = datetime(2013, 1, 1, tzinfo=UTC)

@@ -28,7 +28,8 @@ import resource, signal, sys
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
 import pyarrow as pa
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
+from featurestore.settings.sections import OfflineConfig
 from featurestore.definitions import Entity, FeatureView, Field
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.store import OfflineStore

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from structlog.testing import capture_logs
 
-from featurestore.config import Config, ServingConfig
+from featurestore.config import Config
 from featurestore.errors import ConfigError
 from featurestore.serving.certificates import Certificates
-from featurestore.tls_settings import TlsConfig
+from featurestore.settings.serving import ServingConfig, TlsConfig
 
 DAY = timedelta(days=1)
 

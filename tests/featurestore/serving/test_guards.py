@@ -22,9 +22,8 @@ from cryptography import x509
 from structlog.testing import capture_logs
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
-from featurestore.config import ServingConfig
 from featurestore.serving import exposure
-from featurestore.tls_settings import TlsConfig
+from featurestore.settings.serving import ServingConfig, TlsConfig
 from featurestore.types import Int64
 from featurestore.v1 import serving_pb2 as pb
 

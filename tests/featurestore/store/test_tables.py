@@ -16,12 +16,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
-from featurestore.config import OfflineConfig
 from featurestore.definitions import storage_id
 from featurestore.errors import ObjectNotFoundError, OfflineStoreError, RegistryError, TimestampError
 from featurestore.materialize import materialize
 from featurestore.offline.tables.garbage import Garbage
-from featurestore.retention import RetentionConfig
+from featurestore.settings.retention import RetentionConfig
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import Float64, Int64
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console as Terminal
 
-from featurestore.config import ChannelConfig
+from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Kind, Message
 from monitor.alerts.console import Console, block
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from featurestore.config import ChannelConfig
 from featurestore.errors import ConfigError
+from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Kind, Message, Status
 from monitor.alerts.webhook import Webhook, is_public
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import featurestore.store  # noqa: F401 - imported once, not in each process
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.definitions.names import LOAD_ID
-from featurestore.retention import RetentionConfig
+from featurestore.settings.retention import RetentionConfig
 from featurestore.types import Float64, Int64
 
 ROWS = 3_000

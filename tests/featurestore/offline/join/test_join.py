@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView
 from featurestore.errors import SchemaError, TimestampError
 from featurestore.offline.datasets.content import content_hash
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registered, Registry, open_registry
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import BY_NAME, Float64, Int64, String
 
 START = datetime(2013, 3, 10, 6, 59, 59, 999_998, tzinfo=UTC)  # a night of New York's change to summer time

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.config import OfflineConfig
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, storage_id
 from featurestore.offline import engine
 from featurestore.offline.join import answering, matching
@@ -24,6 +23,7 @@ from featurestore.offline.join.entity_rows import check_entity_rows
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.join.question import Question
 from featurestore.offline.tables.snapshots import DataFile, Snapshot
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import Int64, String
 
 START = datetime(2013, 11, 3, 5, 59, 59, 999_998, tzinfo=UTC)  # a night on which New York's clocks go back

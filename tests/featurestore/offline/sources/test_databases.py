@@ -259,7 +259,8 @@ def test_a_load_that_dies_before_its_commit_loses_nothing(
 WRITER = """
 import sys
 from pathlib import Path
-from featurestore.config import Config, ConnectionConfig, OfflineConfig
+from featurestore.config import Config, ConnectionConfig
+from featurestore.settings.sections import OfflineConfig
 from featurestore.definitions import Entity, FeatureView, Field, QuerySource
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import open_registry

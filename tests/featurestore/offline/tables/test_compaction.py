@@ -18,13 +18,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from featurestore.config import Config, OfflineConfig
+from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.compaction import TieWatch, groups
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, new_name
 from featurestore.registry import open_registry
+from featurestore.settings.sections import OfflineConfig
 from featurestore.types import Array, DType, Float64, Int64, String, Struct
 
 START = datetime(2013, 1, 1, tzinfo=UTC)

@@ -16,10 +16,10 @@ import grpc
 import pytest
 from cryptography import x509
 
-from featurestore.config import Config, ServingConfig
+from featurestore.config import Config
 from featurestore.serving.certificates import Certificates
 from featurestore.serving.rpc.credentials import server_credentials
-from featurestore.tls_settings import TlsConfig
+from featurestore.settings.serving import ServingConfig, TlsConfig
 from featurestore.v1 import serving_pb2 as pb
 
 SERVICE = "/featurestore.v1.ServingService/"

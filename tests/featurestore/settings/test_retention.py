@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from featurestore.retention import RetentionConfig
+from featurestore.settings.retention import RetentionConfig
 
 
 @pytest.mark.parametrize(

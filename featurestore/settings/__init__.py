@@ -1,0 +1,1 @@
+"""The sections of ``featurestore.toml``, checked; :mod:`featurestore.config` reads them."""

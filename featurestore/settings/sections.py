@@ -1,0 +1,105 @@
+"""The settings of everything but the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from featurestore.settings.section import Section
+
+
+class OfflineConfig(Section):
+    """``[offline]``: tables and the engine that reads them."""
+
+    path: str = "data/offline"
+    engine: Literal["duckdb"] = "duckdb"
+    memory_limit: str = "1GB"
+    threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are cores
+    max_future_seconds: Annotated[float, Field(ge=0)] = 60.0
+    low_disk_mb: Annotated[int, Field(ge=0)] = 1024
+
+
+class PushConfig(Section):
+    """``[push]``: the log of pushed rows, and when these come into the offline store."""
+
+    path: str = "data/push"
+    flush_rows: Annotated[int, Field(ge=1)] = 100_000
+    flush_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+
+class SourceConfig(Section):
+    """``[sources.NAME]``: where a named source lies in this environment."""
+
+    path: str = ""  # of a FileSource
+    connection: str = ""  # of a QuerySource
+    db_schema: str = ""  # of a QuerySource
+
+
+class ConnectionConfig(Section):
+    """``[connections.NAME]``: a database that a QuerySource reads, through an ADBC driver."""
+
+    driver: str
+    uri: SecretStr = SecretStr("")
+    entrypoint: str = ""
+    options: dict[str, SecretStr] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A database with its secrets read; they are shown in no representation.
+
+    Attributes:
+        name: the section's.
+        driver: the name or the path of an ADBC driver.
+        entrypoint: the function by which the driver begins; empty for its own choice.
+        options: what the driver is given, with the URI.
+        secrets: texts that must not be shown, should the driver put them into a message.
+    """
+
+    name: str
+    driver: str
+    entrypoint: str
+    options: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+class ChannelConfig(Section):
+    """``[channels.NAME]``: where alerts and signals go."""
+
+    kind: Literal["webhook", "console"]
+    url: str = ""
+    secret: SecretStr = SecretStr("")
+    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+    rehearsals: bool = False  # whether alerts from a replay reach it too
+    allow_private_addresses: bool = False
+
+
+class MonitorConfig(Section):
+    """``[monitor]``: the daemon."""
+
+    database: str = "sqlite:///data/monitor.db"
+    poll_seconds: Annotated[float, Field(gt=0)] = 60.0
+    lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
+
+
+class AuditConfig(Section):
+    """``[audit]``: how the log's heads are signed."""
+
+    signing_key: SecretStr = SecretStr("")  # none: the store makes its own
+
+
+class ErasureConfig(Section):
+    """``[erasure]``: how erased keys are known again, and what no erasure reaches."""
+
+    secret: SecretStr = SecretStr("")  # none: the store makes its own
+    backups: tuple[str, ...] = ()
+
+
+class IdentityConfig(Section):
+    """``[identity]``: who acts, if it is someone who can prove it."""
+
+    name: str = ""
+    key: SecretStr = SecretStr("")  # none: the file that `identity create` writes
