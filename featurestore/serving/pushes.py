@@ -36,8 +36,8 @@ class _PushedView:
         return f'Feature view "{self.id}"'
 
 
-class PushMethod:
-    """Answers calls of PushFeatures.
+class PushAnswers:
+    """Answers requests of PushFeatures, in whatever thread it is asked.
 
     Args:
         pusher: takes the rows.
@@ -47,15 +47,9 @@ class PushMethod:
     def __init__(self, pusher: Pusher, *, max_rows: int) -> None:
         self._pusher = pusher
         self._max_rows = max_rows
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="push")
-        pusher.flusher.start()
 
-    async def __call__(self, request: bytes) -> bytes:
-        """Answer a serialized ``PushFeaturesRequest``; see :meth:`answer`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.answer, request)
-
-    def answer(self, data: bytes) -> bytes:
-        """Push the rows of a request.
+    def __call__(self, data: bytes) -> bytes:
+        """Push the rows of a serialized ``PushFeaturesRequest``.
 
         Raises:
             InvalidRequestError: the rows, or one of them where the view rejects the whole then, cannot be taken.
@@ -87,6 +81,25 @@ class PushMethod:
         except (NotOwnerError, DataError) as error:
             raise InvalidRequestError(error.message, hint=error.hint, field="view") from None
         return _PushedView(id=found, columns=columns, optional=optional)
+
+
+class PushMethod:
+    """Answers calls of a server.
+
+    Args:
+        pusher: takes the rows.
+        max_rows: rows that one request may have.
+    """
+
+    def __init__(self, pusher: Pusher, *, max_rows: int) -> None:
+        self._pusher = pusher
+        self._answers = PushAnswers(pusher, max_rows=max_rows)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="push")
+        pusher.flusher.start()
+
+    async def __call__(self, request: bytes) -> bytes:
+        """Answer a serialized ``PushFeaturesRequest``; see :class:`PushAnswers`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._answers, request)
 
     def close(self) -> None:
         """Wait for pushes under way, and bring what waits into the offline store."""

@@ -64,13 +64,16 @@ def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tup
             )
         carried = dtype.sent
         kind = column.WhichOneof("values")
-        if kind != carried:
+        if kind == carried:
+            values = list(getattr(column, carried).values)
+        elif kind == "int64s" and carried == "doubles":
+            values = _as_doubles(column.int64s.values, dtype, name)
+        else:
             raise InvalidRequestError(
                 f'Column "{name}" of the request has {kind or "no values"}; {_within(taker.what)} takes it as {dtype}.',
                 hint=f"Send it as {carried}.",
                 field=_field(name),
             )
-        values = list(getattr(column, carried).values)
         if count < 0:
             count, first = len(values), name
         elif len(values) != count:
@@ -112,6 +115,24 @@ def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tup
             )
         found |= {name: [None] * count for name in missing}
     return found, count
+
+
+def _as_doubles(values: Sequence[int], dtype: types.DType, name: str) -> list[float]:
+    """Return whole numbers as doubles: a client that knows no types sends 7 as it is.
+
+    Raises:
+        InvalidRequestError: a double cannot be one of them.
+    """
+    found = [float(value) for value in values]
+    for row, (number, value) in enumerate(zip(found, values, strict=True)):
+        if number != value:
+            raise InvalidRequestError(
+                f'Column "{name}" of the request has {value} in row {row}, which no {dtype} is exactly.',
+                hint="Send it as doubles, rounded as you want it.",
+                field=_field(name),
+                row=row,
+            )
+    return found
 
 
 #: Types whose values are taken as they are sent, once they lie within the limits.

@@ -18,7 +18,7 @@ from featurestore.online import open_online_store
 from featurestore.serving.access_log import nobody
 from featurestore.serving.certificates import Certificates
 from featurestore.serving.feedback import FeedbackLog
-from featurestore.serving.feedback.methods import FeedbackMethods
+from featurestore.serving.feedback.methods import FeedbackAnswers
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
@@ -105,7 +105,7 @@ class _Worker:
             self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
             self._heads.add()
         feedback = FeedbackLog(self._config.path(serving.feedback_path))
-        logging = FeedbackMethods(feedback, self._runtime.model, self._lookups.now, most=serving.max_rows)
+        logging = FeedbackAnswers(lambda: feedback, self._runtime.model, self._lookups.now, most=serving.max_rows)
         pushes = (
             None if self._feed else PushMethod(self._runtime.pusher(self._lookups.store), max_rows=serving.max_rows)
         )
@@ -115,7 +115,7 @@ class _Worker:
             log,
             Methods(
                 advance=advance,
-                others={**logging.methods(), **({} if pushes is None else {"PushFeatures": pushes})},
+                others={**logging.awaited(), **({} if pushes is None else {"PushFeatures": pushes})},
             ),
             limits=Limits(
                 calls=serving.max_calls,

@@ -7,10 +7,10 @@ from typing import Any
 from featurestore.status import status
 from featurestore.store.auditing import Auditing
 from featurestore.store.backfilling import Backfilling
+from featurestore.store.clients import Clients
 from featurestore.store.datasets import Datasets
 from featurestore.store.definitions import Definitions
 from featurestore.store.erasing import Erasing
-from featurestore.store.feedback import Feedback
 from featurestore.store.rollout import Rollout
 from featurestore.store.scoring import Scoring
 from featurestore.store.tables import Tables
@@ -18,7 +18,7 @@ from featurestore.store.tables import Tables
 __all__ = ["FeatureStore"]
 
 
-class FeatureStore(Backfilling, Rollout, Definitions, Tables, Scoring, Datasets, Auditing, Erasing, Feedback):
+class FeatureStore(Backfilling, Rollout, Definitions, Tables, Scoring, Datasets, Auditing, Erasing, Clients):
     """A folder with ``featurestore.toml``, and what it configures.
 
     Args:

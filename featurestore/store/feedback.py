@@ -104,14 +104,19 @@ class Feedback(Opened):
     def _feedback_folder(self) -> Any:
         return self.config.path(self.config.serving.feedback_path)
 
-    def _log_feedback(self, kind: Kind, model: str, rows: Any) -> Logged:
-        found = self.registry.model(model)
-        table = from_frame(kind, to_table(rows, f"the {kind.name}"))
+    def _instant(self) -> int:
+        """Return the present instant, microseconds since 1970: the world's, or a rehearsal's."""
         clock = self.online.clock() if self.config.replay else time.time_ns() // 1000
         if clock is None:
             raise InvalidRequestError(
                 f'The clock of rehearsal "{self.config.replay}" does not stand anywhere yet.',
                 hint="Hold it first: featurestore serve --replay NAME --clock INSTANT",
             )
-        written = self.feedback.add(kind, found.name, checked(kind, table, found, now=clock)).result()
+        return clock
+
+    def _log_feedback(self, kind: Kind, model: str, rows: Any) -> Logged:
+        found = self.registry.model(model)
+        table = from_frame(kind, to_table(rows, f"the {kind.name}"))
+        now = self._instant()
+        written = self.feedback.add(kind, found.name, checked(kind, table, found, now=now)).result()
         return Logged(model=found.id if kind is PREDICTIONS else found.name, rows=written)

@@ -1,4 +1,4 @@
-"""What a user does with the newest rows: materialize and look up."""
+"""The newest rows: brought online."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from featurestore import types
-from featurestore.client import FeatureClient, OnlineFeatures
-from featurestore.definitions import FeatureService, FeatureView, storage_id
+from featurestore.definitions import FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
 from featurestore.errors import OfflineStoreError
 from featurestore.materialize import MaterializeReport, Progress, materialize
@@ -18,11 +16,7 @@ from featurestore.offline.erasure.suppression import suppressed
 from featurestore.online.upkeep import compact, expire, longest_ttls
 from featurestore.registry import live_views
 from featurestore.registry.records import Registered
-from featurestore.serving.lookup import Lookups
-from featurestore.serving.routing import canaries
-from featurestore.serving.runtime import compile_plans, served_services
 from featurestore.store.loading import Loading
-from featurestore.store.references import service_name
 
 
 class NewestRows(Loading):
@@ -110,38 +104,3 @@ class NewestRows(Loading):
         # One that runs every minute must not fill the audit log with saying that there was nothing.
         if report.read or done is None or done.table_version != report.table_version:
             self.registry.record_materialization(table, report.table_version, now, counts, who=who)
-
-    def get_online_features(
-        self, features: str | FeatureService, entity_rows: Any, *, routing_key: str = ""
-    ) -> OnlineFeatures:
-        """Return a service's newest values, in process; the same answer as the server's.
-
-        Args:
-            features: the service: ``flight_delay``, ``flight_delay@1``, or a FeatureService, which stands for its name.
-            entity_rows: join keys and request fields, as :meth:`FeatureClient.get_online_features` takes them.
-            routing_key: decides whether a canary answers; the first entity row does when it is empty.
-
-        Raises:
-            ObjectNotFoundError: there is no such service.
-            InvalidRequestError: a key or request field is missing or of another type.
-        """
-        return self.client().get_online_features(
-            features=service_name(features), entity_rows=entity_rows, routing_key=routing_key
-        )
-
-    def client(self) -> FeatureClient:
-        """Return a client that reads the online store in this process: the interface of the remote one, no network.
-
-        It answers from the services that are registered now.
-        """
-        services = served_services(self.registry)
-        plans = compile_plans(services)
-        lookups = Lookups(
-            self.online,
-            plans,
-            max_rows=self.config.serving.max_rows,
-            replay=bool(self.config.replay),
-            canaries=canaries(services, plans, self.registry.canaries()),
-            row_cache=int(self.config.serving.row_cache_mb * 2**20),
-        )
-        return FeatureClient(transport=lookups.transport)

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from google.protobuf.message import DecodeError
@@ -21,18 +22,35 @@ from featurestore.v1 import serving_pb2 as pb
 _KNOWN_SECONDS = 1.0
 
 
-class FeedbackMethods:
-    """Takes predictions and outcomes on a server.
+class _Method(NamedTuple):
+    message: Callable[[], Any]
+    kind: Kind
+    rows: Callable[[Any], pa.Table]
+
+
+_METHODS = {
+    "LogPredictions": _Method(pb.LogPredictionsRequest, PREDICTIONS, from_predictions),
+    "LogOutcomes": _Method(pb.LogOutcomesRequest, OUTCOMES, from_outcomes),
+}
+
+
+class FeedbackAnswers:
+    """Takes predictions and outcomes.
 
     Args:
-        log: where they go.
+        log: gives where they go.
         model: finds a model by ``churn`` or ``churn@3``.
-        now: the server's instant, microseconds since 1970.
+        now: the present instant, microseconds since 1970.
         most: rows that one request may have.
     """
 
     def __init__(
-        self, log: FeedbackLog, model: Callable[[str], ModelRecord], now: Callable[[], int], *, most: int
+        self,
+        log: Callable[[], FeedbackLog],
+        model: Callable[[str], ModelRecord],
+        now: Callable[[], int],
+        *,
+        most: int,
     ) -> None:
         self._log = log
         self._find = model
@@ -40,38 +58,31 @@ class FeedbackMethods:
         self._most = most
         self._known: dict[str, tuple[float, ModelRecord]] = {}
 
-    def methods(self) -> Mapping[str, Callable[[bytes], Awaitable[bytes]]]:
-        """Return by name what answers a request's bytes."""
-        return {"LogPredictions": self.log_predictions, "LogOutcomes": self.log_outcomes}
+    def methods(self) -> Mapping[str, Callable[[bytes], bytes]]:
+        """Return by name what answers a request's bytes once its rows are on disk; it waits for the disk.
 
-    async def log_predictions(self, data: bytes) -> bytes:
-        """Answer a serialized ``LogPredictionsRequest`` once its rows are on disk.
-
-        Raises:
+        Each raises:
             ObjectNotFoundError: there is no such model.
-            InvalidRequestError: the bytes are no request, or a prediction cannot be one.
-            LimitExceededError: there are too many.
+            InvalidRequestError: the bytes are no request, or a row cannot be what it says.
+            LimitExceededError: there are too many rows.
             OfflineStoreError: the disk refuses.
         """
-        model, done = await self._taken(data, pb.LogPredictionsRequest, PREDICTIONS, from_predictions)
-        return pb.LogPredictionsResponse(model=model.id, predictions_logged=await done).SerializeToString()
+        return {name: partial(self._answer, name) for name in _METHODS}
 
-    async def log_outcomes(self, data: bytes) -> bytes:
-        """Answer a serialized ``LogOutcomesRequest`` once its rows are on disk; errors as :meth:`log_predictions`."""
-        _, done = await self._taken(data, pb.LogOutcomesRequest, OUTCOMES, from_outcomes)
-        return pb.LogOutcomesResponse(outcomes_logged=await done).SerializeToString()
+    def awaited(self) -> Mapping[str, Callable[[bytes], Awaitable[bytes]]]:
+        """Return the same for an event loop, which goes on meanwhile."""
+        return {name: partial(self._await, name) for name in _METHODS}
 
-    async def _taken(
-        self, data: bytes, message: Callable[[], Any], kind: Kind, rows: Callable[[Any], pa.Table]
-    ) -> tuple[ModelRecord, Awaitable[int]]:
-        # In a thread, as the lookups of this process must not wait for it.
-        model, done = await asyncio.to_thread(self._add, data, message, kind, rows)
-        return model, asyncio.wrap_future(done)
+    def _answer(self, name: str, data: bytes) -> bytes:
+        model, done = self._add(_METHODS[name], data)
+        return _response(name, model, done.result())
 
-    def _add(
-        self, data: bytes, message: Callable[[], Any], kind: Kind, rows: Callable[[Any], pa.Table]
-    ) -> tuple[ModelRecord, Future[int]]:
-        request = message()
+    async def _await(self, name: str, data: bytes) -> bytes:
+        model, done = await asyncio.to_thread(self._add, _METHODS[name], data)
+        return _response(name, model, await asyncio.wrap_future(done))
+
+    def _add(self, method: _Method, data: bytes) -> tuple[ModelRecord, Future[int]]:
+        request = method.message()
         try:
             request.ParseFromString(data)
         except DecodeError:
@@ -79,8 +90,8 @@ class FeedbackMethods:
                 f"The request is not a {request.DESCRIPTOR.name}.", hint="Generate the client from serving.proto."
             ) from None
         model = self._model(request.model)
-        table = checked(kind, rows(request), model, now=self._now(), most=self._most)
-        return model, self._log.add(kind, model.name, table)
+        table = checked(method.kind, method.rows(request), model, now=self._now(), most=self._most)
+        return model, self._log().add(method.kind, model.name, table)
 
     def _model(self, reference: str) -> ModelRecord:
         if not reference:
@@ -92,3 +103,9 @@ class FeedbackMethods:
             found = self._find(reference)
             self._known[reference] = (time.monotonic() + _KNOWN_SECONDS, found)
         return found
+
+
+def _response(name: str, model: ModelRecord, rows: int) -> bytes:
+    if name == "LogOutcomes":
+        return pb.LogOutcomesResponse(outcomes_logged=rows).SerializeToString()
+    return pb.LogPredictionsResponse(model=model.id, predictions_logged=rows).SerializeToString()
