@@ -48,7 +48,9 @@ def test_a_whole_number_that_no_double_is_cannot_be_a_float(store: FeatureStore)
 
 
 def test_it_logs_what_a_model_predicted_and_what_came_of_it(store: FeatureStore) -> None:
-    store.create_training_dataset("set", entity_df=[row(1) | {"y": 1.0}], features="svc", label="y")
+    store.create_training_dataset(
+        "set", entity_df=[{"user": 1, "event_timestamp": datetime.now(UTC), "y": 1.0}], features="svc", label="y"
+    )
     store.registry.record_model(Model(name="churn", service="svc@1", dataset="set@1"), who="tests")
     client = store.client()
     client.log_predictions("churn", [{"prediction_id": "a", "number": 0.5}])
