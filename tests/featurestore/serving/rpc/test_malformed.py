@@ -200,14 +200,23 @@ def messages(descriptor: Descriptor, depth: int = 3) -> st.SearchStrategy[Messag
     """Return a strategy for messages of a type, with any of its fields."""
     kind = GetMessageClass(descriptor)
     fields = {
-        one.name: st.lists(found, max_size=3) if one.is_repeated else found
+        one.name: st.lists(found, max_size=3) if one.is_repeated and not _is_map(one) else found
         for one in descriptor.fields
         if (found := _values(one, depth)) is not None
     }
     return st.fixed_dictionaries({}, optional=fields).map(lambda values: kind(**values))
 
 
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
 def _values(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any] | None:
+    if _is_map(field):
+        keys, values = (_values(one, depth) for one in field.message_type.fields)
+        assert keys is not None
+        assert values is not None
+        return st.dictionaries(keys, values, max_size=3)
     if field.message_type is not None:
         return messages(field.message_type, depth - 1) if depth else None
     if field.type == FieldDescriptor.TYPE_BYTES:
