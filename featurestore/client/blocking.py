@@ -153,7 +153,7 @@ class FeatureClient:
 
         Args:
             model: ``flight_delay_ridge@3``; without a version it is the newest.
-            rows: in any form that entity rows may have; ``prediction_id`` and ``value`` (a number or a label), and,
+            rows: in any form that entity rows may have; ``prediction_id``, either ``number`` or ``label``, and,
                 where known, ``request_id`` and ``row`` of the lookup, ``probabilities`` by label, and ``predicted_at``.
                 Of one id the first counts.
             timeout: seconds; the client's when not given.
@@ -170,7 +170,7 @@ class FeatureClient:
 
         Args:
             model: its name, without a version.
-            rows: in any form that entity rows may have; ``prediction_id`` and ``value`` (a number or a label), and,
+            rows: in any form that entity rows may have; ``prediction_id``, either ``number`` or ``label``, and,
                 where known, ``metric`` (of the business; empty for what the model predicts) and ``observed_at``.
             timeout: seconds; the client's when not given.
 

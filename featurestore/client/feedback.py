@@ -28,7 +28,7 @@ class Logged:
 
 
 def predictions_of(rows: Any) -> list[pb.Prediction]:
-    """Return the messages of predictions: ``prediction_id``, ``value``, and what else is known.
+    """Return the messages of predictions: ``prediction_id``, ``number`` or ``label``, and what else is known.
 
     Raises:
         InvalidRequestError: a column is missing, surplus or of another type.
@@ -36,12 +36,12 @@ def predictions_of(rows: Any) -> list[pb.Prediction]:
     """
     return [
         pb.Prediction(**_value(row, number), **_fields(row, number, _PREDICTION))
-        for number, row in enumerate(_rows(rows, ("prediction_id", "value"), _PREDICTION))
+        for number, row in enumerate(_rows(rows, _PREDICTION))
     ]
 
 
 def outcomes_of(rows: Any) -> list[pb.Outcome]:
-    """Return the messages of outcomes: ``prediction_id``, ``value``, and what else is known.
+    """Return the messages of outcomes: ``prediction_id``, ``number`` or ``label``, and what else is known.
 
     Raises:
         InvalidRequestError: a column is missing, surplus or of another type.
@@ -49,35 +49,35 @@ def outcomes_of(rows: Any) -> list[pb.Outcome]:
     """
     return [
         pb.Outcome(**_value(row, number), **_fields(row, number, _OUTCOME))
-        for number, row in enumerate(_rows(rows, ("prediction_id", "value"), _OUTCOME))
+        for number, row in enumerate(_rows(rows, _OUTCOME))
     ]
 
 
-def _rows(rows: Any, needed: tuple[str, ...], known: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+def _rows(rows: Any, known: Mapping[str, object]) -> Iterator[dict[str, Any]]:
     columns = columns_of(rows)
     for name in columns:
-        if name not in known and name != "value":
+        if name not in known and name not in _VALUES:
             raise InvalidRequestError(
-                f'The rows have a column "{name}", which has no place.', hint=closest(name, [*known, "value"])
+                f'The rows have a column "{name}", which has no place.', hint=closest(name, [*known, *_VALUES])
             )
-    for name in needed:
-        if columns and name not in columns:
-            raise InvalidRequestError(f'The rows lack "{name}".', hint="Each needs: " + ", ".join(needed) + ".")
+    if columns and "prediction_id" not in columns:
+        raise InvalidRequestError('The rows lack "prediction_id".', hint="It names the prediction.")
+    if columns and not any(name in columns for name in _VALUES):
+        raise InvalidRequestError('The rows lack "number" and "label".', hint=_VALUE)
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
 
 
 def _value(row: Mapping[str, Any], number: int) -> dict[str, Any]:
-    value = row["value"]
-    if isinstance(value, str):
+    found = {name: row[name] for name in _VALUES if row.get(name) is not None}
+    if len(found) != 1:
+        what = "both a number and a label" if found else "neither a number nor a label"
+        raise InvalidRequestError(f"Row {number} has {what}.", hint=_VALUE, row=number)
+    ((name, value),) = found.items()
+    if name == "label" and isinstance(value, str):
         return {"label": value}
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InvalidRequestError(
-            f'"value" of row {number} is {value!r}, which is neither a number nor a label.',
-            hint="A label is a text, a score a number.",
-            field="value",
-            row=number,
-        )
+    if name == "label" or isinstance(value, (bool, np.bool_)) or not isinstance(value, _NUMBERS):
+        raise InvalidRequestError(f'"{name}" of row {number} is {value!r}.', hint=_VALUE, field=name, row=number)
     return {"number": float(value)}
 
 
@@ -117,6 +117,11 @@ def _probabilities(value: Any) -> dict[str, float]:
 def _instant(value: Any) -> int:
     return types.microseconds(types.utc(value, "An instant"))
 
+
+#: What is predicted, or true: one of these.
+_VALUES = ("number", "label")
+_VALUE = "A number is that of a regression or a score, a label the text of a class; each row has one of the two."
+_NUMBERS = (int, float, np.integer, np.floating)
 
 _PREDICTION: dict[str, Callable[[Any], Any]] = {
     "prediction_id": _text,

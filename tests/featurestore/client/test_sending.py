@@ -150,13 +150,13 @@ def test_predictions_are_numbers_or_labels_with_what_is_known_of_them(server: Se
     rows = [
         {
             "prediction_id": "p-1",
-            "value": "late",
+            "label": "late",
             "request_id": "r-1",
             "row": np.int64(3),
             "probabilities": {"late": 0.75, "early": 0.25},
             "predicted_at": INSTANT,
         },
-        {"prediction_id": "p-2", "value": 7},
+        {"prediction_id": "p-2", "number": 7},
     ]
     assert FeatureClient(transport=server).log_predictions("ridge", rows) == Logged("ridge@3", 2)
     one, other = server.predictions.predictions
@@ -170,16 +170,16 @@ def test_predictions_are_numbers_or_labels_with_what_is_known_of_them(server: Se
         predicted_at=MICROSECONDS,
     )
     assert other == pb.Prediction(prediction_id="p-2", number=7.0)
-    for frame in (pa.Table.from_pylist(rows[1:]), pd.DataFrame(rows[1:]), {"prediction_id": ["p-2"], "value": [7.0]}):
+    for frame in (pa.Table.from_pylist(rows[1:]), pd.DataFrame(rows[1:]), {"prediction_id": ["p-2"], "number": [7.0]}):
         FeatureClient(transport=server).log_predictions("ridge", frame)
         assert list(server.predictions.predictions) == [other]
-    labels = pa.table({"prediction_id": ["a", "b"], "value": ["x", "y"], "probabilities": [{"x": 1.0}, {"y": 0.5}]})
+    labels = pa.table({"prediction_id": ["a", "b"], "label": ["x", "y"], "probabilities": [{"x": 1.0}, {"y": 0.5}]})
     FeatureClient(transport=server).log_predictions("ridge", labels)
     assert [dict(one.probabilities) for one in server.predictions.predictions] == [{"x": 1.0}, {"y": 0.5}]
 
 
 def test_outcomes_are_of_predictions_and_of_metrics(server: Server) -> None:
-    rows = [{"prediction_id": "p-1", "value": math.inf, "metric": "revenue", "observed_at": INSTANT}]
+    rows = [{"prediction_id": "p-1", "number": math.inf, "metric": "revenue", "observed_at": INSTANT}]
     assert FeatureClient(transport=server).log_outcomes("ridge", rows) == Logged("ridge", 1)
     assert list(server.outcomes.outcomes) == [
         pb.Outcome(prediction_id="p-1", number=math.inf, metric="revenue", observed_at=MICROSECONDS)
@@ -191,17 +191,17 @@ def test_outcomes_are_of_predictions_and_of_metrics(server: Server) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"value": 1.0}, 'lack "prediction_id"'),
-        ({"prediction_id": "p"}, 'lack "value"'),
-        ({"prediction_id": None, "value": 1.0}, 'Row 0 has no "prediction_id"'),
-        ({"prediction_id": 7, "value": 1.0}, '"prediction_id" of row 0 is 7'),
-        ({"prediction_id": "p", "value": None}, '"value" of row 0 is None'),
-        ({"prediction_id": "p", "value": True}, '"value" of row 0 is True'),
-        ({"prediction_id": "p", "value": 1.0, "row": -1}, '"row" of row 0 is -1'),
-        ({"prediction_id": "p", "value": 1.0, "row": 1.5}, '"row" of row 0 is 1.5'),
-        ({"prediction_id": "p", "value": 1.0, "probabilities": [0.5]}, '"probabilities" of row 0'),
-        ({"prediction_id": "p", "value": 1.0, "probabilities": {"a": "b"}}, '"probabilities" of row 0'),
-        ({"prediction_id": "p", "value": 1.0, "reqest_id": "r"}, 'column "reqest_id"'),
+        ({"number": 1.0}, 'lack "prediction_id"'),
+        ({"prediction_id": "p"}, 'lack "number" and "label"'),
+        ({"prediction_id": None, "number": 1.0}, 'Row 0 has no "prediction_id"'),
+        ({"prediction_id": 7, "number": 1.0}, '"prediction_id" of row 0 is 7'),
+        ({"prediction_id": "p", "number": None}, "Row 0 has neither a number nor a label"),
+        ({"prediction_id": "p", "number": True}, '"number" of row 0 is True'),
+        ({"prediction_id": "p", "number": 1.0, "row": -1}, '"row" of row 0 is -1'),
+        ({"prediction_id": "p", "number": 1.0, "row": 1.5}, '"row" of row 0 is 1.5'),
+        ({"prediction_id": "p", "number": 1.0, "probabilities": [0.5]}, '"probabilities" of row 0'),
+        ({"prediction_id": "p", "number": 1.0, "probabilities": {"a": "b"}}, '"probabilities" of row 0'),
+        ({"prediction_id": "p", "number": 1.0, "reqest_id": "r"}, 'column "reqest_id"'),
     ],
 )
 def test_a_prediction_that_is_none_is_refused_before_it_is_sent(server: Server, row: Any, said: str) -> None:
@@ -215,5 +215,5 @@ def test_an_instant_of_a_prediction_names_its_zone(server: Server) -> None:
     with pytest.raises(TimestampError, match="no time zone"):
         FeatureClient(transport=server).log_predictions(
             "ridge",
-            [{"prediction_id": "p", "value": 1.0, "predicted_at": datetime(2024, 1, 1)}],  # noqa: DTZ001
+            [{"prediction_id": "p", "number": 1.0, "predicted_at": datetime(2024, 1, 1)}],  # noqa: DTZ001
         )

@@ -53,12 +53,12 @@ def test_it_logs_what_a_model_predicted_and_what_came_of_it(store: FeatureStore)
     )
     store.registry.record_model(Model(name="churn", service="svc@1", dataset="set@1"), who="tests")
     client = store.client()
-    client.log_predictions("churn", [{"prediction_id": "a", "value": 0.5}])
-    client.log_outcomes("churn", [{"prediction_id": "a", "value": 1.0}])
+    client.log_predictions("churn", [{"prediction_id": "a", "number": 0.5}])
+    client.log_outcomes("churn", [{"prediction_id": "a", "number": 1.0}])
     assert store.predictions("churn").column("number").to_pylist() == [0.5]
     assert store.outcomes("churn").column("number").to_pylist() == [1.0]
     with pytest.raises(ObjectNotFoundError, match="chrn"):
-        client.log_outcomes("chrn", [{"prediction_id": "a", "value": 1.0}])
+        client.log_outcomes("chrn", [{"prediction_id": "a", "number": 1.0}])
 
 
 def test_it_sees_what_is_applied_after_it_was_made(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
