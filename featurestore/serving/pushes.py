@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,6 +49,14 @@ class PushAnswers:
     def __init__(self, pusher: Pusher, *, max_rows: int) -> None:
         self._pusher = pusher
         self._max_rows = max_rows
+        self._counting = threading.Lock()
+        #: Rows by the view whose checks they met, and what became of them.
+        self._rows: Counter[tuple[str, str]] = Counter()
+
+    def rows(self) -> Mapping[tuple[str, str], int]:
+        """Return how many rows came, by view and whether they were ``accepted``, ``rejected`` or ``suppressed``."""
+        with self._counting:
+            return dict(self._rows)
 
     def __call__(self, data: bytes) -> bytes:
         """Push the rows of a serialized ``PushFeaturesRequest``.
@@ -69,6 +79,10 @@ class PushAnswers:
             raise InvalidRequestError(error.message, hint=error.hint, field=field, row=error.row) from None
         except DataError as error:
             raise InvalidRequestError(error.message, hint=error.hint) from None
+        with self._counting:
+            self._rows[done.view, "accepted"] += done.accepted
+            self._rows[done.view, "rejected"] += len(done.rejected)
+            self._rows[done.view, "suppressed"] += done.suppressed
         return pb.PushFeaturesResponse(
             view=done.view,
             rows_accepted=done.accepted,
@@ -89,17 +103,20 @@ class PushMethod:
     Args:
         pusher: takes the rows.
         max_rows: rows that one request may have.
+
+    Attributes:
+        answers: what answers, in threads.
     """
 
     def __init__(self, pusher: Pusher, *, max_rows: int) -> None:
         self._pusher = pusher
-        self._answers = PushAnswers(pusher, max_rows=max_rows)
+        self.answers = PushAnswers(pusher, max_rows=max_rows)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="push")
         pusher.flusher.start()
 
     async def __call__(self, request: bytes) -> bytes:
         """Answer a serialized ``PushFeaturesRequest``; see :class:`PushAnswers`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._answers, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.answers, request)
 
     def close(self) -> None:
         """Wait for pushes under way, and bring what waits into the offline store."""

@@ -22,8 +22,9 @@ from featurestore.serving.feedback.methods import FeedbackAnswers
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
-from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, service_samples
+from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, push_samples, service_samples
 from featurestore.serving.observing import Observing
+from featurestore.serving.plan import ServicePlan
 from featurestore.serving.pushes import PushMethod
 from featurestore.serving.replay import ReplayFeed
 from featurestore.serving.routing import canaries
@@ -132,6 +133,13 @@ class _Worker:
         self._observing.add(lambda: (UNDER_WAY.sample(server.gate.under_way),))
         self._observing.add(partial(log_samples, log))
         self._observing.add(partial(service_samples, self._lookups))
+        if pushes is not None:
+            self._observing.add(partial(push_samples, pushes.answers))
+        # Polars starts its threads when it first evaluates: not while somebody waits for it.
+        for plan in self._lookups.plans.values():
+            if isinstance(plan, ServicePlan) and plan.on_demand:
+                plan.on_demand[0].transform.microseconds_per_request()
+                break
         await server.start(address, None if certificates is None else server_credentials(certificates))
         ready()
 

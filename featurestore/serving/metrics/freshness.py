@@ -1,4 +1,4 @@
-"""How fresh the online store is: rows of each view and the newest of them, counted now and then in the background."""
+"""How fresh the stores are: rows online and the newest of them, pushed rows that wait; counted in the background."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from featurestore.config import Config
 from featurestore.definitions import storage_id
 from featurestore.errors import FeatureStoreError
 from featurestore.online import open_online_store
+from featurestore.pushing.log import PushLog
 from featurestore.serving.metrics.samples import Metric, Sample
 from featurestore.serving.runtime import Runtime
 
@@ -31,6 +32,14 @@ NEWEST = Metric(
 COUNTED = Metric(
     name="featurestore_online_counted_timestamp_seconds",
     help="When the rows of the online store were last counted, seconds since 1970.",
+    kind="gauge",
+)
+BACKLOG = Metric(
+    name="featurestore_push_backlog_rows", help="Pushed rows that are not in the offline store yet.", kind="gauge"
+)
+BACKLOG_SINCE = Metric(
+    name="featurestore_push_backlog_oldest_timestamp_seconds",
+    help="When the oldest of them was pushed, seconds since 1970; absent where none waits.",
     kind="gauge",
 )
 
@@ -87,7 +96,7 @@ class Freshness:
 
 
 def online_samples(config: Config) -> list[Sample]:
-    """Return the rows of each view that a service reads, and when the newest was true.
+    """Return the rows of each view that a service reads, when the newest was true, and how many pushed rows wait.
 
     Raises:
         FeatureStoreError: the registry or the online store cannot be read.
@@ -110,4 +119,8 @@ def online_samples(config: Config) -> list[Sample]:
         samples.append(ROWS.sample(0 if status is None else status.rows, *labels))
         if status is not None and status.newest is not None:
             samples.append(NEWEST.sample(status.newest / 1e6, *labels))
+    waiting = PushLog(config.path(config.push.path)).backlog()
+    samples.append(BACKLOG.sample(waiting.rows))
+    if waiting.oldest is not None:
+        samples.append(BACKLOG_SINCE.sample(waiting.oldest / 1e6))
     return samples

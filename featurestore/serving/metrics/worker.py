@@ -8,6 +8,7 @@ from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.metrics.samples import Metric, Sample
 from featurestore.serving.plan import ServicePlan
+from featurestore.serving.pushes import PushAnswers
 
 SERVICE_UP = Metric(
     name="featurestore_service_up",
@@ -33,6 +34,19 @@ LOG_FAILED = Metric(
 LOG_QUEUE = Metric(
     name="featurestore_log_queue_length", help="Requests that wait to be written to the serving log.", kind="gauge"
 )
+
+PUSHED = Metric(
+    name="featurestore_pushed_rows_total",
+    help="Pushed rows by the version whose checks they met: accepted, rejected, or suppressed as of someone erased.",
+    kind="counter",
+    labels=("view", "result"),
+)
+
+
+def push_samples(pushes: PushAnswers) -> Iterator[Sample]:
+    """Yield what became of pushed rows."""
+    for labels, rows in pushes.rows().items():
+        yield PUSHED.sample(rows, *labels)
 
 
 def service_samples(lookups: Lookups) -> Iterator[Sample]:
