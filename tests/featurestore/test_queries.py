@@ -89,11 +89,15 @@ def test_any_other_query_is_refused_and_says_why(query: str, says: str) -> None:
 
 
 def test_every_function_that_duckdb_calls_changing_is_refused() -> None:
-    """DuckDB's own catalogue is the oracle; error() never gives a value, and a feature's type is no function's."""
+    """DuckDB's own catalogue is the oracle; error() never gives a value, and a feature's type is no function's.
+
+    Functions of instants with a zone change with the zone of the session only, and the engine sets that.
+    """
     with duckdb.connect() as connection:
         found = connection.sql(
             "SELECT function_name, max(len(parameters)) FROM duckdb_functions() "
-            "WHERE stability IS NOT NULL AND stability <> 'CONSISTENT' GROUP BY ALL"
+            "WHERE stability IS NOT NULL AND stability <> 'CONSISTENT' AND function_name <> 'make_timestamptz' "
+            "GROUP BY ALL HAVING NOT bool_or(list_contains(parameter_types, 'TIMESTAMP WITH TIME ZONE'))"
         ).fetchall()
     assert len(found) > 20
     for name, parameters in found:
