@@ -10,7 +10,7 @@ import pytest
 
 from featurestore.definitions import FileSource, SqlSource
 from featurestore.errors import DefinitionError
-from featurestore.queries import check_query
+from featurestore.queries import check_query, named_columns
 
 FLIGHTS = FileSource(path="flights.parquet", name="flights")
 PLANES = FileSource(path="planes.parquet", name="planes")
@@ -121,3 +121,21 @@ def test_a_query_that_runs_over_intervals_has_no_limit(tail: str) -> None:
     with pytest.raises(DefinitionError, match="has a LIMIT, and a lookback"):
         check_query(replace(whole, lookback=timedelta(0)))
     check_query(replace(source(f"SELECT * FROM (FROM flights {tail})"), lookback=timedelta(0)))
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("SELECT tail, count(*) AS n FROM flights GROUP BY ALL", {"tail", "n", "flights"}),
+        ("SELECT F.Tail FROM flights f JOIN planes USING (Code)", {"f", "tail", "flights", "planes", "code"}),
+        ("FROM flights", None),
+        ("SELECT f.* FROM flights f", None),
+        ("SELECT f FROM flights f", None),
+        ("SELECT COLUMNS('t.*') FROM flights", None),
+        ("SELECT tail FROM flights NATURAL JOIN planes", None),
+        ("PIVOT flights ON month USING sum(delay)", None),
+        ("SELECT (", None),
+    ],
+)
+def test_a_query_says_which_columns_it_may_read_unless_it_may_be_any(query: str, named: set[str] | None) -> None:
+    assert named_columns(query) == named
