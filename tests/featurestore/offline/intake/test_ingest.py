@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -445,6 +446,27 @@ def source_error(store: OfflineStore, view: FeatureView, source: Any) -> DataErr
         store.ingest_source(replace(view, source=source), who="ada")
     assert store.table_version(replace(view, source=source)) is None
     return raised.value
+
+
+@pytest.mark.parametrize("dtype", [Int64, Int32, Float64])
+def test_the_sum_of_integers_that_duckdb_gives_is_taken_where_it_fits(
+    store: OfflineStore, view: FeatureView, files: Path, dtype: DType
+) -> None:
+    (files / "a.csv").write_text("origin,wind,event_timestamp\nJFK,1,2013-01-01T00:00:00Z\nJFK,,2013-01-01T00:00:00Z\n")
+    query = "SELECT origin, sum(wind * {}) AS wind, event_timestamp FROM readings GROUP BY ALL"
+    sources = [FileSource(name="readings", path="in/a.csv")]
+    summed = replace(view, schema=[Field(name="wind", dtype=dtype)])
+    small = replace(summed, source=SqlSource(query=query.format(7), sources=sources))
+    report = store.ingest_source(small, who="ada")
+    assert report.notes == (f'column "wind" cast from decimal128(38, 0) to {dtype.to_arrow()}',)
+    (row,) = store.rows_by_event_time(small, after=None).read_all().to_pylist()
+    assert row["wind"] == 7
+    large = replace(summed, source=SqlSource(query=query.format("9223372036854775807::HUGEINT * 2"), sources=sources))
+    with pytest.raises(SchemaError, match=rf"decimal128\(38, 0\) and cannot be {dtype} without loss"):
+        store.ingest_source(large, who="ada")
+    cents = pa.table({"origin": ["JFK"], "wind": [Decimal("1.5")], "event_timestamp": [START]})
+    with pytest.raises(SchemaError, match=r"is decimal128\(2, 1\); it is declared"):
+        store.ingest(summed, cents, who="ada")
 
 
 def test_csv_files_are_read_with_na_as_null(store: OfflineStore, view: FeatureView, files: Path) -> None:
