@@ -13,8 +13,6 @@ from featurestore.cli.progress import rows_done
 from featurestore.errors import DataError, FeatureStoreError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from featurestore.definitions import FeatureView
     from featurestore.offline.intake.ingest import IngestReport
     from featurestore.store import FeatureStore
@@ -83,6 +81,10 @@ def quarantine(
 
     Values of fields tagged pii are not shown; --out writes them.
     """
+    from featurestore.offline.join.writing import check_target, write_file
+
+    if out is not None:
+        check_target(out, folders=False)
     with open_store(repo) as store:
         if retry:
             with rows_done(view) as progress:
@@ -94,7 +96,7 @@ def quarantine(
         personal = {one.name for one in _view_of(store, view).schema if one.pii}
     if out is not None:
         if rows is not None:
-            _write(rows, out)
+            write_file(iter([rows]), rows.schema, out)
             typer.echo(f"{rows.num_rows:,} of {total:,} rows in quarantine written to {out}.")
         else:
             typer.echo("0 rows in quarantine; nothing was written.")
@@ -149,23 +151,6 @@ def _show(report: IngestReport) -> None:
             typer.echo(f"  the rows are published; if they are wrong: {undo}")
         for note in one.notes:
             typer.echo(f"  note: {note}")
-
-
-def _write(rows: pa.Table, out: Path) -> None:
-    import pyarrow
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    if out.suffix.lower() not in (".parquet", ".csv"):
-        raise DataError(f"{out} ends in neither .parquet nor .csv.", hint="These two are written.")
-    try:
-        if out.suffix.lower() == ".parquet":
-            pyarrow.parquet.write_table(rows, out)
-        else:
-            pyarrow.csv.write_csv(rows, out)
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DataError(f"{out} cannot be written: {reason}.", hint="Nested features need a .parquet file.") from error
 
 
 def _with_source(store: FeatureStore) -> list[str]:
