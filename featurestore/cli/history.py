@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, checked_query, instant, open_store, print_json
+from featurestore.cli.options import (
+    HERE,
+    Format,
+    OutputFormat,
+    Repo,
+    checked_query,
+    instant,
+    open_store,
+    print_json,
+    warn_of_low_disk,
+)
 from featurestore.cli.progress import rows_done
 from featurestore.errors import DataError
 
@@ -77,6 +87,7 @@ def get_historical(
         missing = "no entity rows" if not (start or end) else "no end" if start else "no start"
         raise DataError(f'There are no rows to ask "{service}" for: {missing}.', hint=hint)
     with open_store(repo) as store:
+        warn_of_low_disk(store, out.absolute())
         found = store.get_historical_features(
             given,
             service,
@@ -117,6 +128,7 @@ def score(
 
     check_target(out, folders=False)
     with open_store(repo, replay) as store, rows_done(service):
+        warn_of_low_disk(store, out.absolute())
         given = _given(entities, sql)
         found = store.get_batch_features(service, given, at=instant(at, "--at"), log=log, request_id=request_id)
         found.write(out)

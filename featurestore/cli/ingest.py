@@ -91,12 +91,14 @@ def quarantine(
                 _show(store.reingest_quarantine(view, reason=reason, progress=progress))
             typer.echo(f"{store.quarantined_rows(view):,} rows in quarantine.")
             return
-        rows = store.quarantine(view, limit=limit)
-        total = store.quarantined_rows(view)
+        with rows_done(view):
+            rows = store.quarantine(view, limit=limit)
+            total = store.quarantined_rows(view)
+            if out is not None and rows is not None:
+                write_file(iter([rows]), rows.schema, out)
         personal = {one.name for one in _view_of(store, view).schema if one.pii}
     if out is not None:
         if rows is not None:
-            write_file(iter([rows]), rows.schema, out)
             typer.echo(f"{rows.num_rows:,} of {total:,} rows in quarantine written to {out}.")
         else:
             typer.echo("0 rows in quarantine; nothing was written.")
