@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, LoadRefusedError
 from featurestore.offline.erasure import suppression
 from featurestore.offline.erasure.erasing import erase_since
-from featurestore.offline.intake import ingest, load_profiles
+from featurestore.offline.intake import ingest, load_profiles, spool
 from featurestore.offline.intake.conform import sentence
 from featurestore.offline.intake.frames import to_reader
 from featurestore.offline.intake.ingest import IngestReport, Outcome, Past
 from featurestore.offline.intake.load_profiles import LoadProfile
 from featurestore.offline.intake.rerun import Rerun
+from featurestore.offline.intake.spool import Spool
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.pieces import Piece
@@ -103,6 +104,14 @@ class Loading(Opened):
             anomalies=outcome.anomalies,
             warned=outcome.warned,
         )
+
+    def spooled(self, rows: pa.RecordBatchReader, what: str) -> AbstractContextManager[Spool]:
+        """Keep a stream on disk, so that several versions of a view can read it; see :func:`~.spool.spooled`.
+
+        Raises:
+            OfflineStoreError: the disk refuses.
+        """
+        return spool.spooled(rows, self._folder / ".spill", sentence(what))
 
     @contextmanager
     def _rows(self, view: FeatureView, frame: Any, load_id: str) -> Iterator[pa.RecordBatchReader]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -467,6 +467,63 @@ def test_the_sum_of_integers_that_duckdb_gives_is_taken_where_it_fits(
     cents = pa.table({"origin": ["JFK"], "wind": [Decimal("1.5")], "event_timestamp": [START]})
     with pytest.raises(SchemaError, match=r"is decimal128\(2, 1\); it is declared"):
         store.ingest(summed, cents, who="ada")
+
+
+def of_frames(rows: list[dict[str, Any]]) -> Iterator[Any]:
+    """Yield rows as frames of every kind, one each, in whatever order their columns are."""
+    for number, row in enumerate(rows):
+        part = pa.Table.from_pylist([row])
+        part = part.select(sorted(part.column_names, reverse=number % 2 == 1))
+        yield part.to_batches()[0] if number % 2 else part
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        of_frames,
+        lambda rows: list(of_frames(rows)),
+        lambda rows: tuple(of_frames(rows)),
+        lambda rows: map(pl.DataFrame, ([row] for row in rows)),
+        lambda rows: (pd.DataFrame([row]) for row in rows),
+        lambda rows: pl.LazyFrame(rows).with_columns(wind=pl.col("wind") + 0),
+        lambda rows: pa.Table.from_pylist(rows).to_reader(),
+    ],
+)
+def test_a_stream_of_any_form_is_read_to_its_end(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows, form: Callable[..., Any]
+) -> None:
+    rows = weather_rows(range(5))
+    assert store.ingest(view, form(rows), who="ada").written == 5
+    assert stored(store, view)["wind"].to_list() == list(range(5))
+
+
+def broken_off(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    yield batch
+    raise ZeroDivisionError("the user's own")
+
+
+def test_a_stream_that_is_none_or_changes_on_the_way_publishes_nothing(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows
+) -> None:
+    rows = pa.Table.from_pylist(weather_rows())
+    floats = rows.set_column(2, "wind", rows["wind"].cast(pa.float64()))
+    none = pl.LazyFrame(rows.to_pydict()).with_columns(wind=pl.col("origin").str.to_integer())
+    streams: list[tuple[Any, type[Exception], str]] = [
+        (iter([rows, rows.drop_columns(["wind"])]), SchemaError, "Part 2 of the rows .* has the columns origin, temp"),
+        (iter([rows, floats]), SchemaError, '"wind" of part 2 of .* is double, and that of the first one int64'),
+        (iter([rows, [1]]), DataError, "stream whose part 2 is list, which is not a table"),
+        (iter([{"origin": "JFK"}]), DataError, "stream whose part 1 is dict, which is not a table"),
+        (none, DataError, "cannot be computed: "),
+        (broken_off(rows.to_batches()[0]), ZeroDivisionError, "the user's own"),
+        (42, DataError, "came as int, which is not a table"),
+    ]
+    for stream, kind, said in streams:
+        with pytest.raises(kind, match=said):
+            store.ingest(view, stream, who="ada")
+    with pytest.raises(DataError) as refused:
+        store.ingest(view, {1, 2}, who="ada")
+    assert "a generator of RecordBatches" in refused.value.hint
+    assert store.table_version(view) is None
 
 
 def test_csv_files_are_read_with_na_as_null(store: OfflineStore, view: FeatureView, files: Path) -> None:
