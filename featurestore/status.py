@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from featurestore.config import Config
-from featurestore.definitions import storage_id
+from featurestore.definitions import FeatureView, storage_id
 from featurestore.offline.datasets.erasures import rows_left
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.disk import low_disk
@@ -86,7 +86,7 @@ def _not_live(
         sizes = offline.sizes(name) | {"online": 0 if here is None else here.bytes}
         if not any(size for what, size in sizes.items() if what not in ("history", "profiles")):
             continue
-        names = names or registry.stored_as()
+        names = names or _names(registry)
         yield {
             "id": names.get(name, name),
             "storage_id": name,
@@ -95,3 +95,9 @@ def _not_live(
             "online_rows": 0 if here is None else here.rows,
             "bytes": sizes,
         }
+
+
+def _names(registry: Registry) -> dict[str, str]:
+    """Return, for each storage id, the newest version of a view that is stored so; of removed views too."""
+    views = [(one.id, one.definition) for one in registry.every_version("feature_view")]
+    return {storage_id(view): name for name, view in views if isinstance(view, FeatureView)}

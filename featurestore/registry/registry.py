@@ -7,7 +7,7 @@ from typing import cast
 
 from sqlalchemy import select
 
-from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy, storage_id
+from featurestore.definitions import Definition, FeatureService, FeatureView, MonitorPolicy
 from featurestore.registry import schema
 from featurestore.registry.auditing import Auditing
 from featurestore.registry.changing import Changing
@@ -78,13 +78,6 @@ class Registry(Changing, Inspection, References, Rollout, Consents, Ledgers, Liv
             versions = Versions(connection, self.project)
             versions.find(name, None)
             return [versions.registered(stored) for stored in versions.of(name)]
-
-    def stored_as(self) -> dict[str, str]:
-        """Return, for each storage id, the newest version of a view that is stored so; of removed views too."""
-        with self._database.read() as connection:
-            versions = Versions(connection, self.project)
-            found = [versions.registered(stored) for stored in versions.every("feature_view", removed=True)]
-        return {storage_id(one.definition): one.id for one in found if isinstance(one.definition, FeatureView)}
 
     def revision(self) -> int:
         """Return a number that grows with every change that a server must see: applied definitions and aliases."""

@@ -114,11 +114,9 @@ class Versions:
         rows = sorted(self._connection.execute(query), key=lambda row: row.name)
         return [self._keep(row) for row in rows]
 
-    def every(self, kind: str, *, removed: bool = False) -> list[Stored]:
-        """Return every version of each object of a kind, by name and number; of removed ones only if asked for."""
-        query = self._query().where(_OBJECT.kind == kind)
-        if not removed:
-            query = query.where(_OBJECT.removed_at.is_(None))
+    def every(self, kind: str) -> list[Stored]:
+        """Return every version of each object of a kind that is not removed, by name and number."""
+        query = self._query().where(_OBJECT.kind == kind, _OBJECT.removed_at.is_(None))
         rows = sorted(self._connection.execute(query), key=lambda row: (row.name, row.version))
         return [self._keep(row) for row in rows]
 

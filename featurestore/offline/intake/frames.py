@@ -50,6 +50,14 @@ def is_stream(frame: Any) -> bool:
     return isinstance(frame, pa.RecordBatchReader) or _is_lazy(frame) or isinstance(frame, Iterator)
 
 
+def rows_of(frame: Any) -> int | None:
+    """Return how many rows a frame has; None if that cannot be said without reading them."""
+    if isinstance(frame, (pa.Table, pa.RecordBatch)):
+        return int(frame.num_rows)
+    rows = isinstance(frame, Sequence) and not isinstance(frame, (str, bytes)) and not _is_iterable(frame)
+    return len(frame) if rows or _is_frame(frame) else None
+
+
 def even(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of batches of any size in batches of up to :data:`BATCH_ROWS`, in order; not one without rows.
 

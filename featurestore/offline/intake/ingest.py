@@ -375,7 +375,8 @@ def _refuse_bad(view: FeatureView, counts: _Counts) -> None:
     if counts.reasons and view.on_bad_rows == "reject":
         listed = [f"{count} where {why}" for why, count in counts.reasons.most_common()]
         raise LoadRefusedError(
-            f"{what} {counts.reasons.total():,} bad rows ({', '.join(listed[:5])}); nothing was published.",
+            f"{what} {counts.reasons.total():,} bad {'row' if counts.reasons.total() == 1 else 'rows'} "
+            f"({', '.join(listed[:5])}); nothing was published.",
             reasons=listed,
             hint='Mend the rows, or set on_bad_rows="quarantine" to publish the others.',
         )

@@ -296,6 +296,22 @@ def check_file(file: Path, instead: str) -> None:
         raise DataError(f"{file} ends in neither .parquet nor .csv.", hint="These two are read.")
 
 
+def location_of(view: FeatureView, config: Config) -> str:
+    """Return where the rows of a view's source lie in this environment, without secrets; empty if it reads none."""
+    source = view.source
+    if source is None or isinstance(source, PushSource):
+        return ""
+    read: Sequence[FileSource | QuerySource] = source.sources if isinstance(source, SqlSource) else [source]
+    places = []
+    for one in read:
+        located = config.sources.get(one.name) if one.name else None
+        if isinstance(one, QuerySource):
+            places.append(f"connection {(located.connection if located is not None else '') or one.connection}")
+        else:
+            places.append((located.path if located is not None else "") or one.path)
+    return ", ".join(places)
+
+
 def _misplaced(name: str, kind: str, keys: str) -> ConfigError:
     return ConfigError(
         f"[sources.{name}] in featurestore.toml puts {kind} where it cannot be.", hint=f"It takes {keys}, no more."

@@ -121,9 +121,7 @@ def test_a_view_that_rejects_bad_rows_publishes_nothing_of_the_load(
     strict = replace(view, on_bad_rows="reject")
     rows = weather_rows()
     rows[1]["temp"] = 999.0
-    with pytest.raises(
-        DataError, match=r'"weather" has 1 bad rows \(1 where temp is over 140\); nothing was published'
-    ):
+    with pytest.raises(DataError, match=r'"weather" has 1 bad row \(1 where temp is over 140\); nothing was published'):
         store.ingest(strict, rows, who="ada")
     assert store.table_version(strict) is None
     assert store.quarantine(strict) is None
@@ -467,6 +465,20 @@ def test_the_sum_of_integers_that_duckdb_gives_is_taken_where_it_fits(
     cents = pa.table({"origin": ["JFK"], "wind": [Decimal("1.5")], "event_timestamp": [START]})
     with pytest.raises(SchemaError, match=r"is decimal128\(2, 1\); it is declared"):
         store.ingest(summed, cents, who="ada")
+
+
+def test_rows_under_a_load_id_that_is_taken_are_told(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows
+) -> None:
+    store.ingest(view, weather_rows(), who="ada", load_id="monday")
+    others = pa.Table.from_pylist(weather_rows(range(5)))
+    for rows in (others, others.to_pylist(), pl.from_arrow(others), others.to_pandas()):
+        (said,) = store.ingest(view, rows, who="ada", load_id="monday").notes
+        assert said.startswith('load "monday" was published before with other rows, 3 of them: these 5 are not written')
+    for rows in (weather_rows(temp=1.0), others.to_reader(), iter(others.to_batches())):
+        (said,) = store.ingest(view, rows, who="ada", load_id="monday").notes
+        assert said == 'load "monday" was published before; these rows were not compared with it'
+    assert stored(store, view).height == 3
 
 
 def of_frames(rows: list[dict[str, Any]]) -> Iterator[Any]:
