@@ -73,6 +73,9 @@ def quarantine(
     limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many rows.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write them to this Parquet or CSV file instead.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Check them again, and publish those that pass now.")] = False,
+    accept_anomalies: Annotated[
+        bool, typer.Option("--accept-anomalies", help="With --retry: also loads that were kept aside as a whole.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why they are tried again; it stands in the table's history.")] = "",
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
@@ -88,7 +91,10 @@ def quarantine(
     with open_store(repo) as store:
         if retry:
             with rows_done(view) as progress:
-                _show(store.reingest_quarantine(view, reason=reason, progress=progress))
+                report = store.reingest_quarantine(
+                    view, reason=reason, progress=progress, accept_anomalies=accept_anomalies
+                )
+            _show(report)
             typer.echo(f"{store.quarantined_rows(view):,} rows in quarantine.")
             return
         with rows_done(view):
@@ -144,11 +150,15 @@ def _cells(row: dict[str, Any]) -> str:
 
 
 def _show(report: IngestReport) -> None:
+    from featurestore.offline.intake.held import how_to_accept
+
     typer.echo(f"{report} ({report.seconds:.1f} s)")
     for one in (report, *report.also):
         for anomaly in one.anomalies:
             typer.echo(f"  unlike the loads before: {anomaly}")
-        if one.anomalies:
+        if accept := how_to_accept(one.view, one.reasons):
+            typer.echo(f"  {accept}")
+        if one.anomalies and one.written:
             undo = f"featurestore restore {one.view} --to LOAD|INSTANT"
             typer.echo(f"  the rows are published; if they are wrong: {undo}")
         for note in one.notes:

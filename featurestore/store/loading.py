@@ -157,7 +157,9 @@ class Loading(Sharing):
         named = self._own_view(view)
         return self.offline.quarantined_rows(named.definition, self._older(named))
 
-    def reingest_quarantine(self, view: str, *, reason: str = "", progress: Progress | None = None) -> IngestReport:
+    def reingest_quarantine(
+        self, view: str, *, reason: str = "", progress: Progress | None = None, accept_anomalies: bool = False
+    ) -> IngestReport:
         """Check the rows of a view again that failed its checks, and publish those that pass now.
 
         So a check that was too strict is mended: apply the view with another one, and ingest what it had kept aside.
@@ -167,6 +169,7 @@ class Loading(Sharing):
             view: the view, or one version of it, whose checks hold.
             reason: why, for the audit.
             progress: called with the rows of each batch.
+            accept_anomalies: also publish loads that the view's gate kept aside as a whole: they are right.
 
         Raises:
             ObjectNotFoundError: there is no such view.
@@ -174,7 +177,12 @@ class Loading(Sharing):
         """
         named = self._own_view(view)
         return self.offline.reingest_quarantine(
-            named.definition, self._older(named), who=self.who(), reason=reason, progress=progress
+            named.definition,
+            self._older(named),
+            who=self.who(),
+            reason=reason,
+            progress=progress,
+            accept_anomalies=accept_anomalies,
         )
 
     def _older(self, named: Registered[FeatureView]) -> list[FeatureView]:
