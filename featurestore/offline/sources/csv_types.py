@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from featurestore.offline.sources.csv_rows import CSV, IS_DATE, ZONED
 #: What a cell can be, a bit each: so the bits of a column say what all its cells are.
 _INTEGER, _NUMBER, _TRUTH, _DATE, _INSTANT, _NAIVE, _TEXT, _LONG = (1 << place for place in range(8))
 
+_INSTANTS = "TIMESTAMP WITH TIME ZONE"
 #: What a column is, the first that covers its bits. A code such as 007 is a text, which a number would change; so is a
 #: number of many digits beside fractions. Cells may also be empty. A day as 1/2/2013 is a text: which is the month?
 _TYPES = (
@@ -21,7 +23,7 @@ _TYPES = (
     (_INTEGER | _NUMBER, "DOUBLE"),
     (_TRUTH, "BOOLEAN"),
     (_DATE, "DATE"),
-    (_DATE | _INSTANT, "TIMESTAMP WITH TIME ZONE"),
+    (_DATE | _INSTANT, _INSTANTS),
     (_DATE | _NAIVE, "TIMESTAMP"),
 )
 
@@ -35,19 +37,22 @@ def typed_scan(
     read: Callable[[str], bool],
     what: str,
     *,
+    instants: str,
     partitions: bool,
 ) -> str:
     """Return the query that reads CSV files as one table, and have every line of them read once.
 
     The headers say which columns there are, not the lines: so a line that has more or fewer is an error rather than a
     reason to take the file for another form. Columns of one name are one column, wherever they stand, and have the type
-    of all its cells, whichever file they are in.
+    of all its cells, whichever file they are in. Where no file has a row, a column has no type, so that a query may
+    take it for any.
 
     Args:
         connection: where it is to run.
         headers: the columns of each file.
         read: whether a column is needed; others are texts.
         what: whose files they are, to begin messages.
+        instants: the column of the instants, which has their type even without rows.
         partitions: whether folders ``name=value`` give columns.
 
     Raises:
@@ -69,6 +74,11 @@ def typed_scan(
             for name, kind in zip(wanted, found, strict=True):
                 bits.setdefault(spelt.setdefault(name.casefold(), name), {})[file] = kind
     typed = {name: _type(name, kinds, what) for name, kinds in bits.items()}
+    if not bits:
+        for name in itertools.chain(*alike):
+            if read(name):
+                spelt.setdefault(name.casefold(), name)
+        typed = {name: _INSTANTS if folded == instants.casefold() else '"NULL"' for folded, name in spelt.items()}
     casts = [
         f"CAST({engine.identifier(name)} AS {dtype}) AS {engine.identifier(name)}"
         for name, dtype in typed.items()

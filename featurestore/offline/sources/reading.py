@@ -236,7 +236,8 @@ def _sources(query: str, sources: Sequence[FileSource], config: Config, what: st
             tables[one.name] = SourceFiles(
                 one.name,
                 found,
-                columns=None if named is None else named | {one.timestamp_field.casefold()},
+                columns=named,
+                instants=one.timestamp_field,
                 partitions=_in_partitions(found, config.root),
                 what=what,
             )

@@ -28,8 +28,9 @@ class SourceFiles:
     Args:
         name: the source's.
         files: all Parquet, or all CSV.
-        columns: the names that the query may mean, in lower case; None if it may mean any. What it does not name is
-            not looked at.
+        columns: the names that the query may mean, in lower case; None if it may mean any. What it does not mean is
+            not looked at; but the instants are.
+        instants: the column of the instants, if there is one.
         partitions: whether folders ``name=value`` give columns.
         what: whose files they are, to begin messages.
 
@@ -38,11 +39,19 @@ class SourceFiles:
     """
 
     def __init__(
-        self, name: str, files: Sequence[Path], *, columns: frozenset[str] | None, partitions: bool, what: str
+        self,
+        name: str,
+        files: Sequence[Path],
+        *,
+        columns: frozenset[str] | None,
+        instants: str,
+        partitions: bool,
+        what: str,
     ) -> None:
         self._name = name
         self._files = files
-        self._columns = columns
+        self._columns = None if columns is None else columns | {instants.casefold()}
+        self._instants = instants
         self._partitions = partitions
         self._what = what
         self._scan = ""
@@ -64,7 +73,14 @@ class SourceFiles:
     def _csv(self, connection: duckdb.DuckDBPyConnection) -> str:
         headers = {file: header_of(file, self._what) for file in self._files}
         self._check_present(headers)
-        return typed_scan(connection, headers, self._is_read, self._what, partitions=self._partitions)
+        return typed_scan(
+            connection,
+            headers,
+            self._is_read,
+            self._what,
+            instants=self._instants,
+            partitions=self._partitions,
+        )
 
     def _parquet(self) -> str:
         schemas = {file: self._schema(file) for file in self._files}

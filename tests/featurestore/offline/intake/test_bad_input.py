@@ -269,6 +269,19 @@ def test_a_column_lost_below_a_query_is_refused_and_one_gained_is_told(
     )
 
 
+def test_a_file_without_rows_below_a_query_is_no_error(
+    config: Config, store: OfflineStore, queried: Callable[..., FeatureView]
+) -> None:
+    csv(config, "a.csv")
+    view = queried(
+        "SELECT origin, avg(temp) AS temp, sum(wind + 1) AS wind, seen AS event_timestamp FROM readings GROUP BY ALL"
+    )
+    store.check_query(view)
+    assert store.ingest_source(view, who="ada").written == 0
+    csv(config, "b.csv", GOOD)
+    assert store.ingest_source(view, who="ada").written == 1
+
+
 def test_cells_below_a_query_have_the_type_of_all_of_them(
     config: Config, store: OfflineStore, queried: Callable[..., FeatureView]
 ) -> None:
