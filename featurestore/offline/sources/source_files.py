@@ -165,8 +165,12 @@ def _kind(dtype: pa.DataType) -> str:
         return _DATE
     if pa.types.is_timestamp(dtype):
         return _NAIVE if dtype.tz is None else _INSTANT
-    if pa.types.is_string(dtype) or pa.types.is_large_string(dtype):
+    if pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype):
         return "text"
+    if pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype) or pa.types.is_binary_view(dtype):
+        return "bytes"
+    if pa.types.is_time(dtype):
+        return "a time"
     return "nested" if pa.types.is_nested(dtype) else str(dtype)
 
 

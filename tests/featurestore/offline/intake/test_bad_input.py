@@ -269,6 +269,26 @@ def test_a_column_lost_below_a_query_is_refused_and_one_gained_is_told(
     )
 
 
+def test_what_programs_write_in_different_ways_is_the_same_below_a_query(
+    config: Config, store: OfflineStore, queried: Callable[..., FeatureView], weather_rows: Rows
+) -> None:
+    rows = pa.Table.from_pylist(weather_rows(range(3))).rename_columns(["origin", "temp", "wind", "seen"])
+    write(config, "1.parquet", rows)
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    hour = timedelta(hours=1)
+    frame.with_columns(pl.col("wind").cast(pl.Int32), pl.col("seen") + 3 * hour).write_parquet(
+        config.root / "in" / "2.parquet"
+    )
+    frame.with_columns(pl.col("origin").cast(pl.Categorical), pl.col("seen") + 6 * hour).write_parquet(
+        config.root / "in" / "3.parquet"
+    )
+    empty = rows.set_column(2, "wind", pa.nulls(3)).set_column(3, "seen", pa.array([(START + 9 * hour).date()] * 3))
+    write(config, "4.parquet", empty)
+    view = queried(path="in/*.parquet")
+    assert store.ingest_source(view, who="ada").written == 12
+
+
 def test_a_file_without_rows_below_a_query_is_no_error(
     config: Config, store: OfflineStore, queried: Callable[..., FeatureView]
 ) -> None:
