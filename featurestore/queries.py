@@ -83,6 +83,33 @@ def check_select(text: str, declared: Sequence[str], what: str, hint: str) -> tu
     return tuple(read)
 
 
+def named_columns(text: str) -> frozenset[str] | None:
+    """Return the names of a query that may be those of columns of its sources, in lower case.
+
+    None if it may mean columns that it does not name, by a star for one.
+
+    Args:
+        text: the query; one that cannot be parsed may mean any.
+    """
+    try:
+        query = sqlglot.parse_one(text, read="duckdb")
+    except SqlglotError:
+        return None
+    rows = {alias.name.casefold() for alias in query.find_all(exp.TableAlias)}
+    rows |= {table.name.casefold() for table in query.find_all(exp.Table)}
+    for node in query.walk():
+        if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
+            return None
+        if isinstance(node, (exp.Columns, exp.Pivot, exp.Command)) or (
+            isinstance(node, exp.Join) and (node.method or "").upper() == "NATURAL"
+        ):
+            return None
+        # A row as a whole: SELECT o FROM orders o.
+        if isinstance(node, exp.Column) and not node.table and node.name.casefold() in rows:
+            return None
+    return frozenset(one.name.casefold() for one in query.find_all(exp.Identifier))
+
+
 def _parsed(text: str, what: str) -> exp.Query:
     try:
         statements = [one for one in sqlglot.parse(text, read="duckdb") if one is not None]

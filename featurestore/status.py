@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from featurestore.config import Config
-from featurestore.definitions import storage_id
+from featurestore.definitions import FeatureView, storage_id
 from featurestore.offline.datasets.erasures import rows_left
 from featurestore.offline.store import OfflineStore
+from featurestore.offline.tables.disk import low_disk
 from featurestore.offline.tables.garbage import size_of
-from featurestore.online import OnlineStore
+from featurestore.online import OnlineStore, TableStatus
 from featurestore.pushing import PushLog
 from featurestore.registry import Registry, live_views
 
 
 def status(config: Config, registry: Registry, offline: OfflineStore, online: OnlineStore) -> dict[str, Any]:
-    """Return JSON values: project, root, pushed rows that wait, views (all live versions), services, datasets, models.
+    """Return JSON values: project, root, pushed rows that wait, views, services, datasets and models.
 
-    ``rows`` are those that are in the table, ``quarantined`` those that its loads keep aside now; ``bytes`` says where
-    the disk's went, of each object and of all.
+    ``views`` are the live versions, which loads feed; ``not_live`` the tables of other versions, which stay until
+    ``gc`` removes them. ``rows`` are those that are in the table, ``quarantined`` those that its loads keep aside now;
+    ``bytes`` says where the disk's went, of each object and of all; ``low_disk`` that little is left, or is null.
     """
     held = online.status()
     views = []
-    for view in live_views(registry):
+    live = live_views(registry)
+    for view in live:
         definition = view.definition
         loads = offline.loads(definition)
         here = held.get(storage_id(definition))
@@ -36,7 +40,7 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
                 "rows": table.snapshot().rows if table.exists() else 0,
                 "quarantined": offline.quarantined_rows(definition),
                 "online_rows": 0 if here is None else here.rows,
-                "bytes": offline.sizes(definition) | {"online": 0 if here is None else here.bytes},
+                "bytes": offline.sizes(storage_id(definition)) | {"online": 0 if here is None else here.bytes},
             }
         )
     services = [registry.service(one.id) for one in registry.list("feature_service")]
@@ -50,7 +54,9 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             "feedback": size_of(config.path(config.serving.feedback_path)),
         },
         "push": _waiting(config),
+        "low_disk": low_disk(config.path(config.offline.path), config.offline.low_disk_mb),
         "views": views,
+        "not_live": list(_not_live({storage_id(one.definition) for one in live}, registry, offline, held)),
         "services": [
             {
                 "id": one.id,
@@ -79,3 +85,30 @@ def _waiting(config: Config) -> dict[str, Any]:
     found = PushLog(config.path(config.push.path)).backlog()
     oldest = None if found.oldest is None else datetime.fromtimestamp(found.oldest / 1e6, UTC).isoformat()
     return {"rows": found.rows, "oldest": oldest}
+
+
+def _not_live(
+    live: Collection[str], registry: Registry, offline: OfflineStore, held: Mapping[str, TableStatus]
+) -> Iterator[dict[str, Any]]:
+    """Yield what is left of versions that nothing serves or feeds, if it is more than the memory of their loads."""
+    names: dict[str, str] = {}
+    for name in sorted({*registry.loaded(), *held} - {*live}):
+        here = held.get(name)
+        sizes = offline.sizes(name) | {"online": 0 if here is None else here.bytes}
+        if not any(size for what, size in sizes.items() if what not in ("history", "profiles")):
+            continue
+        names = names or _names(registry)
+        yield {
+            "id": names.get(name, name),
+            "storage_id": name,
+            "live": False,
+            "rows": offline.rows_held(name),
+            "online_rows": 0 if here is None else here.rows,
+            "bytes": sizes,
+        }
+
+
+def _names(registry: Registry) -> dict[str, str]:
+    """Return, for each storage id, the newest version of a view that is stored so; of removed views too."""
+    views = [(one.id, one.definition) for one in registry.every_version("feature_view")]
+    return {storage_id(view): name for name, view in views if isinstance(view, FeatureView)}

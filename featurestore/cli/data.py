@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
+
 import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
@@ -16,11 +19,14 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
     """Show what is registered, stored and served."""
     with open_store(repo) as store:
         found = store.status()
+        kept = store.config.retention.retired_versions
     if output is Format.json:
         print_json(found)
         return
     typer.echo(f"project {found['project']}, {found['root']}")
     typer.echo("  on disk  " + ", ".join(f"{what} {_size(count)}" for what, count in found["bytes"].items()))
+    if found["low_disk"]:
+        typer.secho(f"  warning: {found['low_disk']}", fg=typer.colors.YELLOW)
     if found["push"]["rows"]:
         typer.echo(
             f"  pushed   {found['push']['rows']:,} rows wait for the offline store since {found['push']['oldest']}; "
@@ -30,9 +36,12 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
         table = "never ingested" if view["loads"] == 0 else f"{view['rows']:,} rows, {view['loads']} loads"
         quarantined = f", {view['quarantined']:,} quarantined" if view["quarantined"] else ""
         typer.echo(f"  view     {view['id']:30} {table}{quarantined}; online {view['online_rows']:,} rows")
-        sizes = [f"{what} {_size(count)}" for what, count in view["bytes"].items() if count]
-        if sizes:
-            typer.echo(f"           {'':30} {', '.join(sizes)}")
+        _show_sizes(view["bytes"])
+    for old in found["not_live"]:
+        typer.echo(f"  not live {old['id']:30} {old['rows']:,} rows; online {old['online_rows']:,} rows")
+        _show_sizes(old["bytes"])
+    if found["not_live"]:
+        typer.echo(f"           {'':30} {_what_removes(kept)}")
     for service in found["services"]:
         aliases = "".join(f", {alias} -> @{version}" for alias, version in service["aliases"].items())
         typer.echo(f"  service  {service['id']:30} {service['features']} features{aliases}")
@@ -40,6 +49,20 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
         typer.echo(f"  dataset  {dataset['id']:30} {dataset['rows']:,} rows, {_size(dataset['bytes'])}")
     for model in found["models"]:
         typer.echo(f"  model    {model['id']:30} of {model['service']}, trained on {model['dataset']}")
+
+
+def _show_sizes(sizes: Mapping[str, int]) -> None:
+    listed = [f"{what} {_size(count)}" for what, count in sizes.items() if count]
+    if listed:
+        typer.echo(f"           {'':30} {', '.join(listed)}")
+
+
+def _what_removes(kept: timedelta | None) -> str:
+    if kept is None:
+        return "kept until [retention] retired_versions says how long; then: featurestore gc"
+    return (
+        f"featurestore gc removes what was not loaded for {kept.total_seconds() / 86_400:g} days (--dry-run shows it)"
+    )
 
 
 def _size(count: float) -> str:

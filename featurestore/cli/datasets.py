@@ -21,6 +21,7 @@ from featurestore.cli.options import (
     open_store,
     print_colored,
     print_json,
+    warn_of_low_disk,
 )
 from featurestore.cli.progress import rows_done
 
@@ -87,6 +88,7 @@ def create(
     chosen = _split(split, seed) if split else None
     parameters = _json_object(hyperparameters)
     with open_store(repo) as store, rows_done(name) as progress:
+        warn_of_low_disk(store)
         made = store.create_training_dataset(
             name,
             entity_df=checked_query(sql) or entities,
@@ -271,7 +273,7 @@ def diff(
     output: OutputFormat = Format.text,
 ) -> None:
     """Show what is different in one dataset from another: rows, columns, definitions, distributions."""
-    with open_store(repo) as store:
+    with open_store(repo) as store, rows_done(f"{old} and {new}"):
         found = store.diff_datasets(old, new)
     if output is Format.json:
         print_json(found.to_json())

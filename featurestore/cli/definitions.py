@@ -11,6 +11,7 @@ import typer
 
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, PlanFormat, PlanOutputFormat, Repo, open_store, print_colored
+from featurestore.cli.progress import rows_done
 from featurestore.errors import RegistryError
 
 #: The exit code of ``plan`` where something would change; 0 is nothing to do, 1 an error.
@@ -75,7 +76,7 @@ def apply(
 
     if file is not None and prune:
         raise typer.BadParameter("--prune belongs to the plan: featurestore plan --prune --out FILE")
-    with open_store(repo) as store:
+    with open_store(repo) as store, rows_done("apply"):  # a new version takes over the rows of the one before
         if file is not None:
             done = store.apply_plan(file, allow_breaking=allow_breaking)
         else:

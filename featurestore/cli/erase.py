@@ -72,7 +72,10 @@ def erase(
 
 def _say(report: ErasureReport) -> None:
     would = "would be erased" if report.dry_run else "erased"
-    typer.echo(f"{report.entity}, {report.keys:,} keys, request {report.request}: {report.rows:,} rows {would}")
+    typer.echo(
+        f"{report.entity}, {_counted(report.keys, 'key')}, request {report.request}: "
+        f"{_counted(report.rows, 'row')} {would}"
+    )
     for one in report.places:
         waiting = f"; {one.waiting:,} files of writers at work are not looked into yet" if one.waiting else ""
         typer.echo(f"  {one.place:26} {one.rows:>10,} rows in {one.files:,} files{waiting}")
@@ -82,6 +85,10 @@ def _say(report: ErasureReport) -> None:
         typer.echo(f"  not reached: {sentence}")
     if not report.dry_run and not report.finished:
         typer.echo("Not finished: run the same command again when these writers have ended.", err=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _keys(options: list[str], file: Path | None) -> list[dict[str, Any]]:

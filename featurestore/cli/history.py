@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, checked_query, instant, open_store, print_json
+from featurestore.cli.options import (
+    HERE,
+    Format,
+    OutputFormat,
+    Repo,
+    checked_query,
+    instant,
+    open_store,
+    print_json,
+    warn_of_low_disk,
+)
 from featurestore.cli.progress import rows_done
 from featurestore.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,9 +44,6 @@ _Sql = Annotated[
     str, typer.Option(metavar="QUERY", help="A SELECT that gives them, over the named FileSources of the project.")
 ]
 _Out = Annotated[Path, typer.Option(help="Where the rows go: .parquet, .csv, or a folder for a Delta table.")]
-
-#: How the name of a Delta table's folder may end.
-_FOLDERS = ("", ".delta")
 
 
 def get_historical(
@@ -73,10 +76,9 @@ def get_historical(
     output: OutputFormat = Format.text,
 ) -> None:
     """Join entity rows with a service's features, each at its own instant, and write the result."""
-    if not _is_file(out) and out.suffix.lower() not in _FOLDERS:
-        raise DataError(
-            f"{out} ends in neither .parquet nor .csv.", hint="These two are written; or a folder, with no ending."
-        )
+    from featurestore.offline.join.writing import check_target
+
+    check_target(out)
     given = _given(entities, sql)
     hint = "Pass --entities FILE, or --sql QUERY, or both --start and --end."
     if given is not None and (start or end):
@@ -85,6 +87,7 @@ def get_historical(
         missing = "no entity rows" if not (start or end) else "no end" if start else "no start"
         raise DataError(f'There are no rows to ask "{service}" for: {missing}.', hint=hint)
     with open_store(repo) as store:
+        warn_of_low_disk(store, out.absolute())
         found = store.get_historical_features(
             given,
             service,
@@ -97,10 +100,7 @@ def get_historical(
             end=instant(end, "--end"),
         )
         with rows_done(service):
-            if out.suffix.lower() == ".csv":
-                _write_csv(out, found.schema, found.to_batches())
-            else:
-                found.write(out, format="parquet" if _is_file(out) else "delta")
+            found.write(out)
         explanation = found.explain() if explain else None
         if output is Format.json:
             shown: dict[str, Any] = {} if explanation is None else {"explain": explanation.to_json()}
@@ -124,15 +124,14 @@ def score(
     output: OutputFormat = Format.text,
 ) -> None:
     """Look a batch up without a server: a service's features at one instant, logged as a server logs them."""
-    if not _is_file(out):
-        raise DataError(f"{out} ends in neither .parquet nor .csv.", hint="These two are written.")
+    from featurestore.offline.join.writing import check_target
+
+    check_target(out, folders=False)
     with open_store(repo, replay) as store, rows_done(service):
+        warn_of_low_disk(store, out.absolute())
         given = _given(entities, sql)
         found = store.get_batch_features(service, given, at=instant(at, "--at"), log=log, request_id=request_id)
-        if out.suffix.lower() == ".csv":
-            _write_csv(out, found.table.schema, found.table.to_batches())
-        else:
-            found.write(out)
+        found.write(out)
     if output is Format.json:
         about = {"request_id": found.request_id, "served_at": found.served_at, "logged": found.logged}
         _print_json(found.service, len(found), out, found.notes, **about)
@@ -148,32 +147,6 @@ def _given(entities: Path | None, sql: str) -> Path | str | None:
     if entities is not None and sql:
         raise DataError("Entity rows are given twice.", hint="Pass --entities or --sql.")
     return checked_query(sql) or entities
-
-
-def _is_file(out: Path) -> bool:
-    return out.suffix.lower() in (".parquet", ".csv")
-
-
-def _write_csv(out: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    import pyarrow
-    import pyarrow.csv
-
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with pyarrow.csv.CSVWriter(partial, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        partial.replace(out)
-    except pyarrow.ArrowInvalid as error:  # a cell holds no list and no struct
-        raise DataError(
-            f"{out} cannot be written: {str(error).splitlines()[0].rstrip('.')}.",
-            hint="Write .parquet: it holds all types.",
-        ) from error
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _print(line: str, notes: tuple[str, ...]) -> None:

@@ -13,8 +13,6 @@ from featurestore.cli.progress import rows_done
 from featurestore.errors import DataError, FeatureStoreError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from featurestore.definitions import FeatureView
     from featurestore.offline.intake.ingest import IngestReport
     from featurestore.store import FeatureStore
@@ -75,6 +73,9 @@ def quarantine(
     limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many rows.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write them to this Parquet or CSV file instead.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Check them again, and publish those that pass now.")] = False,
+    accept_anomalies: Annotated[
+        bool, typer.Option("--accept-anomalies", help="With --retry: also loads that were kept aside as a whole.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why they are tried again; it stands in the table's history.")] = "",
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
@@ -83,18 +84,27 @@ def quarantine(
 
     Values of fields tagged pii are not shown; --out writes them.
     """
+    from featurestore.offline.join.writing import check_target, write_file
+
+    if out is not None:
+        check_target(out, folders=False)
     with open_store(repo) as store:
         if retry:
             with rows_done(view) as progress:
-                _show(store.reingest_quarantine(view, reason=reason, progress=progress))
+                report = store.reingest_quarantine(
+                    view, reason=reason, progress=progress, accept_anomalies=accept_anomalies
+                )
+            _show(report)
             typer.echo(f"{store.quarantined_rows(view):,} rows in quarantine.")
             return
-        rows = store.quarantine(view, limit=limit)
-        total = store.quarantined_rows(view)
+        with rows_done(view):
+            rows = store.quarantine(view, limit=limit)
+            total = store.quarantined_rows(view)
+            if out is not None and rows is not None:
+                write_file(iter([rows]), rows.schema, out)
         personal = {one.name for one in _view_of(store, view).schema if one.pii}
     if out is not None:
         if rows is not None:
-            _write(rows, out)
             typer.echo(f"{rows.num_rows:,} of {total:,} rows in quarantine written to {out}.")
         else:
             typer.echo("0 rows in quarantine; nothing was written.")
@@ -140,32 +150,19 @@ def _cells(row: dict[str, Any]) -> str:
 
 
 def _show(report: IngestReport) -> None:
+    from featurestore.offline.intake.held import how_to_accept
+
     typer.echo(f"{report} ({report.seconds:.1f} s)")
     for one in (report, *report.also):
         for anomaly in one.anomalies:
             typer.echo(f"  unlike the loads before: {anomaly}")
-        if one.anomalies:
+        if accept := how_to_accept(one.view, one.reasons):
+            typer.echo(f"  {accept}")
+        if one.anomalies and one.written:
             undo = f"featurestore restore {one.view} --to LOAD|INSTANT"
             typer.echo(f"  the rows are published; if they are wrong: {undo}")
         for note in one.notes:
             typer.echo(f"  note: {note}")
-
-
-def _write(rows: pa.Table, out: Path) -> None:
-    import pyarrow
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    if out.suffix.lower() not in (".parquet", ".csv"):
-        raise DataError(f"{out} ends in neither .parquet nor .csv.", hint="These two are written.")
-    try:
-        if out.suffix.lower() == ".parquet":
-            pyarrow.parquet.write_table(rows, out)
-        else:
-            pyarrow.csv.write_csv(rows, out)
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DataError(f"{out} cannot be written: {reason}.", hint="Nested features need a .parquet file.") from error
 
 
 def _with_source(store: FeatureStore) -> list[str]:

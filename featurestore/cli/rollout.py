@@ -10,6 +10,7 @@ import typer
 
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
+from featurestore.cli.progress import rows_done
 
 if TYPE_CHECKING:
     from featurestore.registry.records import Alias, Promotion
@@ -70,7 +71,7 @@ def promote(
             _transfer(store, service, Path(target), allow_breaking)
             return
         if catch_up:
-            _say(store.catch_up(service))
+            _catch_up(store, service)
         done = store.promote(service, alias=to, share=share)
     _print_moved(done)
 
@@ -95,7 +96,7 @@ def rollback(
     """Point an alias back to a version it pointed to before."""
     with open_store(repo) as store:
         if catch_up and (to is not None or alias != _CANARY):
-            _say(store.catch_up(store.registry.rollback_target(service, alias, to=to).id))
+            _catch_up(store, store.registry.rollback_target(service, alias, to=to).id)
         back = store.rollback(service, alias=alias, to=to)
     if back is None:
         typer.echo(f'The canary of {service} has ended: "{service}" is one version for everybody again.')
@@ -143,7 +144,7 @@ def approve(number: _Number, catch_up: _CatchUp = False, repo: Repo = HERE) -> N
     """Approve somebody else's promotion: the last approval that it needs moves the alias."""
     with open_store(repo) as store:
         if catch_up:
-            _say(store.catch_up(store.registry.promotion(number).id))
+            _catch_up(store, store.registry.promotion(number).id)
         done = store.approve(number)
     if done.state == "approved":
         typer.echo(f"Approved: {done.alias} of {done.service} is now {done.id}.")
@@ -177,7 +178,9 @@ def promotions(
         typer.echo("No promotion has needed approval.")
 
 
-def _say(lines: tuple[str, ...]) -> None:
+def _catch_up(store: FeatureStore, reference: str) -> None:
+    with rows_done(reference):
+        lines = store.catch_up(reference)
     for line in lines or ("Nothing to catch up with.",):
         typer.echo(line)
 

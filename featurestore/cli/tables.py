@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featurestore.cli.completion import names_of
-from featurestore.cli.options import HERE, Format, OutputFormat, Repo, all_views, open_store, print_json
+from featurestore.cli.options import (
+    HERE,
+    Format,
+    OutputFormat,
+    Repo,
+    all_views,
+    open_store,
+    print_json,
+    warn_of_low_disk,
+)
 from featurestore.cli.progress import rows_done
 
 if TYPE_CHECKING:
@@ -34,8 +43,9 @@ def loads(view: _View, repo: Repo = HERE, output: OutputFormat = Format.text) ->
     for one in found:
         state = "" if one.withdrawn_at is None else f", withdrawn {one.withdrawn_at:%Y-%m-%d %H:%M}"
         aside = f", {one.rows_quarantined:,} quarantined" if one.rows_quarantined else ""
+        why = f": {one.reason}" if one.reason else ""
         written = f"{one.rows_written:>12,} rows{aside}{state}"
-        typer.echo(f"{one.published_at:%Y-%m-%dT%H:%M:%SZ}  {one.load_id:44} {written}  {one.author}")
+        typer.echo(f"{one.published_at:%Y-%m-%dT%H:%M:%SZ}  {one.load_id:44} {written}  {one.author}{why}")
     if not found:
         typer.echo(f"The view was never ingested. Next: featurestore ingest {view}")
 
@@ -50,6 +60,7 @@ def compact(
 ) -> None:
     """Merge the small files of tables into large ones, sorted by key and time; loads may land meanwhile."""
     with open_store(repo) as store:
+        warn_of_low_disk(store)
         for name in views or all_views(store):
             with rows_done(name) as progress:
                 report = store.compact(name, reason=reason, progress=progress)
@@ -86,10 +97,11 @@ def gc(
     output: OutputFormat = Format.text,
 ) -> None:
     """Remove what nobody needs: leftovers of dead processes, and what is older than the settings of retention say."""
-    with open_store(repo) as store:
+    with open_store(repo) as store, rows_done("gc"):
         report = store.gc(dry_run=dry_run, reason=reason)
     if output is Format.json:
         sides: dict[str, Any] = {"removed": _listed(report.removed), "kept": _listed(report.kept)}
+        sides["young"] = _listed(report.young)
         print_json({"dry_run": report.dry_run, "bytes": report.bytes, **sides})
         return
     verb = "would go" if dry_run else "removed"
@@ -97,6 +109,8 @@ def gc(
         typer.echo(f"  {verb:9} {one.kind:16} {one.what:40} {one.size:>15,} bytes in {len(one.paths)} file(s)")
     for one in report.kept:
         typer.echo(f"  kept      {one.kind:16} {one.what:40} {one.size:>15,} bytes, needed by {one.kept_by}")
+    for one in report.young:
+        typer.echo(f"  too young {one.kind:16} {one.what:40} {one.size:>15,} bytes, written within the last hour")
     typer.echo(f"{report.bytes:,} bytes {verb}.")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurestore.cli.options import HERE, Repo, show_error
+from featurestore.cli.progress import rows_done
 from featurestore.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def run(
         raise typer.Exit(1)
     failed = []
     for case in chosen:
-        result = run_case(case, definitions)
+        with rows_done(case.name):
+            result = run_case(case, definitions)
         typer.secho(
             f"{'ok    ' if result.passed else 'FAILED'} {case.name}",
             fg=typer.colors.GREEN if result.passed else typer.colors.RED,

@@ -10,7 +10,7 @@ from featurestore.definitions.arguments import is_number
 from featurestore.errors import DefinitionError
 from featurestore.places import remember
 
-OnAnomaly = Literal["warn", "reject", "ignore"]
+OnAnomaly = Literal["warn", "quarantine", "reject", "ignore"]
 
 #: The least and the greatest value of each measure.
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -32,9 +32,10 @@ class LoadGate:
     The gate decides whether rows get in and never which values they have, so a change of it makes no new version.
 
     Attributes:
-        on_anomaly: ``warn`` publishes the load and says it in the report, the table's log and the audit; ``reject``
-            publishes nothing, so that readers keep the last good snapshot, until someone accepts the rows
-            (``accept_anomalies=True``); ``ignore`` does not compare.
+        on_anomaly: ``warn`` publishes the load and says it in the report, the table's log and the audit. With
+            ``reject`` and ``quarantine`` readers keep the last good snapshot until someone accepts the rows
+            (``accept_anomalies=True``): ``reject`` takes none of them, and they have to come again; ``quarantine``
+            keeps all of them aside, with the reason. ``ignore`` does not compare.
         rows: how many times more rows than the largest, or fewer than the smallest of the last loads; from the fourth
             load on.
         nulls: by how much the share of nulls and NaN in a feature may grow over the largest of the last loads.
@@ -56,9 +57,10 @@ class LoadGate:
 
     def __post_init__(self) -> None:
         remember(self)
-        if self.on_anomaly not in ("warn", "reject", "ignore"):
+        if self.on_anomaly not in ("warn", "quarantine", "reject", "ignore"):
             raise DefinitionError(
-                f"A load gate has on_anomaly={self.on_anomaly!r}.", hint='It is "warn", "reject" or "ignore".'
+                f"A load gate has on_anomaly={self.on_anomaly!r}.",
+                hint='It is "warn", "quarantine", "reject" or "ignore".',
             )
         for name, (least, greatest) in _RANGES.items():
             value = getattr(self, name)

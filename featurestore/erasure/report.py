@@ -36,7 +36,8 @@ class ErasureReport:
         dry_run: whether nothing was done.
         places: what was erased where.
         notes: what the user should know.
-        not_reached: what no erasure reaches: sources, other projects, backups; each as a sentence.
+        not_reached: what no erasure reaches, a sentence each: sources, files that were written, other projects,
+            backups, models, and requests that still ask.
     """
 
     request: str

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 
 from featurestore.config import Config
-from featurestore.definitions import FeatureView
 from featurestore.erasure.feedback_places import Feedback, ReplayedFeedback
 from featurestore.erasure.logged_places import ReplayedLogs, ServingLogs
 from featurestore.erasure.offline_places import Datasets, Leftovers, OfflineTables, Quarantine
@@ -20,6 +19,7 @@ from featurestore.erasure.place import Erased, Place, Task
 from featurestore.erasure.pushed_places import PushedRows
 from featurestore.erasure.report import ErasureReport, PlaceReport
 from featurestore.offline.erasure.suppression import members, suppressed, suppression_secret
+from featurestore.offline.sources.reading import location_of
 from featurestore.online import OnlineStore
 
 #: Where packages name the places in which they store rows.
@@ -100,8 +100,10 @@ def lift(task: Task) -> int:
 
 
 def _not_reached(task: Task) -> Iterator[str]:
-    for name in sorted({view.name for view in task.scope.views.values() if _is_read(view)}):
-        yield f'The source of view "{name}" may have the rows; the next loads drop them.'
+    read = {(view.name, location_of(view, task.config)) for view in task.scope.views.values()}
+    for name, location in sorted(one for one in read if one[1]):
+        yield f'The source of view "{name}" may have the rows ({location}); the next loads drop them.'
+    yield "Files that --out and .write() made may have the rows: nobody knows where they are now."
     for view in sorted(task.scope.foreign.values(), key=lambda one: one.name):
         yield f'Project "{view.project}" owns view "{view.name}": its rows are erased in the folder of that project.'
     mine = {view.name for view in task.scope.views.values()}
@@ -111,10 +113,10 @@ def _not_reached(task: Task) -> Iterator[str]:
     for consumer in sorted(consumers):
         yield f'Project "{consumer}" uses our views: its datasets, logs and replays are erased in its folder.'
     yield from _backups(task.config.erasure.backups, task.config)
-
-
-def _is_read(view: FeatureView) -> bool:
-    return view.source is not None and view.source.spec()["kind"] != "push"
+    trained = [one.id for one in task.registry.models()]
+    if trained:
+        yield f"Models keep what they learned: {', '.join(trained)}. Profiles and baselines hold counts, and no keys."
+    yield "Requests that still ask for a key are logged again, with nothing found."
 
 
 def _backups(patterns: Iterable[str], config: Config) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -12,7 +13,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
 from featurestore.offline import engine
 from featurestore.offline.join import order as join
-from featurestore.offline.tables.delta_log import Change, LoadMetadata
+from featurestore.offline.tables.delta_log import Change, LoadMetadata, read_commit
 from featurestore.offline.tables.sharing import check_here, check_whose
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry
@@ -72,6 +73,16 @@ class Opened:
                 self._enter_change(name, commit.version, commit.change)
         return self._registry.loads(name)
 
+    def explained(self, view: FeatureView) -> list[Load]:
+        """Return the :meth:`ledger` with the reason of each load, as its commit says it."""
+        table, found = self.table(view), []
+        for load in self.ledger(view):
+            commit = read_commit(table.path, load.table_version)
+            said = None if commit is None else commit.load
+            mine = said is not None and said.load_id == load.load_id  # another table may stand in its place
+            found.append(replace(load, reason=said.reason) if said is not None and mine else load)
+        return found
+
     def _enter_load(self, name: str, version: int, said: LoadMetadata) -> None:
         self._registry.record_load(
             load_id=said.load_id,
@@ -85,6 +96,7 @@ class Opened:
             anomalies=said.anomalies,
             warned=said.warned,
             author=said.author,
+            reason=said.reason,
             moved=(said.moved_from, said.location) if said.moved_from else None,
         )
 

@@ -13,7 +13,6 @@ The file ``current`` names its folder, and the old one says that it is no longer
 
 from __future__ import annotations
 
-import json
 import shutil
 import struct
 import threading
@@ -54,49 +53,11 @@ from featurestore.online.lmdb_files import (
     space_of,
 )
 from featurestore.online.lmdb_standings import note_expired, note_progress, progress_of, replace_standing, standing_of
+from featurestore.online.lmdb_state import PREFIX, State
 
-_FORMAT = 1
 #: No read takes so long.
 _READING_SECONDS = 60.0
-_PREFIX = struct.Struct(">II")
-#: Before a table's number, the key of the snapshot in which its rows were last written.
-_WRITES = b"writes-"
 _SNAPSHOT = struct.Struct(">Q")
-
-
-class _State:
-    """The state record: the clock, and by storage id [number, generation]."""
-
-    def __init__(self, record: bytes | None) -> None:
-        values = {"format": _FORMAT, "clock": None, "tables": {}} if record is None else json.loads(record)
-        if values["format"] != _FORMAT:
-            raise OnlineStoreError(
-                f"The online store has format {values['format']}; this release reads {_FORMAT}.",
-                hint="Materialize into a new store, or use the release that wrote it.",
-            )
-        self.clock: int | None = values["clock"]
-        self.tables: dict[str, list[int]] = values["tables"]
-        #: What the transactions of this file are counted from: an older one of the store had as many.
-        self.base: int = values.get("base", 0)
-        #: Whether the store is another file by now.
-        self.moved: bool = values.get("moved", False)
-        self.prefixes = {name: _PREFIX.pack(*table) for name, table in self.tables.items()}
-        #: Tables whose rows a transaction writes.
-        self.written: set[str] = set()
-
-    def to_json(self) -> bytes:
-        values = {"format": _FORMAT, "clock": self.clock, "tables": self.tables, "base": self.base}
-        return json.dumps(values | ({"moved": True} if self.moved else {})).encode()
-
-    def prefix(self, storage_id: str) -> bytes:
-        """Return the prefix of a table's rows, which are to be written; it is given a number if it has none."""
-        self.written.add(storage_id)
-        number, generation = self.tables.setdefault(storage_id, [len(self.tables) + 1, 1])
-        return self.prefixes.setdefault(storage_id, _PREFIX.pack(number, generation))
-
-    def writes_key(self, storage_id: str) -> bytes:
-        """Return the key, in ``state``, of the snapshot in which a table that there is was last written."""
-        return _WRITES + self.tables[storage_id][0].to_bytes(4, "big")
 
 
 class LmdbStore:
@@ -121,7 +82,7 @@ class LmdbStore:
         self._closed = False
         self._shared = open_store(folder, durable)
         #: The record last read and what it says: one value, since threads that see different snapshots share it.
-        self._known: tuple[bytes | None, _State] = (None, _State(None))
+        self._known: tuple[bytes | None, State] = (None, State(None))
 
     def _move(self, left: Environment) -> None:
         """Go on in the file that is the store now."""
@@ -181,17 +142,17 @@ class LmdbStore:
         """See :meth:`OnlineStore.snapshot <featurestore.online.base.OnlineStore.snapshot>`."""
         return self._shared.snapshot()
 
-    def _cached(self, record: bytes | None) -> _State:
+    def _cached(self, record: bytes | None) -> State:
         known, state = self._known
         if record != known:
-            state = _State(record)
+            state = State(record)
             self._known = (record, state)
         return state
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[Any, _State]]:
+    def _writing(self) -> Iterator[tuple[Any, State]]:
         with self._locked() as (transaction, shared):
-            state = _State(transaction.get(STATE, None, shared.state))
+            state = State(transaction.get(STATE, None, shared.state))
             before = state.to_json()
             yield transaction, state
             after = state.to_json()
@@ -245,7 +206,7 @@ class LmdbStore:
             old = state.prefix(storage_id)
             state.tables[storage_id][1] += 1
             generation = state.tables[storage_id][1]
-            _put(transaction, _PREFIX.pack(*state.tables[storage_id]), rows)
+            _put(transaction, PREFIX.pack(*state.tables[storage_id]), rows)
             with transaction.cursor() as cursor:
                 found = cursor.set_range(old)
                 while found and cursor.key().startswith(old):
@@ -286,7 +247,7 @@ class LmdbStore:
         try:
             # Looked for without the lock, and looked at again with it: most steps find nothing, and hold up nobody.
             with shared.env.begin(shared.rows, buffers=True) as transaction:
-                prefix = _State(_bytes(transaction.get(STATE, None, shared.state))).prefixes.get(storage_id)
+                prefix = State(_bytes(transaction.get(STATE, None, shared.state))).prefixes.get(storage_id)
                 if prefix is None:
                     return Expired(0, None)
                 keys, last = look_for_older(transaction, prefix, before, after, limit)
@@ -322,8 +283,8 @@ class LmdbStore:
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
         with self._locked() as (transaction, shared):
-            state = _State(None)
-            state.base = _State(transaction.get(STATE, None, shared.state)).base
+            state = State(None)
+            state.base = State(transaction.get(STATE, None, shared.state)).base
             transaction.drop(shared.rows, delete=False)
             transaction.drop(shared.state, delete=False)
             transaction.put(STATE, state.to_json(), db=shared.state)
@@ -334,10 +295,10 @@ class LmdbStore:
         shared = self._shared
         try:
             with shared.env.begin(shared.rows) as transaction, transaction.cursor() as cursor:
-                prefix = _State(transaction.get(STATE, None, shared.state)).prefixes.get(storage_id)
+                prefix = State(transaction.get(STATE, None, shared.state)).prefixes.get(storage_id)
                 more = prefix is not None and cursor.set_range(prefix)
                 while more and cursor.key().startswith(prefix):
-                    yield cursor.key()[_PREFIX.size :]
+                    yield cursor.key()[PREFIX.size :]
                     more = cursor.next()
         except lmdb.Error as error:
             raise self._failed("read", error) from error
@@ -359,7 +320,7 @@ class LmdbStore:
         try:
             with self._locked() as (transaction, shared):
                 try:
-                    state = _State(transaction.get(STATE, None, shared.state))
+                    state = State(transaction.get(STATE, None, shared.state))
                     state.base += transaction.id()
                     copy_rows(transaction, shared, copy, state.to_json())
                     point_to(self._folder, copy.name)
@@ -443,6 +404,6 @@ def _bytes(record: Any) -> bytes | None:
 
 def _mark_moved(transaction: Any, shared: Environment) -> None:
     """Send everybody who reads in a file to the one that is the store."""
-    state = _State(transaction.get(STATE, None, shared.state))
+    state = State(transaction.get(STATE, None, shared.state))
     state.moved = True
     transaction.put(STATE, state.to_json(), db=shared.state)

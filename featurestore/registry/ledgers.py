@@ -35,6 +35,7 @@ class Ledgers(Project):
         moved: tuple[str, str] | None = None,
         anomalies: Sequence[str] = (),
         warned: Mapping[str, int] | None = None,
+        reason: str = "",
     ) -> Load:
         """Record that a load's rows are published, and give it its place in the table's order.
 
@@ -54,6 +55,7 @@ class Ledgers(Project):
             moved: from where to where the view's source moved since its last load; None if it did not.
             anomalies: how it differs from the loads before, for the audit.
             warned: published rows that break checks of values, by reason; for the audit.
+            reason: why it was loaded; for the audit.
 
         Raises:
             RegistryError: the counts contradict each other.
@@ -87,6 +89,8 @@ class Ledgers(Project):
                     details["anomalies"] = list(anomalies)
                 if warned:
                     details["rows_warned"] = dict(warned)
+                if reason:
+                    details["reason"] = reason
                 if moved is not None:
                     details["source_moved"] = {"from": moved[0], "to": moved[1]}
                 self._audit(connection, author, Event(action="ingest", object=storage_id, details=details))

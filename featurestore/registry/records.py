@@ -68,6 +68,7 @@ class Load:
         author: who loaded.
         withdrawn_at: when a restore took its rows out again; None if they are in.
         rows_suppressed: rows dropped, because they are of someone who was erased.
+        reason: why it was loaded, where the commit was asked for it; the ledger does not keep it.
     """
 
     load_id: str
@@ -82,6 +83,7 @@ class Load:
     author: str
     withdrawn_at: datetime | None = None
     rows_suppressed: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from dataclasses import replace
@@ -11,8 +12,9 @@ import pyarrow as pa
 
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, OfflineStoreError
-from featurestore.offline.intake.frames import to_table
+from featurestore.offline.intake.frames import is_stream, to_reader
 from featurestore.offline.intake.ingest import IngestReport
+from featurestore.offline.intake.spool import Spool
 from featurestore.offline.store import Progress
 from featurestore.offline.tables.sharing import fed_versions
 from featurestore.registry import live_views, stored_once
@@ -38,8 +40,9 @@ class Loading(Sharing):
         Args:
             view: the view: ``weather`` is its current version and every other that is live, so that what an alias
                 or a model still serves stays fresh; ``weather@1`` is just that version.
-            frame: an Arrow table, a Polars or pandas frame, a list of dicts, or the path of a Parquet or CSV file;
-                None reads what is new in the view's source.
+            frame: an Arrow table, a Polars or pandas frame, a list of dicts, or the path of a Parquet or CSV file; or
+                a stream, which may be larger than memory: a RecordBatchReader, a generator or another iterable of
+                RecordBatches, a Polars LazyFrame. None reads what is new in the view's source.
             load_id: the same id twice is one load. When not given, that of a file tells of its bytes, so that the same
                 file twice is one load too, and any other is made up.
             reason: why, for the audit.
@@ -54,11 +57,28 @@ class Loading(Sharing):
             DataError: the rows cannot be taken; nothing of this load is published.
         """
         live = self._live(view)
-        if len(live) > 1 and frame is not None and not isinstance(frame, (str, os.PathLike)):
-            frame = to_table(frame, f'the rows for feature view "{view}"')  # a stream can be read only once
+        what = f'the rows for feature view "{view}"'
+        with contextlib.ExitStack() as stack:
+            spool = None
+            if len(live) > 1 and is_stream(frame):  # it can be read only once, and memory may not hold it
+                spool = stack.enter_context(self.offline.spooled(to_reader(frame, what), what))
+            return self._ingest(view, live, frame, spool, load_id, reason, progress, accept_anomalies)
+
+    def _ingest(
+        self,
+        view: str,
+        live: list[Registered[FeatureView]],
+        given: Any,
+        spool: Spool | None,
+        load_id: str | None,
+        reason: str,
+        progress: Progress | None,
+        accept_anomalies: bool,
+    ) -> IngestReport:
         who = self.who()
 
         def load(definition: FeatureView) -> IngestReport:
+            frame = given if spool is None else spool.reader()
             if frame is None:
                 return self.offline.ingest_source(
                     definition, who=who, reason=reason, progress=progress, accept_anomalies=accept_anomalies
@@ -73,7 +93,7 @@ class Loading(Sharing):
                 accept_anomalies=accept_anomalies,
             )
 
-        if frame is not None and not isinstance(frame, (str, os.PathLike)):
+        if given is not None and not isinstance(given, (str, os.PathLike)):
             # One id for all versions, so that what fails halfway can be done again without doubling rows.
             load_id = load_id or f"load-{uuid.uuid4()}"
         report = load(live[0].definition)
@@ -84,7 +104,7 @@ class Loading(Sharing):
             other = others[0]
             fed.add(storage_id(other.definition))
             try:
-                if isinstance(frame, pa.RecordBatchReader):
+                if spool is None and is_stream(given):
                     raise DataError("they came as a stream, which is read by now; ingest them again.")
                 also.append(replace(load(other.definition), view=other.id))
             except DataError as error:
@@ -128,7 +148,9 @@ class Loading(Sharing):
         named = self._own_view(view)
         return self.offline.quarantined_rows(named.definition, self._older(named))
 
-    def reingest_quarantine(self, view: str, *, reason: str = "", progress: Progress | None = None) -> IngestReport:
+    def reingest_quarantine(
+        self, view: str, *, reason: str = "", progress: Progress | None = None, accept_anomalies: bool = False
+    ) -> IngestReport:
         """Check the rows of a view again that failed its checks, and publish those that pass now.
 
         So a check that was too strict is mended: apply the view with another one, and ingest what it had kept aside.
@@ -138,6 +160,7 @@ class Loading(Sharing):
             view: the view, or one version of it, whose checks hold.
             reason: why, for the audit.
             progress: called with the rows of each batch.
+            accept_anomalies: also publish loads that the view's gate kept aside as a whole: they are right.
 
         Raises:
             ObjectNotFoundError: there is no such view.
@@ -145,7 +168,12 @@ class Loading(Sharing):
         """
         named = self._own_view(view)
         return self.offline.reingest_quarantine(
-            named.definition, self._older(named), who=self.who(), reason=reason, progress=progress
+            named.definition,
+            self._older(named),
+            who=self.who(),
+            reason=reason,
+            progress=progress,
+            accept_anomalies=accept_anomalies,
         )
 
     def _older(self, named: Registered[FeatureView]) -> list[FeatureView]:

@@ -16,7 +16,7 @@ from featurestore.definitions import FeatureService
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import InvalidRequestError
 from featurestore.offline.join.entity_rows import check_entity_rows
-from featurestore.offline.join.writing import write_parquet
+from featurestore.offline.join.writing import write_rows
 from featurestore.serving.batch import BatchLog, requests_of, sampled
 from featurestore.serving.plan import compile_plan
 from featurestore.store.drafting import Draft, asked_for
@@ -74,13 +74,14 @@ class BatchFeatures:
         return frame
 
     def write(self, path: str | Path) -> Path:
-        """Write one Parquet file and return its path.
+        """Write one Parquet or CSV file, as its name ends, and return its path.
 
         Raises:
+            DataError: the name ends in another way, or a CSV file is to hold a nested column.
             OfflineStoreError: the disk refuses.
         """
         target = Path(path)
-        write_parquet(iter([self.table]), self.table.schema, target)
+        write_rows(iter([self.table]), self.table.schema, target, folders=False)
         return target
 
 

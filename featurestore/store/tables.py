@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from featurestore.definitions import storage_id
 from featurestore.offline.store import Progress
 from featurestore.offline.tables.compacting import CompactReport
-from featurestore.offline.tables.garbage import AT_WORK, Garbage, garbage, older
+from featurestore.offline.tables.garbage import Garbage, by_age, garbage, older
 from featurestore.offline.tables.restoring import RestoreReport
 from featurestore.registry import live_views
 from featurestore.registry.records import Load
@@ -25,11 +25,14 @@ class GcReport:
     Attributes:
         removed: files that nobody needs.
         kept: files that are old enough to go, and are needed; each says by what.
+        young: files that nothing needs, but that were written within the last hour, so that somebody may be at work
+            with them; the next run takes them.
         dry_run: whether nothing was done.
     """
 
     removed: tuple[Garbage, ...]
     kept: tuple[Garbage, ...]
+    young: tuple[Garbage, ...]
     dry_run: bool
 
     @property
@@ -42,13 +45,13 @@ class Tables(Pushing):
     """Tables as a whole."""
 
     def loads(self, view: str) -> list[Load]:
-        """Return the loads of a view's table in their order, with those that a restore has withdrawn.
+        """Return the loads of a view's table in their order, with their reasons and those that a restore has withdrawn.
 
         Raises:
             ObjectNotFoundError: there is no such view.
             RegistryError: the view is another project's.
         """
-        return self.offline.ledger(self._own_view(view).definition)
+        return self.offline.explained(self._own_view(view).definition)
 
     def compact(self, view: str, *, reason: str = "", progress: Progress | None = None) -> CompactReport:
         """Merge the small files of a view's table into large ones, sorted by key and event time.
@@ -150,7 +153,7 @@ class Tables(Pushing):
         # Only a dataset that is gone for certain frees its files.
         found += self.offline.find_garbage(live, without=[one.what for one in going] if dry_run else (), now=now)
         found += self._old_log(now)
-        removed = tuple(one for one in found if not one.kept_by)
+        removed = tuple(one for one in found if not one.kept_by and not one.young)
         if not dry_run and removed:
             for one in removed:
                 if one not in going:
@@ -161,17 +164,22 @@ class Tables(Pushing):
             for one in removed:
                 size[one.kind] += one.size
             self.registry.record("gc", self.config.project, {"bytes": dict(size), "reason": reason}, who=who)
-        return GcReport(removed=removed, kept=tuple(one for one in found if one.kept_by), dry_run=dry_run)
+        return GcReport(
+            removed=removed,
+            kept=tuple(one for one in found if one.kept_by),
+            young=tuple(one for one in found if one.young and not one.kept_by),
+            dry_run=dry_run,
+        )
 
     def _old_log(self, now: datetime) -> Iterator[Garbage]:
         folder, kept = self.config.path(self.config.serving.log_path), self.config.retention.log
         for service in sorted(one for one in folder.glob("*") if one.is_dir()):
-            yield from garbage("leftover", f"log of {service.name}", older(service.glob(".*"), now - AT_WORK))
+            yield from by_age("leftover", f"log of {service.name}", service.glob(".*"), now)
             if kept is not None:
                 yield from garbage("log", service.name, older(service.glob("[!.]*.parquet"), now - kept))
         folder = self.config.path(self.config.serving.feedback_path)
         for model in sorted(one for one in folder.glob("*/*") if one.is_dir()):
             what = f"{model.parent.name} of {model.name}"
-            yield from garbage("leftover", what, older(model.glob(".*"), now - AT_WORK))
+            yield from by_age("leftover", what, model.glob(".*"), now)
             if kept is not None:
                 yield from garbage("feedback", what, older(segments(model), now - kept))

@@ -18,7 +18,7 @@ from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online_store
 from featurestore.online import lmdb as lmdb_store
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix, placed
-from featurestore.online.lmdb import _State
+from featurestore.online.lmdb_state import State
 
 Order = tuple[int, int | None, int, int]
 
@@ -321,9 +321,9 @@ def test_a_store_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 def test_threads_that_see_different_snapshots_do_not_mix_their_states(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path)
-    older = _State(None)
+    older = State(None)
     older.clock = 1
-    newer = _State(None)
+    newer = State(None)
     newer.clock = 2
 
     class Interrupted(bytes):

@@ -16,7 +16,8 @@ def conform(column: pa.ChunkedArray | pa.Array, dtype: types.DType, name: str, w
     """Return the column in the declared type, and a note if that took a cast.
 
     Casts that keep every value are made: integers to wider ones and to decimals, decimals to others that hold them,
-    whole floats to integers. So are two that a declared type asks for, and they are said: doubles rounded to Float32,
+    decimals without a fraction to integers and floats (DuckDB's sum of integers is one of 38 digits), whole floats to
+    integers. So are two that a declared type asks for, and they are said: doubles rounded to Float32,
     nanoseconds cut down to microseconds. A number never becomes a text, nor a text a number, and a float no decimal.
     What holds for a column holds for the elements of its lists and the fields of its structs.
 
@@ -68,6 +69,9 @@ def conform_stored(
     try:
         # Arrow takes an integer for a decimal only where the widest integer would fit, whatever there is.
         exact = column.cast(pa.decimal128(20, 0)) if dtype.precision and pa.types.is_integer(present) else column
+        if _is_whole(present) and not dtype.precision:
+            # By way of integers: Arrow would round a decimal that a float cannot hold.
+            exact = column.cast(pa.int64(), safe=True)
         cast = exact.cast(wanted, safe=True)
     except pa.ArrowInvalid as error:
         raise SchemaError(
@@ -79,7 +83,9 @@ def conform_stored(
             f'Column "{name}" of {what} is {present} and has values too large for {dtype}.',
             hint="Change the dtype in the definition, or mend the values.",
         )
-    if pa.types.is_decimal(present):  # the same numbers, and Arrow gives those of Python no more digits than they have
+    if dtype.precision and pa.types.is_decimal(
+        present
+    ):  # the same numbers, and Arrow gives those of Python no more digits than they have
         return cast, ""
     return cast, f'column "{name}" cast from {present} to {wanted}'
 
@@ -290,9 +296,16 @@ def _castable(present: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_decimal(wanted):
         return bool(pa.types.is_decimal(present) or pa.types.is_integer(present))
     numbers = (pa.types.is_integer, pa.types.is_floating)
+    if _is_whole(present) and any(test(wanted) for test in numbers):
+        return True
     if any(test(present) for test in numbers) and any(test(wanted) for test in numbers):
         return True
     return bool(pa.types.is_date(wanted) and pa.types.is_date(present))
+
+
+def _is_whole(dtype: pa.DataType) -> bool:
+    """Whether a type is a decimal without a fraction: an integer of many digits, DuckDB's HUGEINT."""
+    return bool(pa.types.is_decimal(dtype) and dtype.scale == 0)
 
 
 def _first(error: Exception) -> str:

@@ -19,6 +19,7 @@ from featurestore.errors import DataError, LoadRefusedError, OfflineStoreError
 from featurestore.offline.intake.checks import CheckedBatch, Suppressed, check, latest_event, table_schema
 from featurestore.offline.intake.frames import BATCH_ROWS, even
 from featurestore.offline.intake.gates import judge
+from featurestore.offline.intake.held import hold
 from featurestore.offline.intake.load_profiles import LoadProfile, Sample, watched
 from featurestore.offline.intake.quarantine import QuarantineFile
 from featurestore.offline.intake.repeats import Repeats, values_so_far
@@ -192,8 +193,8 @@ def load(
         suppressed: which rows are of someone who was erased; they are dropped and counted.
         past: what the load is compared with; None does not compare it.
         again: whether the rows were quarantined before: those that are bad still were counted then, and no longer
-            count as read. Without a good row nothing is published, and what refuses a load as a whole does not hold:
-            the rows are what is left of one.
+            count as read. Without a good row nothing is published, and a load is not refused as a whole for its bad
+            rows: they are what is left of one.
 
     Raises:
         SchemaError: a column is missing or of another type; nothing is published.
@@ -243,6 +244,9 @@ def load(
                     _refuse_bad(view, counts)
                 if past is not None and sample is not None:
                     anomalies = _compared(sample, view, counts, past)
+                if staged is not None and anomalies and _is_to_hold(view, past):
+                    counts.hold(hold(staged.path, table_schema(view), bad, anomalies))
+                    staged = None
                 bad.keep()
                 staged = _marked(staged, view, ties)
         if not counts.read:
@@ -297,6 +301,12 @@ class _Counts:
         self.nulls.update(parts.nulls)
         self.note(parts.notes)
 
+    def hold(self, reason: str) -> None:
+        """Count the good rows as kept aside."""
+        self.reasons[reason] += self.written
+        self.written = 0
+        self.warned.clear()
+
     def note(self, notes: Iterable[str]) -> None:
         self.notes.update(dict.fromkeys(notes))
 
@@ -327,7 +337,7 @@ def _marked(staged: StagedFile | None, view: FeatureView, ties: TieWatch) -> Sta
 
 
 def _compared(sample: Sample, view: FeatureView, counts: _Counts, past: Past) -> tuple[str, ...]:
-    """Return how a load differs from those before, and keep its profile for those to come.
+    """Return how a load differs from those before, and keep its profile for those to come if it is published.
 
     Raises:
         LoadRefusedError: it differs, and the view rejects that.
@@ -347,6 +357,8 @@ def _compared(sample: Sample, view: FeatureView, counts: _Counts, past: Past) ->
             reasons=judged.anomalies,
             hint="If the rows are right, load them again with accept_anomalies=True, or --accept-anomalies.",
         )
+    if judged.anomalies and _is_to_hold(view, past):
+        return judged.anomalies
     try:
         judged.profile.write(past.profile)
     except OSError as error:
@@ -355,6 +367,10 @@ def _compared(sample: Sample, view: FeatureView, counts: _Counts, past: Past) ->
             hint="Check the disk's space and rights; nothing was published.",
         ) from error
     return judged.anomalies
+
+
+def _is_to_hold(view: FeatureView, past: Past | None) -> bool:
+    return view.gate.on_anomaly == "quarantine" and past is not None and not past.accepted
 
 
 def _refuse_bad(view: FeatureView, counts: _Counts) -> None:
@@ -375,7 +391,8 @@ def _refuse_bad(view: FeatureView, counts: _Counts) -> None:
     if counts.reasons and view.on_bad_rows == "reject":
         listed = [f"{count} where {why}" for why, count in counts.reasons.most_common()]
         raise LoadRefusedError(
-            f"{what} {counts.reasons.total():,} bad rows ({', '.join(listed[:5])}); nothing was published.",
+            f"{what} {counts.reasons.total():,} bad {'row' if counts.reasons.total() == 1 else 'rows'} "
+            f"({', '.join(listed[:5])}); nothing was published.",
             reasons=listed,
             hint='Mend the rows, or set on_bad_rows="quarantine" to publish the others.',
         )

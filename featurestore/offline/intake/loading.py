@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, LoadRefusedError
 from featurestore.offline.erasure import suppression
 from featurestore.offline.erasure.erasing import erase_since
-from featurestore.offline.intake import ingest, load_profiles
+from featurestore.offline.intake import ingest, load_profiles, spool
 from featurestore.offline.intake.conform import sentence
-from featurestore.offline.intake.frames import to_reader
+from featurestore.offline.intake.frames import rows_of, to_reader
 from featurestore.offline.intake.ingest import IngestReport, Outcome, Past
 from featurestore.offline.intake.load_profiles import LoadProfile
 from featurestore.offline.intake.rerun import Rerun
+from featurestore.offline.intake.spool import Spool
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.pieces import Piece
@@ -93,16 +94,38 @@ class Loading(Opened):
         load_id = f"load-{uuid.uuid4()}" if load_id is None else ingest.check_load_id(load_id)
         with self._rows(view, frame, load_id) as reader:
             loaded, outcome = self._load(view, reader, load_id, who, reason, progress, accepted=accept_anomalies)
-        again = f"{file} is loaded already, as {load_id}; another load id writes its rows once more"
+        again: tuple[str, ...] = ()
+        if loaded is None and file is not None:
+            again = (f"{file} is loaded already, as {load_id}; another load id writes its rows once more",)
+        elif loaded is None:
+            again = self._passed_over(view, load_id, rows_of(frame))
         return IngestReport(
             view=view.name,
             loads=() if loaded is None else (loaded,),
             skipped=1 if loaded is None else 0,
-            notes=(*([again] if loaded is None and file is not None else []), *outcome.notes, *self._low_disk()),
+            notes=(*again, *outcome.notes, *self._low_disk()),
             seconds=time.monotonic() - started,
             anomalies=outcome.anomalies,
             warned=outcome.warned,
         )
+
+    def _passed_over(self, view: FeatureView, load_id: str, rows: int | None) -> tuple[str, ...]:
+        """Return what is to be said of rows whose load id was published before."""
+        before = next((load.rows_read for load in self.loads(view) if load.load_id == load_id), None)
+        if before is None or rows is None or rows == before:
+            return (f'load "{load_id}" was published before; these rows were not compared with it',)
+        other = (
+            f'load "{load_id}" was published before with other rows, {before:,} of them: these {rows:,} are not written'
+        )
+        return (f"{other}; give them a load id of their own",)
+
+    def spooled(self, rows: pa.RecordBatchReader, what: str) -> AbstractContextManager[Spool]:
+        """Keep a stream on disk, so that several versions of a view can read it; see :func:`~.spool.spooled`.
+
+        Raises:
+            OfflineStoreError: the disk refuses.
+        """
+        return spool.spooled(rows, self._folder / ".spill", sentence(what))
 
     @contextmanager
     def _rows(self, view: FeatureView, frame: Any, load_id: str) -> Iterator[pa.RecordBatchReader]:

@@ -57,6 +57,8 @@ class QuarantineFile:
             if self._writer is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._writer = pq.ParquetWriter(self._partial, bad.schema, compression="zstd")
+            for name in self._writer.schema.names[bad.num_columns :]:  # good rows had no cells that could not be read
+                bad = bad.append_column(name, pa.nulls(bad.num_rows, self._writer.schema.field(name).type))
             self._writer.write_batch(bad)
         except OSError as error:
             raise self._refused(error) from error
@@ -100,7 +102,7 @@ def read(files: Sequence[Path], limit: int | None = None) -> pa.Table | None:
     for file in files:
         if not file.exists() or left == 0:
             continue
-        with _reading(file):
+        with reading(file):
             if left is None:
                 tables.append(pq.read_table(file))
                 continue
@@ -124,7 +126,7 @@ def count(files: Sequence[Path]) -> int:
     rows = 0
     for file in files:
         if file.exists():
-            with _reading(file):
+            with reading(file):
                 rows += pq.read_metadata(file).num_rows
     return rows
 
@@ -165,7 +167,7 @@ def as_they_came(file: Path, view: FeatureView, superseded: Collection[int] = ()
 
     def batches() -> Iterator[pa.RecordBatch]:
         first = 0
-        with _reading(file):
+        with reading(file):
             for rows in source.iter_batches(batch_size=_BATCH_ROWS):
                 yield batch_of(rows, first)
                 first += rows.num_rows
@@ -174,7 +176,12 @@ def as_they_came(file: Path, view: FeatureView, superseded: Collection[int] = ()
 
 
 @contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
+def reading(file: Path) -> Iterator[None]:
+    """Let an error of reading a file of rows that were kept aside name the file.
+
+    Raises:
+        OfflineStoreError: it cannot be read.
+    """
     try:
         yield
     except (OSError, pa.ArrowException) as error:

@@ -20,6 +20,7 @@ from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from featurestore.errors import DataError, OfflineStoreError
 from featurestore.offline.engine import identifier, literal
 from featurestore.offline.intake import quarantine
+from featurestore.offline.intake.held import has_held
 from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.intake.loading import Loading, Progress
 from featurestore.offline.intake.repeats import alone
@@ -90,6 +91,7 @@ class Quarantined(Loading):
         who: str,
         reason: str = "",
         progress: Progress | None = None,
+        accept_anomalies: bool = False,
     ) -> IngestReport:
         """Check the rows again that were kept aside, and publish those that pass now; the others stay, and are listed.
 
@@ -99,7 +101,8 @@ class Quarantined(Loading):
         table puts its rows back among those that were kept aside.
 
         A row stays, too, if a later load has brought one of its key and event time that was not written earlier at the
-        source: it would take the place of a newer one.
+        source: it would take the place of a newer one. And the rows of a load that the view's gate kept aside as a
+        whole stay until somebody says that they are right.
 
         Args:
             view: the view, whose checks hold.
@@ -107,6 +110,7 @@ class Quarantined(Loading):
             who: who loads.
             reason: why.
             progress: called with the rows of each batch.
+            accept_anomalies: whether loads that were kept aside as a whole are right, however unlike others they are.
 
         Raises:
             OfflineStoreError: a file cannot be read, or the disk refuses.
@@ -115,11 +119,15 @@ class Quarantined(Loading):
         loads: list[Load] = []
         notes: dict[str, None] = {}
         warned: Counter[str] = Counter()
-        stay = 0
+        stay = waiting = 0
         folder = self._folder / "quarantine"
         with alone(folder / "requeued"):
             for aside in list(self._kept_aside(view, older)):
                 file = aside.file
+                held = has_held(file)
+                if held and not accept_anomalies:
+                    waiting += quarantine.count([file])
+                    continue
                 load_id = f"{REQUEUED}{_digest(aside)}"
                 rest = file.with_name(f"{load_id}.rest.parquet")  # an erasure looks into all of that ending
                 if not self.table(view).has_load(load_id):
@@ -127,7 +135,16 @@ class Quarantined(Loading):
                     try:
                         superseded = self._superseded(aside, view)
                         rows = quarantine.as_they_came(file, view, superseded)
-                        loaded, outcome = self._load(view, rows, load_id, who, reason, progress, again_from=rest)
+                        loaded, outcome = self._load(
+                            view,
+                            rows,
+                            load_id,
+                            who,
+                            reason,
+                            progress,
+                            again_from=rest,
+                            accepted=True if held else None,  # later loads are compared with such a one
+                        )
                     except DataError as error:
                         notes[f"{aside.home.name}: {error.message}"] = None
                         continue
@@ -145,6 +162,11 @@ class Quarantined(Loading):
                     aside.home.unlink(missing_ok=True)
                 for copy in aside.later:
                     copy.unlink(missing_ok=True)
+        if waiting:
+            notes[
+                f"{waiting:,} rows stay aside, as their loads are unlike those before: if they are right, "
+                "accept_anomalies=True, or --accept-anomalies"
+            ] = None
         if stay:
             notes[f"{stay:,} rows stay aside, as rows of their keys and times came since"] = None
         return IngestReport(

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from featurestore.definitions import FeatureView
 from featurestore.offline.intake.comparing import Counts, compare, numbered, rows_that_differ
+from featurestore.offline.intake.held import is_held
 from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.tables.copying import copied
 from featurestore.offline.tables.snapshots import StagedFile
@@ -46,7 +47,7 @@ class Rerun(OfflineTable):
         Raises:
             OfflineStoreError: as for any table.
         """
-        if not self.exists():
+        if not self.exists() or is_held(metadata.reasons):  # of a load that is kept aside no row is compared
             return super().publish(staged, schema, metadata)
         try:
             kept, counts = self._differing(staged, schema)

@@ -14,12 +14,10 @@ from featurestore.offline import engine
 from featurestore.offline.join.answering import answer, result_schema
 from featurestore.offline.join.explanation import Explanation
 from featurestore.offline.join.question import Question
-from featurestore.offline.join.writing import write_delta, write_parquet
+from featurestore.offline.join.writing import check_target, write_delta, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_WRITERS = {"parquet": write_parquet, "delta": write_delta}
 
 
 class HistoricalFeatures:
@@ -83,22 +81,26 @@ class HistoricalFeatures:
         for part in self._parts():
             yield from part.to_batches(max_chunksize=engine.BATCH_ROWS)
 
-    def write(self, path: str | Path, format: Literal["parquet", "delta"] = "parquet") -> Path:  # noqa: A002
+    def write(self, path: str | Path, format: Literal["parquet", "csv", "delta"] | None = None) -> Path:  # noqa: A002
         """Write the rows, without ever holding them all, and return the path.
 
         Args:
             path: of the file, or of the Delta table's folder; what is there is replaced.
-            format: ``parquet`` writes one file, ``delta`` a table, which keeps no order of rows.
+            format: ``parquet`` and ``csv`` write one file, whose name ends so; ``delta`` a table, which keeps no order
+                of rows. When not given, the name says it: one with no ending, or .delta, is a table's.
 
         Raises:
             OfflineStoreError: as :meth:`to_arrow`; the disk refuses; or there is no such format.
-            DataError: as :meth:`to_arrow`.
+            DataError: as :meth:`to_arrow`; or the path ends in another way, or a CSV file is to hold a nested column.
         """
-        write = _WRITERS.get(format)
-        if write is None:
-            raise OfflineStoreError(f'There is no format "{format}".', hint='It is "parquet" or "delta".')
+        if format not in (None, "parquet", "csv", "delta"):
+            raise OfflineStoreError(f'There is no format "{format}".', hint='It is "parquet", "csv" or "delta".')
         target = Path(path)
-        write(self._parts(), self.schema, target)
+        if format == "delta":
+            write_delta(self._parts(), self.schema, target)
+        else:
+            check_target(target, format)
+            write_rows(self._parts(), self.schema, target)
         return target
 
     def explain(self) -> Explanation:

@@ -20,6 +20,10 @@ from featurestore.offline.intake.checks import UNREADABLE
 #: what follows a "#" would be lost as a comment.
 CSV = "delim = ',', quote = '\"', escape = '\"', comment = '', header = true, nullstr = ['', 'NA']"
 
+#: SQL: whether a text that may be an instant names its zone, and whether it is a date.
+ZONED = "regexp_matches({text}, '(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$') AND length({text}) > 10"
+IS_DATE = "regexp_matches({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$')"
+
 
 def declared_scan(
     file: Path,
@@ -44,7 +48,7 @@ def declared_scan(
         DataError: its first line cannot be read.
         SchemaError: a column is declared as something that no cell can hold.
     """
-    header = _header(file, what)
+    header = header_of(file, what)
     declared = {**declared, **dict.fromkeys(true_from, types.Timestamp)}
     for name in header:
         if name in declared and not declared[name].scalar:
@@ -117,7 +121,16 @@ def other_line_end(file: Path) -> int | None:
     return None
 
 
-def _header(file: Path, what: str) -> list[str]:
+def header_of(file: Path, what: str) -> list[str]:
+    """Return the names in the first line of a CSV file.
+
+    Args:
+        file: the file.
+        what: what its rows are for, to begin messages.
+
+    Raises:
+        DataError: the line cannot be read, is empty, or names a column twice.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             header = next(csv.reader(lines), [])
@@ -149,8 +162,7 @@ def _value(text: str, dtype: types.DType) -> str:
 
 
 def _instant(name: str, text: str, *, up: bool) -> str:
-    zoned = f"regexp_matches({text}, '(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$') AND length({text}) > 10"
-    is_date = f"regexp_matches({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$')"
+    zoned, is_date = ZONED.format(text=text), IS_DATE.format(text=text)
     said = f"error({engine.literal(name)} || ' ' || {text} || ' names no time zone')"
     value = f"TRY_CAST({text} AS TIMESTAMPTZ)"
     if up:  # the cast cuts nanoseconds down; see conform.instants

@@ -51,7 +51,7 @@ def next_run(
 
     Args:
         source: the definition.
-        tables: the SQL or the Arrow dataset that reads each of its sources.
+        tables: the files or the Arrow dataset of each of its sources.
         location: where they lie in this environment.
         last: the last load of the source; None before the first.
         config: the store's settings.

@@ -107,6 +107,7 @@ class Within(Piece):
             TimestampError: the instants name no time zone.
         """
         with self._piece.read(config, what) as reader:
+            self.notes = tuple(dict.fromkeys([*self._piece.notes, *self.notes]))  # it may know more by now
             kept = (batch.filter(self._held(batch)) for batch in reader)
             yield pa.RecordBatchReader.from_batches(reader.schema, kept)
 

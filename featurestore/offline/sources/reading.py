@@ -16,15 +16,17 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView, FileSource, PushSource, QuerySource, SqlSource
 from featurestore.errors import ConfigError, DataError, DefinitionError
 from featurestore.offline import engine
-from featurestore.offline.sources.csv_rows import CSV, declared_scan
+from featurestore.offline.sources.csv_rows import declared_scan
 from featurestore.offline.sources.databases import QueryPiece, place_of
 from featurestore.offline.sources.delta_source import Snapshot, SnapshotPiece
 from featurestore.offline.sources.incremental import next_run, run_over
 from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.sources.pieces import FILES, Piece, Within
+from featurestore.offline.sources.source_files import SourceFiles
 from featurestore.offline.sources.sql_pieces import QUERY, SqlPiece, query_fault
 from featurestore.offline.tables.table import LoadMetadata
 from featurestore.places import place_of as built_at
+from featurestore.queries import named_columns
 
 _OR_A_SOURCE = 'Name a file, or give the view FileSource(path="{file}/*.parquet").'
 
@@ -84,7 +86,7 @@ def _sql_piece(source: SqlSource, view: FeatureView, config: Config, last: LoadM
     what = f'The source of feature view "{view.name}"'
     if source.lookback is None:
         return query_piece(source.query, source.sources, config, what)
-    read = _sources(source.sources, config, what)
+    read = _sources(source.query, source.sources, config, what)
     run = next_run(source, read.tables, read.location, last, config, what)
     states = [*read.states, json.dumps(run.newest)]
     piece = SqlPiece(
@@ -127,7 +129,7 @@ def pieces_within(view: FeatureView, config: Config, interval: Interval) -> list
     elif isinstance(source, SqlSource):
         _check_place(source, config)
         what = f'The source of feature view "{view.name}"'
-        read = _sources(source.sources, config, what)
+        read = _sources(source.query, source.sources, config, what)
         run = None if source.lookback is None else run_over(source, read.tables, interval, config, what)
         found = [
             SqlPiece(
@@ -173,7 +175,7 @@ def query_piece(query: str, sources: Sequence[FileSource], config: Config, what:
         DataError: nothing is where a source says.
         ConfigError: ``featurestore.toml`` puts a source where such a source cannot be.
     """
-    read = _sources(sources, config, what)
+    read = _sources(query, sources, config, what)
     return SqlPiece(
         name=QUERY,
         load_id=_load_id(read.files, config.root, read.states),
@@ -197,7 +199,7 @@ def check_query(view: FeatureView, config: Config) -> None:
         return
     what = f'The query of feature view "{view.name}"'
     try:
-        read = _sources(source.sources, config, what)
+        read = _sources(source.query, source.sources, config, what)
     except DataError:
         return
     fault = query_fault(source.query, read.tables, config, what)
@@ -211,7 +213,7 @@ def check_query(view: FeatureView, config: Config) -> None:
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a query reads: the SQL or the dataset for each name, the files and the states of tables, and where."""
+    """What a query reads: the files or the dataset for each name, all files and the states of tables, and where."""
 
     tables: Mapping[str, Any]
     files: list[Path]
@@ -219,7 +221,8 @@ class _Sources:
     location: str
 
 
-def _sources(sources: Sequence[FileSource], config: Config, what: str) -> _Sources:
+def _sources(query: str, sources: Sequence[FileSource], config: Config, what: str) -> _Sources:
+    named = named_columns(query)
     tables: dict[str, Any] = {}
     files: list[Path] = []
     states: list[str] = []
@@ -230,7 +233,14 @@ def _sources(sources: Sequence[FileSource], config: Config, what: str) -> _Sourc
             states.append(json.dumps(snapshot.identity(), sort_keys=True))
         else:
             found = _files(one, config)
-            tables[one.name] = f"SELECT * FROM {_scan(found, config.root)}"
+            tables[one.name] = SourceFiles(
+                one.name,
+                found,
+                columns=named,
+                instants=one.timestamp_field,
+                partitions=_in_partitions(found, config.root),
+                what=what,
+            )
             files += found
     return _Sources(tables, files, states, ", ".join(f"{one.name} in {_path(one, config)}" for one in sources))
 
@@ -287,6 +297,22 @@ def check_file(file: Path, instead: str) -> None:
         raise DataError(f"{file} ends in neither .parquet nor .csv.", hint="These two are read.")
 
 
+def location_of(view: FeatureView, config: Config) -> str:
+    """Return where the rows of a view's source lie in this environment, without secrets; empty if it reads none."""
+    source = view.source
+    if source is None or isinstance(source, PushSource):
+        return ""
+    read: Sequence[FileSource | QuerySource] = source.sources if isinstance(source, SqlSource) else [source]
+    places = []
+    for one in read:
+        located = config.sources.get(one.name) if one.name else None
+        if isinstance(one, QuerySource):
+            places.append(f"connection {(located.connection if located is not None else '') or one.connection}")
+        else:
+            places.append((located.path if located is not None else "") or one.path)
+    return ", ".join(places)
+
+
 def _misplaced(name: str, kind: str, keys: str) -> ConfigError:
     return ConfigError(
         f"[sources.{name}] in featurestore.toml puts {kind} where it cannot be.", hint=f"It takes {keys}, no more."
@@ -313,16 +339,6 @@ def _files(source: FileSource, config: Config) -> list[Path]:
     return [Path(file) for file in found]
 
 
-def _scan(files: list[Path], root: Path | None = None) -> str:
-    listed = ", ".join(engine.literal(str(file)) for file in files)
-    if files[0].suffix.lower() == ".csv":
-        # Types are inferred over the whole file: a column that is empty for the first thousand rows is common.
-        return f"read_csv([{listed}], {CSV}, sample_size = -1, union_by_name = true)"
-    # DuckDB takes any folder on the way that is called name=value for a column, even in place of one that the file has.
-    partitions = "true" if root is not None and _in_partitions(files, root) else "false"
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {partitions})"
-
-
 def _in_partitions(files: list[Path], root: Path) -> bool:
     """Whether files lie in folders ``name=value`` of the source; those on the way to it say nothing of its rows."""
     above = root if all(file.is_relative_to(root) for file in files) else Path(os.path.commonpath(files))
@@ -332,7 +348,10 @@ def _in_partitions(files: list[Path], root: Path) -> bool:
 def _declared(file: Path, view: FeatureView, root: Path | None = None) -> str:
     """Return the query that reads a file of rows for a view, by the types that the view declares."""
     if file.suffix.lower() != ".csv":
-        return f"SELECT * FROM {_scan([file], root)}"
+        # DuckDB takes any folder on the way that is called name=value for a column, even in place of one that the
+        # file has.
+        partitions = "true" if root is not None and _in_partitions([file], root) else "false"
+        return f"SELECT * FROM read_parquet({engine.literal(str(file))}, hive_partitioning = {partitions})"
     declared = view.keys | {one.name: one.dtype for one in view.schema}
     true_from = [name for name in (view.timestamp_field, view.created_timestamp_column) if name is not None]
     return declared_scan(file, f'The rows for feature view "{view.name}"', declared, true_from=true_from)

@@ -17,10 +17,13 @@ from featurestore.offline import engine
 from featurestore.offline.sources.csv_rows import other_line_end
 from featurestore.offline.sources.intervals import INSTANTS, Interval
 from featurestore.offline.sources.pieces import Piece
+from featurestore.offline.sources.source_files import SourceFiles
 
 #: What the query of ``csv_rows.declared_scan`` says, and what DuckDB says of a line that is not CSV.
 _NAIVE = re.compile(r"Invalid Input Error: (.+ names no time zone)")
 _BROKEN_LINE = re.compile(r"CSV Error on Line: (\d+)\n(.*?)\n\s*Possible", re.DOTALL)
+#: Which file of several that was, among its options.
+_FILE = re.compile(r"\n\s*file = (.+)")
 #: What DuckDB says, before pages of its options, of a file whose form it lost.
 _LOST = re.compile(r"CSV Parser state machine reached an invalid state[\s\S]*?\n\s*file = (.+)")
 
@@ -39,7 +42,7 @@ class SqlPiece(Piece):
 
     Args:
         query: the SQL that reads it.
-        tables: the sources that the query names, each with the SQL or the Arrow dataset that reads it.
+        tables: the sources that the query names, each with its files or its Arrow dataset.
         name: as every piece.
         load_id: the same while path, size and time of change of its files, and the query are; else another one.
         location: as every piece.
@@ -75,6 +78,8 @@ class SqlPiece(Piece):
         with engine.connect(config.offline, config.path(config.offline.path) / ".spill", what) as connection:
             try:
                 define(connection, self._tables, self._seen)
+                said = [note for one in self._tables.values() if isinstance(one, SourceFiles) for note in one.notes]
+                self.notes = tuple(dict.fromkeys([*self.notes, *said]))
                 kinds = [one.type for one in connection.extract_statements(self._query)]
                 if kinds != [duckdb.StatementType.SELECT]:
                     raise DataError(
@@ -113,11 +118,16 @@ def define(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any], see
 
     Args:
         connection: where.
-        tables: the SQL or the Arrow dataset that reads each.
+        tables: the files or the Arrow dataset of each.
         seen: of some of them, SQL that is true for the rows which are to be seen.
+
+    Raises:
+        DataError: a file cannot be read, or the files of a source do not agree on their columns.
+        duckdb.Error: a line of a CSV file is broken.
     """
-    for name, table in tables.items():
+    for name, given in tables.items():
         condition = f"WHERE {seen[name]}" if name in seen else ""
+        table = given.scan(connection) if isinstance(given, SourceFiles) else given
         if isinstance(table, str):
             connection.execute(f"CREATE TEMP VIEW {engine.identifier(name)} AS SELECT * FROM ({table}) {condition}")
         elif not condition:
@@ -135,7 +145,7 @@ def query_fault(query: str, tables: Mapping[str, Any], config: Config, what: str
 
     Args:
         query: the SQL.
-        tables: the SQL or the Arrow dataset that reads each source; of one that cannot be read nothing is said.
+        tables: the files or the Arrow dataset of each source; of one that cannot be read nothing is said.
         config: the store's settings.
         what: whose query it is, to begin messages.
     """
@@ -145,7 +155,7 @@ def query_fault(query: str, tables: Mapping[str, Any], config: Config, what: str
             connection.execute(f"EXPLAIN {query}").fetchall()
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
             return _written(error)
-        except (duckdb.Error, pa.ArrowException, OSError):
+        except (duckdb.Error, pa.ArrowException, OSError, DataError):
             return None
     return None
 
@@ -173,8 +183,10 @@ def unreadable(what: str, name: str, error: Exception) -> DataError:
     if broken := _BROKEN_LINE.search(said):
         # The reason is the last line before pages of advice on options that a user of this package does not have.
         reason = broken.group(2).strip().splitlines()[-1].rstrip(".")
+        name = _file_of(said, name)
         return DataError(f"{what}: {name} cannot be read: line {broken.group(1)}: {reason}.")
     if lost := _LOST.search(said):
+        name = _file_of(said, name)
         line = other_line_end(Path(lost.group(1)))
         reason = "it does not keep to the rules of CSV" if line is None else f"line {line} does not end as line 1 does"
         return DataError(
@@ -185,6 +197,11 @@ def unreadable(what: str, name: str, error: Exception) -> DataError:
         )
     explained = _LINE_OF_SQL.sub("", engine.explain(error)) if name != QUERY else _written(error)
     return DataError(f"{what}: {name} cannot be read: {explained}")
+
+
+def _file_of(said: str, name: str) -> str:
+    found = _FILE.search(said)
+    return name if found is None else Path(found.group(1)).name
 
 
 def _written(error: Exception) -> str:

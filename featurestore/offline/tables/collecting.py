@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import ObjectInUseError
 from featurestore.offline.datasets.manifest import datasets_folder
 from featurestore.offline.opened import Opened
 from featurestore.offline.tables.delta_log import file_history
-from featurestore.offline.tables.garbage import AT_WORK, Garbage, garbage, older, remove, size_of
+from featurestore.offline.tables.garbage import AT_WORK, Garbage, by_age, garbage, older, remove, size_of
 from featurestore.offline.tables.pins import pins
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.erasures import present_name
@@ -25,14 +24,13 @@ _REPLACED, _RETIRED, _DATASET = "replaced", "retired version", "dataset"
 class Collecting(Opened):
     """Removal of what nobody needs."""
 
-    def sizes(self, view: FeatureView) -> dict[str, int]:
-        """Return the bytes on this disk that are a view's.
+    def sizes(self, name: str) -> dict[str, int]:
+        """Return the bytes on this disk that are of a storage id.
 
         ``table`` are the files that it holds, ``replaced`` those that it held and what dead processes left, ``history``
         is Delta's log; then ``quarantine`` and ``profiles``.
         """
-        name = storage_id(view)
-        table = self.table(view)
+        table = OfflineTable(self._folder / name)
         held = table.snapshot().size if table.exists() else 0
         log = size_of(table.path / "_delta_log")
         return {
@@ -42,6 +40,11 @@ class Collecting(Opened):
             "quarantine": size_of(self._folder / "quarantine" / name),
             "profiles": size_of(self._folder / "profiles" / name),
         }
+
+    def rows_held(self, name: str) -> int:
+        """Return the rows in the table of a storage id, of a version that is live or not."""
+        table = OfflineTable(self._folder / name)
+        return table.snapshot().rows if table.exists() else 0
 
     def find_datasets(self, *, now: datetime) -> list[Garbage]:
         """Return the datasets that may go by the rules of ``[retention]``, and those that would if nothing needed them.
@@ -96,7 +99,7 @@ class Collecting(Opened):
         table = OfflineTable(self._folder / name)
         there = {one.name: one for one in sorted(table.path.glob("*.parquet"))}
         if not table.exists():
-            yield from garbage("leftover", name, older(there.values(), now - AT_WORK))
+            yield from by_age("leftover", name, there.values(), now)
             return
         held = table.snapshot()
         left = self._left(table, held.version)
@@ -104,7 +107,7 @@ class Collecting(Opened):
         retention = self._config.retention
         rest = {file: path for file, path in there.items() if file not in current}
         lost = [path for file, path in rest.items() if file not in left and file not in pinned]
-        yield from garbage("leftover", name, older(lost, now - AT_WORK))
+        yield from by_age("leftover", name, lost, now)
         retired = not live and _longer(retention.retired_versions, now - max(one.at for one in table.commits()))
         if retired:
             keeper = next((pinned[file] for file in there if file in pinned), "")
@@ -115,7 +118,7 @@ class Collecting(Opened):
         replaced = {file: path for file, path in rest.items() if file in gone}
         for keeper in sorted({pinned.get(file, "") for file in replaced}):
             paths = [path for file, path in replaced.items() if pinned.get(file, "") == keeper]
-            yield from garbage(_REPLACED, name, older(paths, now - AT_WORK), keeper)
+            yield from by_age(_REPLACED, name, paths, now, keeper)
 
     def _left(self, table: OfflineTable, newest: int) -> dict[str, datetime | None]:
         """Return when each file of a table's history left it; what an erasure wrote anew is as old as what it was."""
@@ -164,8 +167,8 @@ class Collecting(Opened):
         places = ("quarantine/*/.*", "profiles/*/.*", ".spill/*")
         found = [path for place in places for path in self._folder.glob(place)]
         found += datasets_folder(self._config).glob("*/.*")
-        for path in older(found, now - AT_WORK):
-            yield from garbage("leftover", str(path.parent.relative_to(self._folder)), [path])
+        for path in found:
+            yield from by_age("leftover", str(path.parent.relative_to(self._folder)), [path], now)
 
     def _removed(self, dataset: str) -> bool:
         return self._registry.dataset(dataset).removed_at is not None

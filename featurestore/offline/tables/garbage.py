@@ -24,6 +24,7 @@ class Garbage:
         paths: files, or whole folders.
         size: bytes.
         kept_by: what needs them still; empty if they may go.
+        young: whether they were written within the last hour, and stay for that: somebody may be at work with them.
     """
 
     kind: str
@@ -31,13 +32,24 @@ class Garbage:
     paths: tuple[Path, ...]
     size: int
     kept_by: str = ""
+    young: bool = False
 
 
-def garbage(kind: str, what: str, paths: Iterable[Path], kept_by: str = "") -> Iterator[Garbage]:
+def garbage(
+    kind: str, what: str, paths: Iterable[Path], kept_by: str = "", *, young: bool = False
+) -> Iterator[Garbage]:
     """Yield what these files are together; nothing if there are none."""
     listed = tuple(paths)
     if listed:
-        yield Garbage(kind=kind, what=what, paths=listed, size=sum(map(size_of, listed)), kept_by=kept_by)
+        yield Garbage(kind=kind, what=what, paths=listed, size=sum(map(size_of, listed)), kept_by=kept_by, young=young)
+
+
+def by_age(kind: str, what: str, paths: Iterable[Path], now: datetime, kept_by: str = "") -> Iterator[Garbage]:
+    """Yield those of the files that nobody can be at work with, and then the young ones."""
+    listed = list(paths)
+    old = older(listed, now - AT_WORK)
+    yield from garbage(kind, what, old, kept_by)
+    yield from garbage(kind, what, [path for path in listed if path not in old], kept_by, young=True)
 
 
 def size_of(path: Path) -> int:

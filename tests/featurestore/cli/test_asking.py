@@ -81,11 +81,11 @@ def rows(repo: Path) -> int:
         return int(store.offline.rows_by_event_time(view, after=None).read_all().num_rows)
 
 
-@pytest.mark.parametrize(("answer", "said", "left"), [("y\n", "1 rows erased", 0), ("n\n", "Nothing was changed.", 1)])
+@pytest.mark.parametrize(("answer", "said", "left"), [("y\n", "1 row erased", 0), ("n\n", "Nothing was changed.", 1)])
 def test_an_erasure_shows_what_would_go_and_asks(repo: Path, answer: str, said: str, left: int) -> None:
     with terminal(ERASE, repo) as at:
         at.read_until("Erase these rows for good? [y/N]: ")
-        assert "1 rows would be erased" in at.shown
+        assert "1 row would be erased" in at.shown
         at.answer(answer)
         at.read_until(said)
         assert at.process.wait(60) == 0

@@ -25,13 +25,16 @@ def shop(command: Any) -> Any:
 def test_a_dry_run_tells_and_an_erasure_does(shop: Any) -> None:
     told = shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1", "--dry-run")
     assert told.code == 0
-    assert "user, 1 keys, request GDPR-1: 1 rows would be erased" in told.out
+    assert "user, 1 key, request GDPR-1: 1 row would be erased" in told.out
     assert "Nothing was changed." in told.out
     done = shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1", "--yes")
     assert done.code == 0
-    assert "user, 1 keys, request GDPR-1: 1 rows erased" in done.out
+    assert "user, 1 key, request GDPR-1: 1 row erased" in done.out
     assert "offline tables" in done.out
     assert "not reached: Backups have the rows still" in done.out
+    assert "not reached: Files that --out and .write() made may have the rows" in done.out
+    assert "not reached: Requests that still ask for a key are logged again" in done.out
+    assert "not reached: Models" not in done.out
     again = json.loads(
         shop("erase", "user", "--key", "user_id=17", "--request", "GDPR-1", "--yes", "--format", "json").out
     )
@@ -43,14 +46,28 @@ def test_a_dry_run_tells_and_an_erasure_does(shop: Any) -> None:
     assert not [one for one in entries if "17" in json.dumps(one["details"])]
 
 
+def test_the_paths_of_sources_that_are_not_reached_are_named(shop: Any) -> None:
+    shop.define(
+        lambda text: text.replace("FeatureView, Field", "FeatureView, Field, FileSource").replace(
+            'name="spending",', 'name="spending", source=FileSource(name="orders", path="orders.csv"),'
+        )
+    )
+    assert shop("apply").code == 0
+    told = ("erase", "user", "--key", "user_id=17", "--request", "R", "--dry-run")
+    assert 'not reached: The source of view "spending" may have the rows (orders.csv)' in shop(*told).out
+    settings = shop.folder / "featurestore.toml"
+    settings.write_text(settings.read_text() + '\n[sources.orders]\npath = "/mnt/orders.csv"\n')
+    assert 'view "spending" may have the rows (/mnt/orders.csv)' in shop(*told).out
+
+
 def test_without_a_terminal_nothing_is_erased_unless_yes_is_given(shop: Any) -> None:
     said = shop("erase", "user", "--key", "user_id=17", "--request", "R")
     assert said.code == 1
-    assert "1 rows would be erased" in said.out
+    assert "1 row would be erased" in said.out
     assert '"Erase these rows for good?" cannot be asked where there is no terminal' in said.err
     assert "--yes" in said.err
     assert json.loads(shop("audit", "--action", "erase", "--format", "json").out) == []
-    assert "1 rows would be" in shop("erase", "user", "--key", "user_id=17", "--request", "R", "--dry-run").out
+    assert "1 row would be" in shop("erase", "user", "--key", "user_id=17", "--request", "R", "--dry-run").out
 
 
 def test_a_file_names_many_and_lifting_lets_them_in_again(shop: Any) -> None:

@@ -83,6 +83,25 @@ def test_a_load_that_a_gate_refuses_is_published_once_somebody_says_that_it_is_r
     assert "  the rows are published; if they are wrong: featurestore restore sales --to LOAD|INSTANT\n" in said
 
 
+def test_a_load_that_a_gate_keeps_aside_says_how_to_accept_it(
+    repo: Path, view: FeatureView, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["-C", str(repo)]
+    with FeatureStore(repo) as store:
+        store.apply([replace(view, gate=LoadGate(on_anomaly="quarantine"))])
+    assert run(["ingest", "sales", csv(repo, [float(n % 50) for n in range(500)]), *here], debug=False) == 0
+    assert run(["ingest", "sales", csv(repo, [80.0 + n % 10 for n in range(500)]), *here], debug=False) == 0
+    said = capsys.readouterr().out
+    assert "sales: 0 rows written, 500 quarantined (500 its load is unlike those before: sales lies outside" in said
+    accept = "featurestore quarantine sales --retry --accept-anomalies"
+    assert f"  the rows are kept aside; if they are right: {accept}\n" in said
+    assert "the rows are published" not in said
+    assert run([*accept.split()[1:-1], *here], debug=False) == 0
+    assert "note: 500 rows stay aside, as their loads are unlike those before" in capsys.readouterr().out
+    assert run([*accept.split()[1:], *here], debug=False) == 0
+    assert "sales: 500 rows written" in capsys.readouterr().out
+
+
 def test_a_change_of_the_gate_is_told_by_a_plan_and_makes_no_version(repo: Path, view: FeatureView) -> None:
     with FeatureStore(repo) as store:
         plan = store.apply([replace(view, gate=LoadGate(nulls=0.5))])

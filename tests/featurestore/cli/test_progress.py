@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import pytest
 from rich.console import Console
 
 from featurestore.cli.progress import rows_done
@@ -43,3 +49,44 @@ def test_where_output_is_kept_there_is_no_bar() -> None:
         done(5)
         time.sleep(0.05)
     assert kept.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_every_command_that_may_take_long_shows_a_bar(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    @contextmanager
+    def recorded(text: str) -> Iterator[Callable[[int], None]]:
+        shown.append(text)
+        yield lambda rows: None  # noqa: ARG005
+
+    for name in ("data", "datasets", "definitions", "history", "ingest", "rollout", "tables", "testing"):
+        monkeypatch.setattr(importlib.import_module(f"featurestore.cli.{name}"), "rows_done", recorded)
+    rows = command.folder / "rows.csv"
+    rows.write_text("user_id,total,orders,event_timestamp\n1,5.0,2,2024-01-01T00:00:00Z\n2,-1,2,2024-01-01T00:00:00Z\n")
+    hours = ("--start", "2024-01-01", "--end", "2024-01-02")
+    (command.folder / "cases.py").write_text(
+        "from featurestore.testing import FeatureCase\n"
+        'bought = FeatureCase(of="scoring", given={"spending": [{"user_id": 1, "total": 1.0, "orders": 1, '
+        '"event_timestamp": "2024-01-01T06:00Z"}]}, ask=[{"user_id": 1, "event_timestamp": "2024-01-01T07:00Z"}], '
+        'expect=[{"total": 1.0}])\n'
+    )
+    for arguments, text in (
+        (("apply",), "apply"),
+        (("ingest", "spending", str(rows)), "spending"),
+        (("quarantine", "spending", "--out", str(tmp_path / "bad.csv")), "spending"),
+        (("compact",), "spending"),
+        (("promote", "scoring@1", "--catch-up"), "scoring@1"),
+        (("get-historical", "scoring", *hours, "--out", str(tmp_path / "rows.csv")), "scoring"),
+        (("dataset", "create", "rows", "--service", "scoring", *hours), "rows"),
+        (("dataset", "create", "rows", "--service", "scoring", *hours), "rows"),
+        (("dataset", "reproduce", "rows"), "rows"),
+        (("dataset", "diff", "rows@1", "rows@2"), "rows@1 and rows@2"),
+        (("restore", "spending", "--to", "2100-01-01"), "spending"),
+        (("gc",), "gc"),
+        (("test",), "bought"),
+    ):
+        shown.clear()
+        said = command(*arguments)
+        assert (said.code, shown) == (0, [text]), (arguments, said.err)

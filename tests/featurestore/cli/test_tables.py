@@ -55,7 +55,10 @@ def test_compaction_of_all_views_or_of_one(shop: Any) -> None:
 def test_gc_says_what_would_go_and_then_removes_it(shop: Any) -> None:
     setting(shop, 'history = "0 seconds"')
     shop("compact")
-    assert shop("gc", "--dry-run").out == "0 bytes would go.\n"  # somebody may be reading them still
+    said = shop("gc", "--dry-run").out  # somebody may be reading them still
+    assert "too young replaced" in said
+    assert "bytes, written within the last hour" in said
+    assert said.endswith("\n0 bytes would go.\n")
     left = next((shop.folder / "data" / "offline").glob("spending-*")) / "part-dead.parquet"
     left.write_bytes(b"half")
     os.utime(left, (1_000, 1_000))
@@ -64,6 +67,7 @@ def test_gc_says_what_would_go_and_then_removes_it(shop: Any) -> None:
     assert "4 bytes would go." in said
     assert left.exists()
     found = json.loads(shop("gc", "--format", "json").out)
+    assert [(one["kind"], len(one["paths"])) for one in found["young"]] == [("replaced", 2)]
     assert [Path(one["paths"][0]) for one in found["removed"]] == [left]
     assert not left.exists()
 
@@ -80,6 +84,53 @@ def test_status_shows_bytes(shop: Any) -> None:
     assert "on disk  offline" in said
     assert "history" in said
     assert json.loads(shop("status", "--format", "json").out)["views"][0]["bytes"]["table"] > 0
+
+
+def test_status_shows_what_versions_that_are_not_live_still_hold(shop: Any) -> None:
+    assert json.loads(shop("status", "--format", "json").out)["not_live"] == []
+    shop.define(lambda text: text.replace("dtype=Float64", "dtype=Float64, le=1000"))
+    assert shop("apply").code == 0
+    (old,) = json.loads(shop("status", "--format", "json").out)["not_live"]
+    assert (old["id"], old["live"], old["rows"]) == ("spending@1", False, 2)
+    assert old["bytes"]["table"] > 0
+    said = shop("status").out
+    assert "  not live spending@1 " in said
+    assert "kept until [retention] retired_versions says how long; then: featurestore gc" in said
+    setting(shop, 'retired_versions = "36 hours"')
+    assert "gc removes what was not loaded for 1.5 days" in shop("status").out
+    settings = shop.folder / "featurestore.toml"
+    settings.write_text(settings.read_text().replace("36 hours", "0 seconds"))
+    assert shop("gc").code == 0
+    assert json.loads(shop("status", "--format", "json").out)["not_live"] == []
+
+
+def test_little_room_on_the_disk_is_said_before_anything_is_written(shop: Any, tmp_path: Path) -> None:
+    assert json.loads(shop("status", "--format", "json").out)["low_disk"] is None
+    settings = shop.folder / "featurestore.toml"
+    settings.write_text(settings.read_text().replace("[offline]", "[offline]\nlow_disk_mb = 1_000_000_000", 1))
+    assert "  warning: the disk is nearly full: " in shop("status").out
+    hours = ["--start", "2024-01-01", "--end", "2024-01-02"]
+    for command in (
+        ("compact",),
+        ("get-historical", "scoring", *hours, "--out", str(tmp_path / "new" / "rows.parquet")),
+        ("dataset", "create", "rows", "--service", "scoring", *hours),
+    ):
+        said = shop(*command)
+        assert (said.code, said.err.startswith("Warning: the disk is nearly full: ")) == (0, True), said.err
+
+
+def test_the_reason_of_a_load_is_shown(shop: Any) -> None:
+    rows = str(shop.folder / "day-1.csv")
+    Path(rows).write_text("user_id,total,orders,event_timestamp\n1,5.0,1,2024-01-01T15:00:00Z\n")
+    assert shop("ingest", "spending", rows, "--reason", "ticket 7").code == 0
+    assert shop("loads", "spending").out.splitlines()[-1].endswith(": ticket 7")
+    assert [one["reason"] for one in json.loads(shop("loads", "spending", "--format", "json").out)] == [
+        "",
+        "",
+        "ticket 7",
+    ]
+    (entry, *_) = json.loads(shop("audit", "--action", "ingest", "--format", "json").out)[-1:]
+    assert entry["details"]["reason"] == "ticket 7"
 
 
 def test_a_view_without_loads_says_how_to_load(command: Any) -> None:

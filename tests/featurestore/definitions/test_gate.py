@@ -38,7 +38,7 @@ def test_a_view_takes_nothing_else_for_a_gate() -> None:
         replace(VIEW, gate="reject")
 
 
-@pytest.mark.parametrize("gate", [LoadGate(), LoadGate(on_anomaly="reject", rows=None, nulls=0.5, history=3)])
+@pytest.mark.parametrize("gate", [LoadGate(), LoadGate(on_anomaly="quarantine", rows=None, nulls=0.5, history=3)])
 def test_a_gate_reads_back_and_changes_no_hash(gate: LoadGate) -> None:
     gated = replace(VIEW, gate=gate)
     assert FeatureView.from_spec(gated.spec(), gated.notes()) == gated

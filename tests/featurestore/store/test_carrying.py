@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -172,6 +173,44 @@ def test_rows_that_come_while_a_version_is_applied_reach_it_too(
     else:
         assert [(one.view, one.written) for one in report.also] == [("spending@2", 1)]
         assert joined.select("total", "orders").rows() == [(11.5, 3)]
+
+
+def test_a_stream_reaches_all_live_versions_and_is_never_held_in_memory(store: FeatureStore) -> None:
+    store.promote("scoring@1", catch_up=True)
+    store.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
+    rows, parts = 100_000, 40
+    before, most = pa.total_allocated_bytes(), 0
+
+    def measured(_: int = 0) -> None:
+        nonlocal most
+        most = max(most, pa.total_allocated_bytes() - before)
+
+    def stream() -> Iterator[pa.RecordBatch]:
+        instants = pa.repeat(pa.scalar(NOON, pa.timestamp("us", "UTC")), rows)
+        names = ["user_id", "total", "orders", "event_timestamp"]
+        for part in range(parts):
+            keys, total, orders = (pa.array(np.arange(part * rows, (part + 1) * rows)) for _ in names[:3])
+            measured()
+            yield pa.RecordBatch.from_arrays([keys, total, orders, instants], names)
+
+    report = store.ingest("spending", stream(), progress=measured)
+    assert [report.written, *(one.written for one in report.also)] == [rows * parts] * 2
+    assert most < rows * parts * 3 * 8 / 3
+    assert list((store.config.root / "data" / "offline" / ".spill").iterdir()) == []
+
+
+def test_a_stream_that_ends_in_an_error_reaches_no_version(store: FeatureStore) -> None:
+    store.promote("scoring@1", catch_up=True)
+    store.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
+    before = [len(store.loads(f"spending@{version}")) for version in (1, 2)]
+
+    def stream() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pylist([{"user_id": 1, "total": 1.0, "orders": 1, "event_timestamp": NOON}])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.ingest("spending", stream())
+    assert [len(store.loads(f"spending@{version}")) for version in (1, 2)] == before
 
 
 def known(store: FeatureStore, service: str) -> list[list[Any]]:

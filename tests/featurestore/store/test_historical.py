@@ -166,7 +166,7 @@ def test_a_range_of_time_goes_over_the_rows_of_a_draft(store: FeatureStore) -> N
 def test_a_draft_that_cannot_be_joined_leaves_nothing(store: FeatureStore, traces: Traces) -> None:
     before = traces()
     strict = replace(SPENDING, schema=[Field(name="total", dtype=Float64, ge=0)], on_bad_rows="reject")
-    with pytest.raises(DataError, match="1 bad rows"):
+    with pytest.raises(DataError, match="1 bad row "):
         store.get_historical_features(ENTITIES, strict)
     other = replace(SPENDING, name="ordering", schema=[ORDERS])
     with pytest.raises(SchemaError, match="user_id"):

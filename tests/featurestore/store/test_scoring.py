@@ -194,6 +194,13 @@ def test_other_columns_come_back_untouched_and_in_order_in_any_form(store: Featu
     batch = store.get_batch_features("forecast", keys)
     assert batch.table.select(keys.column_names) == keys
     assert batch.table.column_names[len(keys.column_names)] == "sold"
+    with pytest.raises(DataError, match='column "items" is list<item: string>, which a cell cannot hold'):
+        batch.write(tmp_path / "out" / "rows.csv")
+    with pytest.raises(DataError, match=r"ends in neither \.parquet nor \.csv"):
+        batch.write(tmp_path / "out" / "rows")
+    assert not (tmp_path / "out").exists()
+    flat = replace(batch, table=batch.table.drop_columns(["items"]))
+    assert flat.write(tmp_path / "rows.csv").read_text().count("\n") == 1 + len(batch)
     path = batch.write(tmp_path / "out" / "rows.parquet")
     assert pq.read_table(path).equals(batch.table)
     (tmp_path / "keys.csv").write_text("code,size,chain_id,parent_id\na,1,1,2\n")

@@ -195,7 +195,7 @@ def test_rows_that_are_kept_aside_are_counted() -> None:
         (FeatureCase(of="scoring", ask=[{"event_timestamp": DAY, "amount": 1.0}], expect=[{}]), '"user_id"', ""),
         (
             FeatureCase(of="spending", given={"orders": [{"ordered_at": DAY}]}, expect=[{"total": 1}]),
-            "cannot be read",
+            'The query of feature view "spending" cannot run over its sources',
             "",
         ),
     ],

@@ -164,9 +164,7 @@ def test_a_dataset_whose_writing_stops_is_not_there(
         full.setattr(Path, "rename", stop_at("rename", rename))
         with pytest.raises(OfflineStoreError, match=r'Dataset "delays" cannot be written .*No space left'):
             create(ingested, service, entities)
-    assert list((config.path(config.offline.path) / "datasets").rglob("*")) == [
-        config.path(config.offline.path) / "datasets" / "delays"
-    ]
+    assert list((config.path(config.offline.path) / "datasets").rglob("*")) == []
     assert registry.datasets() == []
     assert create(ingested, service, entities).id == "delays@1"
 
@@ -207,7 +205,7 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_leaves_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert raised.value.hint == "Check the disk's space and rights; nothing was recorded."
-    assert list((config.path(config.offline.path) / "datasets" / "delays").iterdir()) == []
+    assert list((config.path(config.offline.path) / "datasets").iterdir()) == []
     assert registry.datasets() == []
 
 

@@ -100,6 +100,87 @@ def test_an_anomaly_is_published_and_said_unless_the_gate_rejects_it(
     assert registry.audit(action="ingest")[-1].details["anomalies"] == list(report.anomalies)
 
 
+def test_a_gate_that_quarantines_keeps_the_whole_load_aside_until_somebody_accepts_it(
+    store: OfflineStore, registry: Registry, sales: FeatureView
+) -> None:
+    careful = replace(sales, gate=LoadGate(on_anomaly="quarantine"), schema=[replace(sales.schema[0], le=900)])
+    for number in range(3):
+        store.ingest(careful, day(number), who="ada")
+    tenfold = day(4, total=np.append(day(4, 999)["total"].to_numpy() * 10, 1e6))
+    report = store.ingest(careful, tenfold, who="ada", load_id="odd")
+    assert (report.read, report.written, report.quarantined) == (1_000, 0, 1_000)
+    own, whole = sorted(report.reasons.items(), key=lambda one: one[1])
+    assert own == ("total is over 900", 1)
+    assert whole[1] == 999
+    assert whole[0].startswith("its load is unlike those before: total lies outside of the range of the last 3 loads")
+    assert rows_in(store, careful) == 3_000
+    assert len(list(store.table(careful).path.glob("*.parquet"))) == 3
+    assert store.ingest(careful, tenfold, who="ada", load_id="odd").skipped == 1
+    assert registry.audit(action="ingest")[-1].details["anomalies"] == list(report.anomalies)
+    aside = store.quarantine(careful)
+    assert aside is not None
+    assert aside.num_rows == 1_000
+    # It is none of the loads that the next one is compared with.
+    assert store.ingest(careful, day(5), who="ada").anomalies == ()
+
+    (note,) = store.reingest_quarantine(careful, who="ada").notes
+    assert note.startswith("1,000 rows stay aside, as their loads are unlike those before")
+    accepted = store.reingest_quarantine(careful, who="ada", reason="a new currency", accept_anomalies=True)
+    assert accepted.written == 999
+    assert rows_in(store, careful) == 4_999
+    left = store.quarantine(careful)
+    assert left is not None
+    assert left["reason"].to_pylist() == ["total is over 900"]
+    assert store.ingest(careful, day(6, total=day(6)["total"].to_numpy() * 10), who="ada").quarantined == 0
+
+
+def test_a_file_and_a_query_that_are_unlike_others_are_kept_aside_too(
+    store: OfflineStore, sales: FeatureView, tmp_path: Path
+) -> None:
+    careful = replace(sales, gate=LoadGate(on_anomaly="quarantine"), schema=[sales.schema[0]])
+    columns = ["shop", "total", "event_timestamp"]
+    files = FileSource(name="days", path="days/*.parquet", timestamp_field="event_timestamp")
+    query = "SELECT shop, total, event_timestamp FROM days"
+    (tmp_path / "days").mkdir()
+    for name, source in (
+        ("files", files),
+        ("whole", SqlSource(query=query, sources=[files])),
+        ("cut", SqlSource(query=query, sources=[files], lookback=timedelta(0))),
+    ):
+        view = replace(careful, name=name, source=source)
+        pq.write_table(day(0).select(columns), tmp_path / "days" / "0.parquet")
+        store.ingest_source(view, who="ada")
+        pq.write_table(day(1, total=np.full(1_000, 900.0)).select(columns), tmp_path / "days" / "1.parquet")
+        report = store.ingest_source(view, who="ada")
+        # A run over an interval sees the last instant of the one before again.
+        assert (report.written, report.quarantined) == (0, {"files": 1_000, "whole": 2_000, "cut": 1_001}[name])
+        assert not [note for note in report.notes if "backfill" in note]
+        assert store.ingest_source(view, who="ada").read == 0
+        assert store.reingest_quarantine(view, who="ada", accept_anomalies=True).written == report.quarantined
+        (tmp_path / "days" / "1.parquet").unlink()
+
+
+def test_text_that_could_not_be_read_stays_with_a_load_that_is_kept_aside(
+    store: OfflineStore, sales: FeatureView, tmp_path: Path
+) -> None:
+    careful = replace(sales, gate=LoadGate(on_anomaly="quarantine"), schema=[sales.schema[0]])
+    store.ingest(careful, day(0), who="ada")
+    file = tmp_path / "odd.csv"
+    lines = [f"{shop},{'many' if shop == 7 else 900},2013-01-02T00:00:00Z" for shop in range(1_000)]
+    file.write_text("\n".join(["shop,total,event_timestamp", *lines]))
+    assert store.ingest(careful, file, who="ada").quarantined == 1_000
+    assert store.reingest_quarantine(careful, who="ada", accept_anomalies=True).written == 999
+    aside = store.quarantine(careful)
+    assert aside is not None
+    assert aside.select(["reason", "unreadable__"]).to_pylist() == [
+        {"reason": "total is not Float64", "unreadable__": "total=many"}
+    ]
+
+
+def rows_in(store: OfflineStore, view: FeatureView) -> int:
+    return store.rows_by_event_time(view, after=None).read_all().num_rows
+
+
 def test_what_was_accepted_is_usual_from_then_on(store: OfflineStore, sales: FeatureView) -> None:
     strict = replace(sales, gate=REJECT)
     for number in range(3):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -120,9 +121,7 @@ def test_a_view_that_rejects_bad_rows_publishes_nothing_of_the_load(
     strict = replace(view, on_bad_rows="reject")
     rows = weather_rows()
     rows[1]["temp"] = 999.0
-    with pytest.raises(
-        DataError, match=r'"weather" has 1 bad rows \(1 where temp is over 140\); nothing was published'
-    ):
+    with pytest.raises(DataError, match=r'"weather" has 1 bad row \(1 where temp is over 140\); nothing was published'):
         store.ingest(strict, rows, who="ada")
     assert store.table_version(strict) is None
     assert store.quarantine(strict) is None
@@ -445,6 +444,98 @@ def source_error(store: OfflineStore, view: FeatureView, source: Any) -> DataErr
         store.ingest_source(replace(view, source=source), who="ada")
     assert store.table_version(replace(view, source=source)) is None
     return raised.value
+
+
+@pytest.mark.parametrize("dtype", [Int64, Int32, Float64])
+def test_the_sum_of_integers_that_duckdb_gives_is_taken_where_it_fits(
+    store: OfflineStore, view: FeatureView, files: Path, dtype: DType
+) -> None:
+    (files / "a.csv").write_text("origin,wind,event_timestamp\nJFK,1,2013-01-01T00:00:00Z\nJFK,,2013-01-01T00:00:00Z\n")
+    query = "SELECT origin, sum(wind * {}) AS wind, event_timestamp FROM readings GROUP BY ALL"
+    sources = [FileSource(name="readings", path="in/a.csv")]
+    summed = replace(view, schema=[Field(name="wind", dtype=dtype)])
+    small = replace(summed, source=SqlSource(query=query.format(7), sources=sources))
+    report = store.ingest_source(small, who="ada")
+    assert report.notes == (f'column "wind" cast from decimal128(38, 0) to {dtype.to_arrow()}',)
+    (row,) = store.rows_by_event_time(small, after=None).read_all().to_pylist()
+    assert row["wind"] == 7
+    large = replace(summed, source=SqlSource(query=query.format("9223372036854775807::HUGEINT * 2"), sources=sources))
+    with pytest.raises(SchemaError, match=rf"decimal128\(38, 0\) and cannot be {dtype} without loss"):
+        store.ingest_source(large, who="ada")
+    cents = pa.table({"origin": ["JFK"], "wind": [Decimal("1.5")], "event_timestamp": [START]})
+    with pytest.raises(SchemaError, match=r"is decimal128\(2, 1\); it is declared"):
+        store.ingest(summed, cents, who="ada")
+
+
+def test_rows_under_a_load_id_that_is_taken_are_told(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows
+) -> None:
+    store.ingest(view, weather_rows(), who="ada", load_id="monday")
+    others = pa.Table.from_pylist(weather_rows(range(5)))
+    for rows in (others, others.to_pylist(), pl.from_arrow(others), others.to_pandas()):
+        (said,) = store.ingest(view, rows, who="ada", load_id="monday").notes
+        assert said.startswith('load "monday" was published before with other rows, 3 of them: these 5 are not written')
+    for rows in (weather_rows(temp=1.0), others.to_reader(), iter(others.to_batches())):
+        (said,) = store.ingest(view, rows, who="ada", load_id="monday").notes
+        assert said == 'load "monday" was published before; these rows were not compared with it'
+    assert stored(store, view).height == 3
+
+
+def of_frames(rows: list[dict[str, Any]]) -> Iterator[Any]:
+    """Yield rows as frames of every kind, one each, in whatever order their columns are."""
+    for number, row in enumerate(rows):
+        part = pa.Table.from_pylist([row])
+        part = part.select(sorted(part.column_names, reverse=number % 2 == 1))
+        yield part.to_batches()[0] if number % 2 else part
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        of_frames,
+        lambda rows: list(of_frames(rows)),
+        lambda rows: tuple(of_frames(rows)),
+        lambda rows: map(pl.DataFrame, ([row] for row in rows)),
+        lambda rows: (pd.DataFrame([row]) for row in rows),
+        lambda rows: pl.LazyFrame(rows).with_columns(wind=pl.col("wind") + 0),
+        lambda rows: pa.Table.from_pylist(rows).to_reader(),
+    ],
+)
+def test_a_stream_of_any_form_is_read_to_its_end(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows, form: Callable[..., Any]
+) -> None:
+    rows = weather_rows(range(5))
+    assert store.ingest(view, form(rows), who="ada").written == 5
+    assert stored(store, view)["wind"].to_list() == list(range(5))
+
+
+def broken_off(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    yield batch
+    raise ZeroDivisionError("the user's own")
+
+
+def test_a_stream_that_is_none_or_changes_on_the_way_publishes_nothing(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows
+) -> None:
+    rows = pa.Table.from_pylist(weather_rows())
+    floats = rows.set_column(2, "wind", rows["wind"].cast(pa.float64()))
+    none = pl.LazyFrame(rows.to_pydict()).with_columns(wind=pl.col("origin").str.to_integer())
+    streams: list[tuple[Any, type[Exception], str]] = [
+        (iter([rows, rows.drop_columns(["wind"])]), SchemaError, "Part 2 of the rows .* has the columns origin, temp"),
+        (iter([rows, floats]), SchemaError, '"wind" of part 2 of .* is double, and that of the first one int64'),
+        (iter([rows, [1]]), DataError, "stream whose part 2 is list, which is not a table"),
+        (iter([{"origin": "JFK"}]), DataError, "stream whose part 1 is dict, which is not a table"),
+        (none, DataError, "cannot be computed: "),
+        (broken_off(rows.to_batches()[0]), ZeroDivisionError, "the user's own"),
+        (42, DataError, "came as int, which is not a table"),
+    ]
+    for stream, kind, said in streams:
+        with pytest.raises(kind, match=said):
+            store.ingest(view, stream, who="ada")
+    with pytest.raises(DataError) as refused:
+        store.ingest(view, {1, 2}, who="ada")
+    assert "a generator of RecordBatches" in refused.value.hint
+    assert store.table_version(view) is None
 
 
 def test_csv_files_are_read_with_na_as_null(store: OfflineStore, view: FeatureView, files: Path) -> None:

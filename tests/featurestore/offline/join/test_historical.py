@@ -101,12 +101,28 @@ def test_a_file_that_was_there_is_replaced_and_a_failed_one_leaves_nothing(
     assert pl.read_delta(str(tmp_path / "delta")).height == 1
 
 
+def test_the_ending_of_a_name_says_what_is_written(
+    store: OfflineStore, service: Registered[FeatureService], tmp_path: Path
+) -> None:
+    result = store.historical_features(service, asked([0]))
+    assert pl.read_csv(result.write(tmp_path / "rows.csv")).columns == result.schema.names
+    assert pl.read_csv(result.write(tmp_path / "more.CSV", format="csv")).height == 1
+    assert pq.read_table(result.write(tmp_path / "rows.parquet")).num_rows == 1
+    assert pl.read_delta(str(result.write(tmp_path / "rows"))).height == 1
+
+
 def test_an_unknown_format_and_a_path_that_cannot_be_written_are_said(
     store: OfflineStore, service: Registered[FeatureService], tmp_path: Path
 ) -> None:
     result = store.historical_features(service, asked([0]))
-    with pytest.raises(OfflineStoreError, match='no format "csv"'):
-        result.write(tmp_path / "rows.csv", format="csv")  # type: ignore[arg-type]
+    with pytest.raises(OfflineStoreError, match='no format "xlsx"'):
+        result.write(tmp_path / "rows.xlsx", format="xlsx")  # type: ignore[arg-type]
+    for name in ("rows.xlsx", "rows.txt"):
+        with pytest.raises(DataError, match=r"ends in neither \.parquet nor \.csv"):
+            result.write(tmp_path / name)
+    with pytest.raises(DataError, match=r"rows\.csv does not end in \.parquet"):
+        result.write(tmp_path / "rows.csv", format="parquet")
+    assert not list(tmp_path.glob("*rows*"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OfflineStoreError, match="cannot be written"):
         result.write(tmp_path / "file" / "rows.parquet")
