@@ -35,6 +35,7 @@ class State:
         self.written: set[str] = set()
 
     def to_json(self) -> bytes:
+        """Return the record."""
         values = {"format": FORMAT, "clock": self.clock, "tables": self.tables, "base": self.base}
         return json.dumps(values | ({"moved": True} if self.moved else {})).encode()
 
