@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featurestore.cli.calling import Ca, Certificate, Key, Tls, TokenFile
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store
 from featurestore.errors import ConfigError
@@ -82,6 +83,11 @@ def loadtest(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")] = None,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="The server may be on another machine.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of keys, order and arrivals; the same is the same test.")] = 0,
+    tls: Tls = False,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    token_file: TokenFile = None,
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
@@ -109,10 +115,12 @@ def loadtest(
     run = secrets.token_hex(4)
     with open_store(repo) as store:
         address = check_address(server or _no_server(store.config), allow_remote=allow_remote)
+        endpoint = Endpoint(address=address, tls=tls or None, ca=ca, certificate=certificate, key=key, token=token_file)
+        endpoint.target(connections).metadata()  # which says what is wrong with the files
         plan, asked = _asked(store, service, from_log=from_log, file=entity_rows, count=keys, seed=seed)
     bodies = serialized(plan, service, asked, shares, run=run, seed=seed)
     job = Job(
-        endpoint=Endpoint(address=address),
+        endpoint=endpoint,
         bodies=bodies,
         schedule=schedule,
         seed=seed,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featurestore import types
+from featurestore.cli.calling import Ca, Certificate, Key, Tls, TokenFile
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
 from featurestore.cli.values import parsed
@@ -50,11 +50,15 @@ def serve(
 def health(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The server.")],
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 2.0,
+    tls: Tls = False,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
 ) -> None:
     """Ask a server whether it serves: exit code 0 if it does, 1 if not; for probes of containers and load balancers."""
     from featurestore.client import FeatureClient
 
-    with FeatureClient(address, timeout=timeout) as client:
+    with FeatureClient(address, timeout=timeout, tls=tls or None, ca=ca, certificate=certificate, key=key) as client:
         if not client.is_serving():
             raise ServerUnavailableError(
                 f"No feature server answers at {address} that it serves.",
@@ -84,15 +88,11 @@ def get(
         str, typer.Option(metavar="KEY", help="Decides whether a canary answers; else the join keys do.")
     ] = "",
     timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="What a server may take.")] = 5.0,
-    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS with the server.")] = False,
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Who may have signed the server's certificate; implies --tls.")
-    ] = None,
-    certificate: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="This client's certificate; needs --key.")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
-    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Has the token for the server.")] = None,
+    tls: Tls = False,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    token_file: TokenFile = None,
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:

@@ -9,13 +9,15 @@ import itertools
 import random
 import selectors
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 
+from featurestore.client.target import Metadata, Target
 from featurestore.loadtest.schedule import Schedule
 from featurestore.loadtest.tally import Tally
 from featurestore.v1 import serving_pb2 as pb
@@ -31,28 +33,42 @@ _BURST = 16
 #: Statuses whose time counts: others come as soon as the server pleases.
 _WAITED = frozenset({"OK", "DEADLINE_EXCEEDED", "UNANSWERED"})
 
-#: Makes an asynchronous channel to an address, with options of gRPC's; it is given to other processes.
-Connect = Callable[[str, Sequence[tuple[str, Any]]], Any]
-
-
-def plain(address: str, options: Sequence[tuple[str, Any]]) -> Any:
-    """Return a channel without TLS."""
-    return grpc.aio.insecure_channel(address, options=options)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A server.
+    """A server, and how it is reached; it is given to other processes, so it names files rather than what is in them.
 
     Attributes:
         address: ``host:port``.
-        connect: how to reach it; a function of a module, as it is given to other processes.
-        metadata: of each call: a token.
+        tls: whether calls are encrypted; None means: if ``ca`` or ``certificate`` is given.
+        ca: who may have signed the server's certificate.
+        certificate: the sender's own.
+        key: its private key.
+        token: the file of the token that goes with each call.
     """
 
     address: str
-    connect: Connect = plain
-    metadata: tuple[tuple[str, str], ...] = ()
+    tls: bool | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token: Path | None = None
+
+    def target(self, connections: int) -> Target:
+        """Return it as a client reaches it.
+
+        Raises:
+            ConfigError: a file cannot be read, or the token would cross the network unencrypted.
+        """
+        return Target(
+            self.address,
+            connections=connections,
+            tls=self.tls,
+            ca=self.ca,
+            certificate=self.certificate,
+            key=self.key,
+            token=self.token,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +128,13 @@ def work(job: Job, line: Connection) -> None:
 
 
 async def _run(job: Job, line: Connection) -> None:
-    # A pool of its own makes each channel a connection of its own.
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    channels = [job.endpoint.connect(job.endpoint.address, options) for _ in range(job.connections)]
+    target = job.endpoint.target(job.connections)
+    channels, metadata = [channel for _, channel in target.open(grpc.aio)], target.metadata()
     try:
-        failure = await _first(job, channels)
+        failure = await _first(job, channels, metadata)
         line.send(failure or Progress(0, 0, 0))
         if failure is None:
-            sender = Sender(job, channels)
+            sender = Sender(job, channels, metadata)
             begin = float(await asyncio.to_thread(line.recv))
             asyncio.get_running_loop().add_reader(line.fileno(), sender.stop)
             telling = asyncio.create_task(_tell(sender, line))
@@ -131,7 +146,7 @@ async def _run(job: Job, line: Connection) -> None:
         await asyncio.gather(*(one.close() for one in channels), return_exceptions=True)
 
 
-async def _first(job: Job, channels: Sequence[Any]) -> Failure | None:
+async def _first(job: Job, channels: Sequence[Any], metadata: Metadata | None) -> Failure | None:
     """Connect, and have one request answered, so that what is wrong with all of them is said once."""
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -142,7 +157,7 @@ async def _first(job: Job, channels: Sequence[Any]) -> Failure | None:
         return Failure("UNAVAILABLE", "")
     try:
         ask = channels[0].unary_unary(_LOOKUP)
-        await ask(job.bodies[0], timeout=_PATIENCE, metadata=job.endpoint.metadata)
+        await ask(job.bodies[0], timeout=_PATIENCE, metadata=metadata)
     except grpc.aio.AioRpcError as error:
         return Failure(error.code().name, error.details() or "")
     return None
@@ -171,11 +186,13 @@ class Sender:
     Args:
         job: what to do.
         channels: to the server, ready.
+        metadata: of each call.
     """
 
-    def __init__(self, job: Job, channels: Sequence[Any]) -> None:
+    def __init__(self, job: Job, channels: Sequence[Any], metadata: Metadata | None) -> None:
         self.tally = Tally(seconds=job.schedule.seconds)
         self._job = job
+        self._metadata = metadata
         self._asks = itertools.cycle([one.unary_unary(_LOOKUP) for one in channels])
         self._under_way: set[asyncio.Task[None]] = set()
         self._begin = 0.0
@@ -268,7 +285,7 @@ class Sender:
 
     async def _ask(self, due: float, body: bytes) -> None:
         try:
-            answer = await next(self._asks)(body, timeout=self._job.timeout, metadata=self._job.endpoint.metadata)
+            answer = await next(self._asks)(body, timeout=self._job.timeout, metadata=self._metadata)
             code = "OK"
         except grpc.aio.AioRpcError as error:
             code = error.code().name

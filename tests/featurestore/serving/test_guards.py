@@ -22,6 +22,7 @@ from cryptography import x509
 from structlog.testing import capture_logs
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
+from featurestore.cli.app import run as command_line
 from featurestore.serving import exposure
 from featurestore.settings.serving import ServingConfig, TlsConfig
 from featurestore.types import Int64
@@ -228,6 +229,45 @@ def test_a_certificate_that_cannot_be_used_is_said_in_a_sentence_and_nothing_sta
     assert served.line == ""
     assert [line["event"].split(":")[0] for line in served.log] == ["Error", "Hint"]
     assert "is not that of the certificate" in served.log[0]["event"]
+
+
+def test_commands_call_a_guarded_server_with_what_they_are_given(
+    start: Callable[..., Served], repo: Path, authority: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = authority.issue()
+    for name, content in (("server.pem", certificate), ("server.key", key), ("ca.pem", authority.pem)):
+        (repo / name).write_bytes(content)
+    with FeatureStore(repo) as store:
+        row = {"user": 1, "x": 7, "event_timestamp": datetime.now(UTC)}
+        store.ingest("counts", [row])
+        store.materialize("counts")
+        (repo / "token").write_text(store.registry.create_token("some", ["read"], who="ada").text + "\n")
+    served = start(authentication="token", tls__certificate="server.pem", tls__key="server.key")
+    address = f"127.0.0.1:{served.port}"
+    secured = ["--ca", str(repo / "ca.pem")]
+    known = [*secured, "--token-file", str(repo / "token")]
+
+    def said(*arguments: str) -> tuple[int, str]:
+        code = command_line([*arguments], debug=False)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    assert said("health", address, *secured) == (0, f"{address} is serving.\n")
+    assert said("health", address)[0] == 1
+    assert '"x": 7' in said("get", "svc", "user=1", "--server", address, *known, "--format", "json")[1]
+    code, text = said("get", "svc", "user=1", "--server", address, *secured)
+    assert code == 1
+    assert text.startswith("Error: ")
+    assert "token" in text
+    load = ("loadtest", "svc", "--server", address, "--rate", "20", "--duration", "1s", "-C", str(repo))
+    tested = json.loads(said(*load, *known, "--format", "json")[1])
+    assert set(tested["codes"]) == {"OK"}
+    code, text = said(*load, *secured)
+    assert code == 1
+    assert "token" in text
+    code, text = said(*load, "--token-file", str(repo / "nothing"))
+    assert code == 1
+    assert "nothing cannot be read" in text
 
 
 def test_a_port_that_others_can_reach_and_nothing_guards_is_warned_of(start: Callable[..., Served]) -> None:

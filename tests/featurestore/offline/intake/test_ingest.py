@@ -265,7 +265,7 @@ def test_every_usual_form_of_frame_gives_the_same_rows(
     assert stored(store, view).select(columns).to_dicts() == weather_rows()
 
 
-@pytest.mark.parametrize("frame", [7, {"origin": ["JFK"]}, pl.Series([1]), [1, 2], object()], ids=repr)
+@pytest.mark.parametrize("frame", [7, {"origin": ["JFK"]}, pl.Series([1]), [1, 2], 1j], ids=repr)
 def test_what_is_not_a_table_is_refused(store: OfflineStore, view: FeatureView, frame: Any) -> None:
     with pytest.raises(DataError, match="which is not a table"):
         store.ingest(view, frame, who="ada")
