@@ -26,6 +26,7 @@ from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, push_sam
 from featurestore.serving.observing import Observing
 from featurestore.serving.plan import ServicePlan
 from featurestore.serving.pushes import PushMethod
+from featurestore.serving.refreshing import Refreshing
 from featurestore.serving.replay import ReplayFeed
 from featurestore.serving.routing import canaries
 from featurestore.serving.rpc.admission import TokenAdmission, caller_name
@@ -116,6 +117,7 @@ class _Worker:
             log,
             Methods(
                 advance=advance,
+                refresh=Refreshing(self._reload),
                 others={**logging.awaited(), **({} if pushes is None else {"PushFeatures": pushes})},
             ),
             limits=Limits(

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from featurestore.definitions import FeatureView, heritage, storage_id
+from featurestore.errors import OnlineStoreError
+from featurestore.materialize import materialize
 from featurestore.offline.store import OfflineStore
+from featurestore.online import OnlineStore
 from featurestore.registry import Plan, Registry
 from featurestore.registry.graph import collect
+
+_NOTHING_UNTIL = "lookups of the new version find nothing until: featurestore materialize"
 
 
 def foretold(plan: Plan, registry: Registry, offline: OfflineStore) -> dict[str, tuple[str, ...]]:
     """Return what the changes of views mean for the rows that are stored: sentences by the view's name."""
-    said = {new.name: tuple(_sentences(old, new, offline)) for old, new in _successions(plan, registry)}
+    said = {new.name: tuple(_sentences(old, new, registry, offline)) for old, new in _successions(plan, registry)}
     return {name: sentences for name, sentences in said.items() if sentences}
 
 
-def carried(plan: Plan, registry: Registry, offline: OfflineStore, *, who: str) -> dict[str, tuple[str, ...]]:
-    """Bring the rows of the versions before into the tables of the versions that a plan made current.
+def carried(
+    plan: Plan, registry: Registry, offline: OfflineStore, online: Callable[[], OnlineStore], *, who: str
+) -> dict[str, tuple[str, ...]]:
+    """Bring the rows of the versions before into the tables of the versions that a plan made current, and online.
 
     Doing it again does nothing, and does what was left undone: where a first attempt was killed, or the disk was full.
+
+    Args:
+        plan: what is applied.
+        registry: where it is.
+        offline: has the tables.
+        online: gives the online store, where the rows of a version before are.
+        who: applies it.
 
     Returns:
         What was done: sentences by the view's name.
@@ -29,14 +44,38 @@ def carried(plan: Plan, registry: Registry, offline: OfflineStore, *, who: str) 
     """
     said: dict[str, tuple[str, ...]] = {}
     for old, new in _successions(plan, registry, unfinished=offline):
-        foretold = tuple(_sentences(old, new, offline))
+        foretold = tuple(_sentences(old, new, registry, offline))
         report = offline.carry_over(old, new, who=who)
         if report is not None:
             kept = f", {report.quarantined:,} kept aside by the new checks" if report.quarantined else ""
             foretold = (f"{report.written:,} rows carried over{kept}", *foretold[1:])
+        if _goes_online(old, new, registry, offline):
+            foretold = (*foretold[:-1], *_put_online(new, registry, offline, online, who))
         if foretold:
             said[new.name] = foretold
     return said
+
+
+def _goes_online(old: FeatureView, new: FeatureView, registry: Registry, offline: OfflineStore) -> bool:
+    """Return whether lookups found rows of the version before, and may find them in the new one."""
+    apart = storage_id(old) != storage_id(new)
+    return apart and registry.last_materialization(storage_id(old)) is not None and offline.table(new).exists()
+
+
+def _put_online(
+    new: FeatureView, registry: Registry, offline: OfflineStore, online: Callable[[], OnlineStore], who: str
+) -> Iterator[str]:
+    """Materialize a version before anybody is served by it."""
+    now = datetime.now(UTC)
+    try:
+        done = materialize(new, offline, online(), now=now)
+    except OnlineStoreError as error:  # the definitions are right all the same
+        yield f"{_NOTHING_UNTIL} {new.name} ({error.message})"
+        return
+    if done.read and done.table_version is not None:
+        counts = {name: getattr(done, name) for name in ("read", "written", "older", "expired", "rejected")}
+        registry.record_materialization(storage_id(new), done.table_version, now, counts, who=who)
+        yield f"{done.written:,} newest rows put online"
 
 
 def _successions(
@@ -65,7 +104,7 @@ def _successions(
                     break
 
 
-def _sentences(old: FeatureView, new: FeatureView, offline: OfflineStore) -> Iterator[str]:
+def _sentences(old: FeatureView, new: FeatureView, registry: Registry, offline: OfflineStore) -> Iterator[str]:
     if storage_id(old) == storage_id(new):
         if old.ttl is not None and (new.ttl is None or new.ttl > old.ttl) and offline.loads(old):
             yield f"values are kept longer; fill the gap online: featurestore materialize {new.name}"
@@ -81,7 +120,10 @@ def _sentences(old: FeatureView, new: FeatureView, offline: OfflineStore) -> Ite
         yield f"{rows:,} rows are carried over, with {_listed(inherited.kept)}"
         if inherited.added:
             yield f"older rows have no {_listed(inherited.added)}{again}"
-    yield f"lookups of the new version find nothing until: featurestore materialize {new.name}"
+    if not inherited.obstacle and registry.last_materialization(storage_id(old)) is not None:
+        yield "the newest row of each key is put online before the version is served"
+    else:
+        yield f"{_NOTHING_UNTIL} {new.name}"
 
 
 def _listed(names: tuple[str, ...]) -> str:

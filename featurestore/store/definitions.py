@@ -72,17 +72,20 @@ class Definitions(Opened):
         )
 
     def _applied(self, ahead: Plan, allow_breaking: bool, apply: Callable[[], Plan]) -> Plan:
-        """Carry rows over, apply, and carry over what came meanwhile: a new version is never seen without its history.
+        """Carry rows over, apply, and carry over what came meanwhile: a new version is never seen without its rows.
 
         Killed in between, the rows lie where the version will look for them when it is applied again.
         """
         self._check_queries(ahead)
         refused = (ahead.breaking and not allow_breaking) or any(change.users for change in ahead.changes)
-        before = {} if refused else carried(ahead, self.registry, self.offline, who=self.who())
+        before = {} if refused else self._carried(ahead)
         if ahead.is_empty:
             return ahead
         plan = apply()
-        return plan.with_notes(carried(plan, self.registry, self.offline, who=self.who()) | before)
+        return plan.with_notes(self._carried(plan) | before)
+
+    def _carried(self, plan: Plan) -> dict[str, tuple[str, ...]]:
+        return carried(plan, self.registry, self.offline, lambda: self.online, who=self.who())
 
     def apply_plan(self, file: str | os.PathLike[str], *, allow_breaking: bool = False) -> Plan:
         """Do what a plan of :meth:`save_plan` says, that and nothing else, and return what changed.

@@ -97,10 +97,14 @@ def _text(message: str, hint: str) -> str:
     return f"{message}\nHint: {hint}" if hint else message
 
 
+def field_of(error: InvalidRequestError) -> str:
+    """Return what is wrong in a request as a path, ``columns[user_id][3]``; empty if it is the whole."""
+    return error.field if error.row is None else f"{error.field}[{error.row}]"
+
+
 def _details(error: FeatureStoreError) -> list[error_details_pb2.BadRequest | error_details_pb2.QuotaFailure]:
     if isinstance(error, InvalidRequestError) and error.field:
-        row = "" if error.row is None else f"[{error.row}]"
-        violation = error_details_pb2.BadRequest.FieldViolation(field=f"{error.field}{row}", description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field_of(error), description=error.message)
         return [error_details_pb2.BadRequest(field_violations=[violation])]
     if isinstance(error, LimitExceededError):
         broken = error_details_pb2.QuotaFailure.Violation(subject=error.limit, description=error.message)

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from featurestore.errors import InvalidRequestError
+from featurestore.errors import InvalidRequestError, ObjectNotFoundError
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.replay import instant
@@ -108,10 +108,12 @@ class Methods:
     Attributes:
         advance: moves a rehearsal's clock, to microseconds since 1970, and returns how many rows entered its store;
             None on a live server, which then has no ReplayService.
+        refresh: takes in what is registered by now; asked before somebody is told that there is no such service.
         others: ``PushFeatures``, ``LogPredictions``, ``LogOutcomes``.
     """
 
     advance: Callable[[int], int] | None = None
+    refresh: Callable[[], Awaitable[None]] | None = None
     others: Mapping[str, Handler] = field(default_factory=dict)
 
 
@@ -140,6 +142,7 @@ class FeatureServer:
         limits, methods = limits or Limits(), methods or Methods()
         self._lookups = lookups
         self._log = log
+        self._refresh = methods.refresh
         self._watcher: Watcher = watcher or Nobody()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 1), *limits.options()])
@@ -155,7 +158,7 @@ class FeatureServer:
             unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
             self._services.append(REPLAY)
         shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
-        self._streams = StreamedLookups(lookups, log, self._watcher)
+        self._streams = StreamedLookups(lookups, log, self._watcher, methods.refresh)
         streams = {
             f"/{SERVING}/StreamOnlineFeatures": self._streams.answer,
             REFLECTION: reflected(shown),
@@ -189,7 +192,7 @@ class FeatureServer:
         self._streams.end()
         await self._server.stop(grace)
 
-    async def _get_online_features(self, request: bytes, context: Any) -> bytes:
+    async def _get_online_features(self, request: bytes, context: Any, *, again: bool = False) -> bytes:
         started = time.perf_counter()
         try:
             check_deadline(context)
@@ -197,6 +200,9 @@ class FeatureServer:
             response, entry = self._lookups.get_online_features(request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            if isinstance(error, ObjectNotFoundError) and not again and self._refresh is not None:
+                await self._refresh()
+                return await self._get_online_features(request, context, again=True)
             return await self._refuse(context, "GetOnlineFeatures", error, started)
         self._watcher.answered("GetOnlineFeatures", entry, time.perf_counter() - started, context)
         if self._lookups.replay:
@@ -204,7 +210,13 @@ class FeatureServer:
         return response
 
     async def _get_schema(self, request: bytes, context: Any) -> bytes:
-        response = self._lookups.get_service_schema(request)
+        try:
+            response = self._lookups.get_service_schema(request)
+        except ObjectNotFoundError:
+            if self._refresh is None:
+                raise
+            await self._refresh()
+            response = self._lookups.get_service_schema(request)
         if self._lookups.replay:
             await _say_replay(context, self._lookups.now())
         return response

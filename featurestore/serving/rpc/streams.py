@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from featurestore.errors import FeatureStoreError, InvalidRequestError
+from featurestore.errors import FeatureStoreError, InvalidRequestError, LimitExceededError, ObjectNotFoundError
 from featurestore.online.rowcodec import varint
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.rpc.deadlines import check_deadline
-from featurestore.serving.rpc.faults import fault_of
+from featurestore.serving.rpc.faults import fault_of, field_of
 from featurestore.serving.tokens import Caller, caller
 from featurestore.v1 import serving_pb2 as pb
 
@@ -31,9 +32,13 @@ class StreamedLookups:
         lookups: what answers.
         log: where lookups are logged.
         watcher: is told of every request.
+        refresh: takes in what is registered by now, before a service is said not to be; None if nothing can be.
     """
 
-    def __init__(self, lookups: Lookups, log: ServingLog, watcher: Watcher) -> None:
+    def __init__(
+        self, lookups: Lookups, log: ServingLog, watcher: Watcher, refresh: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._refresh = refresh
         self._lookups = lookups
         self._log = log
         self._watcher = watcher
@@ -59,7 +64,11 @@ class StreamedLookups:
                 fault = fault_of(error, _METHOD)
                 self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
                 await context.abort(fault.code, fault.text, fault.trailing)
-            await write(self._answer(data, who, context))
+            answer = self._answer(data, who, context, again=self._refresh is None)
+            if answer is None and self._refresh is not None:
+                await self._refresh()
+                answer = self._answer(data, who, context, again=True)
+            await write(answer)
 
     async def _next(self, context: Any) -> Any:
         task = asyncio.current_task()
@@ -75,7 +84,8 @@ class StreamedLookups:
             self._reading.discard(task)
         return await context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
 
-    def _answer(self, data: bytes, who: Caller | None, context: Any) -> bytes:
+    def _answer(self, data: bytes, who: Caller | None, context: Any, *, again: bool) -> bytes | None:
+        """Return the answer to a request; None, unless it is asked ``again``, if there is no such service."""
         started = time.perf_counter()
         number = 0
         try:
@@ -86,9 +96,15 @@ class StreamedLookups:
             response, entry = self._lookups.answer(request.request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            if isinstance(error, ObjectNotFoundError) and not again:
+                return None
             fault = fault_of(error, _METHOD)
             self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - started, context)
             said = pb.Error(code=fault.code.value[0], message=fault.message, hint=fault.hint)
+            if isinstance(error, InvalidRequestError):
+                said.field = field_of(error)
+            elif isinstance(error, LimitExceededError):
+                said.limit = error.limit
             return pb.StreamOnlineFeaturesResponse(correlation_id=number, error=said).SerializeToString()
         self._watcher.answered(_METHOD, entry, time.perf_counter() - started, context)
         before = b"\x08" + varint(number) if number else b""

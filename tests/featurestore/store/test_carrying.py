@@ -14,7 +14,7 @@ import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, SqlSource
 from featurestore.definitions import storage_id
-from featurestore.errors import BreakingChangeError
+from featurestore.errors import BreakingChangeError, OnlineStoreError
 from featurestore.offline.intake.ingest import IngestReport
 from featurestore.types import Float64, Int64
 
@@ -62,6 +62,41 @@ def test_an_apply_carries_the_rows_over_and_training_sees_them(store: FeatureSto
     assert joined.select("total", "orders").rows() == [(10.5, None)]
     store.materialize("spending")
     assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [10.5], "orders": [None]}
+
+
+def test_a_version_that_is_applied_is_served_with_the_rows_of_the_one_before(store: FeatureStore) -> None:
+    """Without an alias the newest version answers at once: it must not find nothing until somebody materializes."""
+    store.materialize("spending")
+    client = store.client()
+    assert "the newest row of each key is put online before the version is served" in notes(store, WIDER)
+    plan = store.apply([WIDER, FeatureService(name="scoring", features=[WIDER])])
+    assert "1 rows carried over" in plan.render()
+    assert "1 newest rows put online" in plan.render()
+    assert store.client().get_online_features("scoring", [{"user_id": 1}]).to_dict() == {
+        "total": [10.5],
+        "orders": [None],
+    }
+    assert client.get_online_features("scoring@1", [{"user_id": 1}]).to_dict() == {"total": [10.5]}
+    store.ingest("spending", [{"user_id": 1, "total": 11.5, "orders": 2, "event_timestamp": NOON + timedelta(hours=1)}])
+    store.materialize("spending")
+    # Back again: it has rows of its own.
+    store.apply([VIEW, FeatureService(name="scoring", features=[VIEW])], allow_breaking=True)
+    assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [11.5]}
+
+
+def test_an_online_store_that_refuses_does_not_keep_a_version_from_being_applied(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.materialize("spending")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OnlineStoreError("It is away.")
+
+    with monkeypatch.context() as away:
+        away.setattr(type(store.online), "put_step", refuse)
+        plan = store.apply([WIDER])
+    said = "lookups of the new version find nothing until: featurestore materialize spending (It is away.)"
+    assert said in plan.render()
 
 
 def test_a_source_that_both_versions_have_read_is_not_lacking_in_either(store: FeatureStore) -> None:

@@ -74,10 +74,21 @@ def test_a_request_that_is_refused_has_an_error_and_the_next_is_answered(talk: C
     assert (refused.correlation_id, refused.error.code) == (1, grpc.StatusCode.NOT_FOUND.value[0])
     assert refused.error.message == 'There is no feature service "sme".'
     assert refused.error.hint == 'Did you mean "some"?'
+    wrong = pb.StreamOnlineFeaturesRequest.FromString(message(1, "JFK"))
+    wrong.request.columns[0].name = "orign"
+    assert stream.ask(wrong.SerializeToString()).error.field == "columns[orign]"
+    many = pb.StreamOnlineFeaturesRequest.FromString(message(1, "JFK"))
+    many.request.columns[0].strings.values.extend(["JFK"] * 9)
+    assert stream.ask(many.SerializeToString()).error.limit == "max_rows"
     broken = stream.ask(b"\xff\xff")
     assert broken.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert stream.ask(message(2, "JFK")).response.row_count == 1
-    assert server.watcher.codes == [("StreamOnlineFeatures", "NOT_FOUND"), ("StreamOnlineFeatures", "INVALID_ARGUMENT")]
+    assert [code for _, code in server.watcher.codes] == [
+        "NOT_FOUND",
+        "INVALID_ARGUMENT",
+        "RESOURCE_EXHAUSTED",
+        "INVALID_ARGUMENT",
+    ]
     stream.end()
 
 
