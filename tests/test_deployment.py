@@ -20,14 +20,16 @@ from featurestore.serving import workers
 from featurestore.settings.serving import ServingConfig
 
 ROOT = Path(__file__).parent.parent
-UNIT = ROOT / "examples" / "systemd" / "featurestore-serve.service"
+UNIT, MATERIALIZE = (
+    ROOT / "examples" / "systemd" / f"featurestore-{name}.service" for name in ("serve", "materialize")
+)
 DOCKERFILE = ROOT / "examples" / "docker" / "Dockerfile"
 
 
-def unit() -> configparser.SectionProxy:
+def unit(file: Path) -> configparser.SectionProxy:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(UNIT)
+    parser.read(file)
     return parser["Service"]
 
 
@@ -39,15 +41,16 @@ def check_command(words: list[str]) -> None:
     assert {word for word in words[2:] if word.startswith("-")} <= known
 
 
-def test_systemd_understands_the_unit_and_finds_it_well_guarded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [UNIT, MATERIALIZE], ids=["serve", "materialize"])
+def test_systemd_understands_the_unit_and_finds_it_well_guarded(file: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         reason = "needs systemd-analyze (Debian's package systemd)"
         if os.environ.get("REQUIRE_SERVICES"):
             pytest.fail(reason)
         pytest.skip(reason)
-    copy = tmp_path / UNIT.name
+    copy = tmp_path / file.name
     # The program has to be there, whatever it is.
-    copy.write_text(UNIT.read_text().replace("/opt/featurestore/bin/featurestore", sys.executable))
+    copy.write_text(file.read_text().replace("/opt/featurestore/bin/featurestore", sys.executable))
     verified = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, timeout=60)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
     guarded = subprocess.run(
@@ -60,13 +63,22 @@ def test_systemd_understands_the_unit_and_finds_it_well_guarded(tmp_path: Path) 
 
 
 def test_the_unit_starts_a_command_that_there_is_and_lets_it_drain() -> None:
-    service = unit()
+    service = unit(UNIT)
     check_command(shlex.split(service["ExecStart"]))
     longest = ServingConfig().drain_seconds + workers._EXIT_SECONDS
     assert float(service["TimeoutStopSec"]) > longest
     assert service["KillSignal"] == "SIGTERM"
     assert service["User"] != "root"
     assert service["ExecStart"].split()[-1] == service["WorkingDirectory"] == f"/var/lib/{service['StateDirectory']}"
+
+
+def test_both_units_work_on_one_store_as_one_user_with_one_program() -> None:
+    serve, materialize = unit(UNIT), unit(MATERIALIZE)
+    check_command(shlex.split(materialize["ExecStart"]))
+    for name in ("User", "Group", "StateDirectory", "WorkingDirectory", "EnvironmentFile", "UMask"):
+        assert serve[name] == materialize[name]
+    programs = [(words[0], words[-1]) for words in (shlex.split(one["ExecStart"]) for one in (serve, materialize))]
+    assert programs[0] == programs[1]
 
 
 def instructions() -> list[tuple[str, str]]:

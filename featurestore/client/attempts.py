@@ -73,7 +73,13 @@ class Attempts:
         Raises:
             FeatureStoreError: there is none; the error says why the last one failed.
         """
-        error = error_of(fault, method=self._method, where=str(self._target), seconds=self._deadline.seconds)
+        error = error_of(
+            fault,
+            method=self._method,
+            where=str(self._target),
+            seconds=self._deadline.seconds,
+            secured=self._target.secured,
+        )
         if fault.code not in GONE:
             raise error from None
         now = time.monotonic()

@@ -58,7 +58,7 @@ class Fault(NamedTuple):
         return cls(_BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN), message, hint)
 
 
-def error_of(fault: Fault, *, method: str, where: str, seconds: float) -> FeatureStoreError:
+def error_of(fault: Fault, *, method: str, where: str, seconds: float, secured: bool = False) -> FeatureStoreError:
     """Return the error that a user gets.
 
     Args:
@@ -66,15 +66,17 @@ def error_of(fault: Fault, *, method: str, where: str, seconds: float) -> Featur
         method: that was called.
         where: the addresses.
         seconds: that the call was given.
+        secured: whether it was to be encrypted.
     """
     code, message, hint = fault
     if code in GONE and not hint:  # a server that answers, and cannot, says what to do
-        trouble = _is_about_tls(message)
+        told = f": {message.rstrip('.')}" if _is_about_tls(message) else ""
         return ServerUnavailableError(
-            f"No feature server answers at {where}" + (f" over TLS: {message.rstrip('.')}." if trouble else "."),
-            hint="Does it speak TLS, and is ca= the file of who signed its certificate?"
-            if trouble
-            else "Start one: featurestore serve",
+            f"No feature server answers at {where}{' over TLS' if secured else ''}{told}.",
+            hint="Does it speak TLS, is ca= the file of who signed its certificate, and does it ask for one of yours "
+            "(certificate=, key=)? Or start one: featurestore serve"
+            if secured
+            else "Start one: featurestore serve. If it is there, does it speak TLS?",
         )
     if code in GONE:
         return ServerUnavailableError(message, hint=hint)

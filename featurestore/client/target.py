@@ -52,6 +52,7 @@ class Target:
     Attributes:
         addresses: all of them.
         connections: to each.
+        secured: whether calls are encrypted.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Target:
                     f"The token would cross the network to {far[0]} for everybody to read.",
                     hint="Pass tls=True, or ca=; tls=False if the way is encrypted by other means.",
                 )
+        self.secured = self._credentials is not None
         self._token = token
         self._read: tuple[tuple[int, int], str] = ((0, 0), "")
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,16 +162,3 @@ def test_the_next_start_is_a_whole_number_of_periods_away() -> None:
     assert next_start(0.0, 10.0, 0.0) == 10.0
     assert next_start(0.0, 10.0, 9.9) == 10.0
     assert next_start(5.0, 10.0, 47.0) == 55.0
-
-
-def test_the_unit_for_systemd_is_one_that_systemd_accepts() -> None:
-    unit = Path(__file__).parents[3] / "examples/systemd/featurestore-materialize.service"
-    assert "materialize --every" in unit.read_text()
-    try:
-        ran = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
-    except FileNotFoundError:
-        reason = "needs systemd-analyze"
-        if os.environ.get("REQUIRE_SERVICES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    assert (ran.returncode, ran.stderr) == (0, "")
