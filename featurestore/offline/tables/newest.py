@@ -113,7 +113,11 @@ class Newest:
         event = f"epoch_us({EVENT_TIMESTAMP})"
         fresh = "true" if wanted.oldest is None else f"{event} >= {wanted.oldest}"
         keyed = " AND ".join(_is_key(identifier(key), dtype) for key, dtype in view.keys.items())
-        counting = f"SELECT count(*), count_if(NOT {fresh}), count_if({fresh} AND NOT ({keyed})) FROM {self._rows}"
+        # Not count_if, which is null where there is no row at all.
+        counting = (
+            f"SELECT count(*), count(*) FILTER (NOT {fresh}), count(*) FILTER ({fresh} AND NOT ({keyed})) "
+            f"FROM {self._rows}"
+        )
         ((self.read, self.expired, self.keyless),) = connection.sql(counting).fetchall()
         self._kept = f"{fresh} AND {keyed}"
         order = {

@@ -160,6 +160,10 @@ def test_a_compaction_brings_nothing_new(offline: OfflineStore, online: MemorySt
     offline.compact(VIEW, who="ada")
     assert counts(run(offline, online)) == (1, 1, 0, 0, 0)
     assert [temperature(online, origin) for origin in ("JFK", "LGA")] == [9.0, 2.0]
+    load(offline, [row("JFK", 10.0)])
+    run(offline, online)
+    offline.compact(VIEW, who="ada")
+    assert counts(run(offline, online)) == (0, 0, 0, 0, 0)
 
 
 def test_ties_go_to_the_newest_created_then_load_then_row(tmp_path: Path) -> None:
