@@ -14,8 +14,11 @@ LOAD_ID = "load_id"
 LOAD_ORDER = "load_order"
 ROW_NUMBER = "row_number"
 
-#: Columns that every offline table has beside keys and features.
-RESERVED_COLUMNS = frozenset({EVENT_TIMESTAMP, CREATED_TIMESTAMP, INGESTED_AT, LOAD_ID, LOAD_ORDER, ROW_NUMBER})
+#: Columns that every offline table has beside keys and features, and those by which DuckDB tells where a row stands in
+#: the files: a column of the same name would hide them, and the join would find the wrong rows.
+RESERVED_COLUMNS = frozenset(
+    {EVENT_TIMESTAMP, CREATED_TIMESTAMP, INGESTED_AT, LOAD_ID, LOAD_ORDER, ROW_NUMBER, "file_index", "file_row_number"}
+)
 
 #: Stands between a view's name and a feature's in the full name of a feature.
 SEPARATOR = "__"

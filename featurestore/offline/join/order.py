@@ -18,6 +18,8 @@ PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 2, 3
 
 #: A row's place: the number of its file, in the order in which files are read, and its number in it.
 FILE_BITS = 40
+#: The column of it: no column of a view has two underscores together.
+PLACE = "row__place"
 
 #: Name under which the ledger's order of loads is registered: ``storage_id``, ``load_id``, ``load_order``.
 LOADS = "loads"
@@ -30,13 +32,13 @@ def rows_with_order(view: FeatureView, files: list[str], *, place: bool = False,
     Args:
         view: whose rows.
         files: where they are.
-        place: whether there is a column ``place`` too, a number that tells each row from the others.
+        place: whether there is a column ``row__place`` too, a number that tells each row from the others.
         where: a condition on the stored columns of a row ``r``.
     """
     columns = ", ".join(
         [f"r.{identifier(name)}" for name in (*view.keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW_NUMBER)]
         + [_declared(one) for one in view.schema]
-        + ([f"(r.file_index::BIGINT << {FILE_BITS}) | r.file_row_number AS place"] if place else [])
+        + ([f"(r.file_index::BIGINT << {FILE_BITS}) | r.file_row_number AS {PLACE}"] if place else [])
     )
     # A load id that the user gave may stand for loads of several tables.
     same_load = f"l.storage_id = {literal(storage_id(view))} AND l.{LOAD_ID} = r.{LOAD_ID}"

@@ -113,7 +113,11 @@ class Newest:
         event = f"epoch_us({EVENT_TIMESTAMP})"
         fresh = "true" if wanted.oldest is None else f"{event} >= {wanted.oldest}"
         keyed = " AND ".join(_is_key(identifier(key), dtype) for key, dtype in view.keys.items())
-        counting = f"SELECT count(*), count_if(NOT {fresh}), count_if({fresh} AND NOT ({keyed})) FROM {self._rows}"
+        # Not count_if, which is null where there is no row at all.
+        counting = (
+            f"SELECT count(*), count(*) FILTER (NOT {fresh}), count(*) FILTER ({fresh} AND NOT ({keyed})) "
+            f"FROM {self._rows}"
+        )
         ((self.read, self.expired, self.keyless),) = connection.sql(counting).fetchall()
         self._kept = f"{fresh} AND {keyed}"
         order = {
@@ -126,8 +130,8 @@ class Newest:
         newer = ", ".join(f"'{name}': {value}" for name, value in order.items())
         keys = ", ".join(_grouped(identifier(key), dtype) for key, dtype in view.keys.items())
         connection.execute(
-            f"CREATE TEMP TABLE {_NEWEST} AS SELECT arg_max(place, {{{newer}}}) AS place FROM {self._rows} "
-            f"WHERE {self._kept} GROUP BY {keys}"
+            f"CREATE TEMP TABLE {_NEWEST} AS SELECT arg_max({join.PLACE}, {{{newer}}}) AS {join.PLACE} "
+            f"FROM {self._rows} WHERE {self._kept} GROUP BY {keys}"
         )
         ((self.newest,),) = connection.sql(f"SELECT count(*) FROM {_NEWEST}").fetchall()
         self.older = self.read - self.newest - self.expired - self.keyless
@@ -137,9 +141,9 @@ class Newest:
         if skip >= self.newest:
             return
         # Without the look-up in what was found where that is every row.
-        which = f"place IN (SELECT place FROM {_NEWEST})" if self.older else self._kept
+        which = f"{join.PLACE} IN (SELECT {join.PLACE} FROM {_NEWEST})" if self.older else self._kept
         keys = ", ".join(_stored_order(identifier(key), dtype) for key, dtype in self._view.keys.items())
-        query = f"SELECT * EXCLUDE (place) FROM {self._rows} WHERE {which} ORDER BY {keys}"
+        query = f"SELECT * EXCLUDE ({join.PLACE}) FROM {self._rows} WHERE {which} ORDER BY {keys}"
         schema = join.row_schema(self._view)
 
         def read() -> Iterator[pa.RecordBatch]:

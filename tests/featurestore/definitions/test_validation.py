@@ -103,6 +103,7 @@ def policy(**parts: Any) -> MonitorPolicy:
         (lambda: Field(name="n", dtype=types.String, in_set="abc"), "one text as its in_set", 'in_set=["abc"]'),
         (lambda: Field(name="n", dtype=types.String, tags=None), "tags=None, which is not a dict", "tags={"),
         (lambda: Field(name="load_order", dtype=types.Int64), "the store adds a column", "Rename"),
+        (lambda: Field(name="File_Row_Number", dtype=types.Int64), "the store adds a column", "Rename"),
         (lambda: Field(name="Event_Timestamp", dtype=types.Int64), "the store adds a column", "Rename"),
         # Views
         (lambda: view(entities=[]), 'Feature view "weather" needs entities', "Entity objects"),

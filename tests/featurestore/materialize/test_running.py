@@ -106,6 +106,15 @@ def test_counts_add_up_and_rows_are_there(offline: OfflineStore, online: MemoryS
     assert [temperature(online, origin) for origin in ("JFK", "LGA", "EWR")] == [1.5, 2.5, None]
 
 
+def test_columns_may_be_called_as_the_query_calls_a_rows_place(offline: OfflineStore, online: MemoryStore) -> None:
+    entity = Entity(name="airport", join_keys=["place"], dtypes=[String])
+    view = FeatureView(name="weather", entities=[entity], schema=[Field(name="row", dtype=Int64)])
+    rows = [{"place": place, "row": row, "event_timestamp": NOW + row * HOUR} for place in "ab" for row in (-1, -2)]
+    offline.ingest(view, rows, who="ada")
+    report = run(offline, online, view)
+    assert (report.read, report.written) == (4, 2)
+
+
 def test_a_view_that_was_never_ingested_gives_zeros_and_leaves_no_trace(
     offline: OfflineStore, online: MemoryStore
 ) -> None:
@@ -151,6 +160,10 @@ def test_a_compaction_brings_nothing_new(offline: OfflineStore, online: MemorySt
     offline.compact(VIEW, who="ada")
     assert counts(run(offline, online)) == (1, 1, 0, 0, 0)
     assert [temperature(online, origin) for origin in ("JFK", "LGA")] == [9.0, 2.0]
+    load(offline, [row("JFK", 10.0)])
+    run(offline, online)
+    offline.compact(VIEW, who="ada")
+    assert counts(run(offline, online)) == (0, 0, 0, 0, 0)
 
 
 def test_ties_go_to_the_newest_created_then_load_then_row(tmp_path: Path) -> None:
