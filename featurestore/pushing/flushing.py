@@ -20,7 +20,7 @@ import structlog
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.errors import DataError, FeatureStoreError
+from featurestore.errors import DataError, FeatureStoreError, OfflineStoreError
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.intake.checks import latest_event
 from featurestore.offline.intake.pushed import PUSHED
@@ -112,7 +112,8 @@ class Flusher:
             wait: whether to wait for whoever flushes or materializes now.
 
         Raises:
-            OfflineStoreError: a segment cannot be read, or the store refuses; what is left is tried by the next.
+            OfflineStoreError: a segment cannot be read, after all others are flushed; or the store refuses. What is
+                left is tried by the next.
             OnlineStoreError: the online store refuses; as that.
         """
         loads: list[Load] = []
@@ -120,9 +121,15 @@ class Flusher:
         with self._log.flushing(wait=wait) as held:
             if not held:
                 return FlushReport(busy=True)
-            self._log.seal()
+            unread: list[OfflineStoreError] = []
+            with _noted(unread):
+                self._log.seal()
             for segment in self._log.sealed():
-                entries = segment.read()
+                entries = None
+                with _noted(unread):
+                    entries = segment.read()
+                if entries is None:  # it stays, and is told of; the rows of the others can wait no longer for it
+                    continue
                 for view, mine in self._fed(entries):
                     load, said = self._load(view, mine, segment)
                     loads += [] if load is None else [load]
@@ -130,7 +137,11 @@ class Flusher:
                 self._log.remove(segment)
         for note in notes:
             _logger.warning("pushed rows left out", note=note)
-        return FlushReport(loads=tuple(loads), notes=tuple(notes))
+        report = FlushReport(loads=tuple(loads), notes=tuple(notes))
+        for error in unread[:1]:
+            hint = f"{error.hint} Of the other segments: {report}." if report.loads else error.hint
+            raise OfflineStoreError(error.message, hint=hint) from error
+        return report
 
     @contextlib.contextmanager
     def settled(self, view: FeatureView) -> Iterator[None]:
@@ -292,6 +303,15 @@ class Flusher:
 
     def _generation(self, view: FeatureView) -> int:
         return self._online.read([(storage_id(view), ())]).generations[0]
+
+
+@contextlib.contextmanager
+def _noted(errors: list[OfflineStoreError]) -> Iterator[None]:
+    """Note the error of a segment that cannot be read, and go on."""
+    try:
+        yield
+    except OfflineStoreError as error:
+        errors.append(error)
 
 
 def _fit(view: PushedView, entries: Sequence[Entry]) -> tuple[list[_Fitted], tuple[str, ...]]:

@@ -24,11 +24,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from featurestore.errors import OfflineStoreError
-from featurestore.pushing.segments import HEADER, MAX_BYTES, Entry, Parsed, frame_of, parse
+from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
+from featurestore.pushing.segments import HEADER, MAX_BYTES, Entry, frame_of, parse
 
 _SUFFIX = ".wal"
+_TORN = ".torn"
 _DIGITS = 20
+
+_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,8 @@ class Segment:
             OfflineStoreError: it cannot be read, or is damaged.
         """
         with _reading(self.path):
-            return parse(self.path.read_bytes(), str(self.path)).entries
+            known = acknowledged(self.path)
+            return parse(self.path.read_bytes(), str(self.path), acknowledged=known, sealed=True).entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +124,11 @@ class PushLog:
         if not self._numbers():
             return
         with self._locked("commit"):
-            if self._newest().rows:
+            end = self._newest()
+            if end.rows:
+                path = self._path(end.number)
+                with _writing(path):
+                    acknowledge(path, end.size, sync=True)
                 self._make()
 
     def sealed(self) -> list[Segment]:
@@ -131,6 +142,7 @@ class PushLog:
     def remove(self, segment: Segment) -> None:
         """Remove a segment whose rows the offline store has."""
         with _writing(segment.path):
+            forget(segment.path)
             segment.path.unlink(missing_ok=True)
             _sync(self._folder)
 
@@ -139,27 +151,24 @@ class PushLog:
         part = self._folder / f".{uuid.uuid4().hex}"
         with _writing(segment.path):
             try:
-                _write_new(part, HEADER + b"".join(frame_of([one]) for one in entries))
+                data = HEADER + b"".join(frame_of([one]) for one in entries)
+                _write_new(part, data)
+                acknowledge(segment.path, 0, sync=True)  # between the two, that of neither may count
                 part.replace(segment.path)
             finally:
                 part.unlink(missing_ok=True)
             _sync(self._folder)
+            acknowledge(segment.path, len(data), sync=True)
 
     def tidy(self) -> int:
-        """Remove what a rewriting left whose process was killed; return how many files. Both locks are held."""
-        left = list(self._folder.glob(".[0-9a-f]*"))
+        """Remove what processes left that were killed: half a rewriting, torn ends; return how many files.
+
+        For an erasure, which holds both locks: nobody can read whose rows a torn end has.
+        """
+        left = [*self._folder.glob(".[0-9a-f]*"), *self._folder.glob(f"*{_TORN}")]
         for one in left:
             one.unlink(missing_ok=True)
         return len(left)
-
-    def newest_entries(self) -> tuple[Segment, Parsed] | None:
-        """Return the segment that grows, with a torn end cut off; None before the first push."""
-        if not self._numbers():
-            return None
-        end = self._newest()
-        segment = Segment(number=end.number, path=self._path(end.number))
-        with _reading(segment.path):
-            return segment, parse(segment.path.read_bytes(), str(segment.path))
 
     def backlog(self) -> Backlog:
         """Return how many rows wait, and since when.
@@ -188,7 +197,10 @@ class PushLog:
         return end.rows >= rows or (end.oldest is not None and time.time() - end.oldest / 1e6 >= seconds)
 
     def _newest(self) -> _End:
-        """Return what is known of the segment that grows, after a look at what others appended; a torn end is cut."""
+        """Return what is known of the segment that grows, after a look at what others appended.
+
+        A torn end is moved into a file beside it.
+        """
         numbers = self._numbers()
         if not numbers:
             return self._make()
@@ -198,19 +210,37 @@ class PushLog:
             known = self._known
             if known is None or (known.number, known.inode) != (numbers[-1], info.st_ino) or known.size > info.st_size:
                 known = _End(number=numbers[-1], inode=info.st_ino, size=0, places=0, rows=0, oldest=None)
-            if known.size == info.st_size:
+            whole = acknowledged(path)
+            if known.size == info.st_size >= whole:
                 return self._remember(known)
             file.seek(known.size)
-            found = parse(file.read(), str(path), start=known.size)
+            rest = file.read()
+            found = parse(rest, str(path), start=known.size, acknowledged=whole)
             end = _after(known, found.entries, max(found.end, len(HEADER)))
             if found.end < len(HEADER):
                 file.seek(0)
                 file.write(HEADER)
+            if end.size < info.st_size:
+                self._keep_torn(path, end.size, rest[end.size - known.size :])
             if end.size < info.st_size or found.end < len(HEADER):
                 file.truncate(end.size)
                 file.flush()
                 os.fsync(file.fileno())
             return self._remember(end)
+
+    def _keep_torn(self, path: Path, place: int, torn: bytes) -> None:
+        """Put the torn end of a segment into a file of its own, before it is cut."""
+        kept = path.with_name(f"{path.stem}-{place}-{uuid.uuid4().hex[:8]}{_TORN}")
+        _write_new(kept, torn)
+        _sync(self._folder)
+        _logger.warning(
+            "the torn end of the push log was moved aside",
+            segment=str(path),
+            byte=place,
+            bytes=len(torn),
+            moved_to=str(kept),
+            hint="A process died while it wrote it: no push of these rows was answered.",
+        )
 
     def _make(self) -> _End:
         """Begin a new segment."""
@@ -297,6 +327,7 @@ class Commit:
                     file.seek(self._end.size)
                     _write_all(file.fileno(), frame)
                     os.fsync(file.fileno())
+                acknowledge(self._path, self._end.size + len(frame))
             except OSError:
                 self.undo()
                 raise
@@ -305,6 +336,8 @@ class Commit:
     def undo(self) -> None:
         """Take back what this turn appended."""
         with _writing(self._path), self._path.open("r+b") as file:
+            if acknowledged(self._path) > self._before.size:
+                acknowledge(self._path, self._before.size, sync=True)
             file.truncate(self._before.size)
             os.fsync(file.fileno())
         self._end = self._remember(self._before)

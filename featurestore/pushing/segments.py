@@ -1,11 +1,14 @@
 """A segment of the push log as bytes.
 
-A segment begins with :data:`HEADER`, whose last two digits are the version of the format. Then come frames: length and
-CRC-32 (of the length and the content) as big-endian numbers of 32 bits, and the content. A frame is what one fsync made
-durable, and holds entries: the length of a JSON record, the record, the length of the rows, the rows as Arrow stream.
+A segment begins with :data:`HEADER`, whose last two digits are the version of the format. Then come frames: four bytes
+that begin every frame, the length of the content, CRC-32 of the length, CRC-32 of length and content, as big-endian
+numbers of 32 bits, and the content. A frame is what one fsync made durable, and holds entries: the length of a JSON
+record, the record, the length of the rows, the rows as Arrow stream.
 
 Frames are written one after the other, each only after the one before is on the disk. So a process or a machine that
-dies leaves at most one frame torn, the last one, and nobody was told that its rows are kept.
+dies leaves at most one frame torn, the last one, and nobody was told that its rows are kept. Whatever else is broken is
+damage, and never cut off: what lies before the acknowledged end (see :mod:`~featurestore.pushing.acknowledged`), what a
+whole frame follows, wherever it begins, and all of a segment that grows no more.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from featurestore.errors import OfflineStoreError
 _FORMAT = b"01"
 _NAME = b"fspush"
 HEADER = _NAME + _FORMAT
-_FRAME = struct.Struct(">II")
+_MAGIC = b"\xf5fr\x9a"  # is in no UTF-8 text
+_FRAME = struct.Struct(">4sIII")
 _SIZE = struct.Struct(">I")
 #: What the length of a frame can say, and no more than a reader wants to hold.
 MAX_BYTES = 1 << 30
@@ -89,11 +93,12 @@ def frame_of(entries: Iterable[Entry]) -> bytes:
         record = json.dumps(said | {"at": one.at, "first": one.first, "rows": one.rows}).encode()
         parts += (_SIZE.pack(len(record)), record, _SIZE.pack(len(one.body)), one.body)
     content = b"".join(parts)
-    return _FRAME.pack(len(content), _checksum(len(content), content)) + content
+    head = _head_checksum(len(content))
+    return _FRAME.pack(_MAGIC, len(content), head, zlib.crc32(content, head)) + content
 
 
-def _checksum(length: int, content: bytes | memoryview) -> int:
-    return zlib.crc32(content, zlib.crc32(_SIZE.pack(length)))
+def _head_checksum(length: int) -> int:
+    return zlib.crc32(_SIZE.pack(length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,41 +114,48 @@ class Parsed:
     end: int
 
 
-def parse(data: bytes, what: str, *, start: int = 0) -> Parsed:
+def parse(data: bytes, what: str, *, start: int = 0, acknowledged: int = 0, sealed: bool = False) -> Parsed:
     """Return the entries of a segment's bytes.
 
     Args:
         data: the segment, or what stands in it from ``start`` on.
         what: the segment, for errors.
         start: the place of ``data`` in the segment, at the begin of a frame; 0 with the header.
+        acknowledged: bytes of the segment that are known to have been whole.
+        sealed: whether the segment grows no more, and so has no torn end.
 
     Raises:
-        OfflineStoreError: it is no segment, or of another format; or a frame is broken that others follow, which no
-            crash does.
+        OfflineStoreError: it is no segment, or of another format; or it is damaged, by what no crash does.
     """
-    if start == 0:
-        if not data.startswith(HEADER):
-            if HEADER.startswith(data):  # its process died before the header was whole
-                return Parsed(entries=(), end=0)
+    if start == 0 and not data.startswith(HEADER):
+        if not HEADER.startswith(data):
             raise _foreign(data, what)
-        at = len(HEADER)
-    else:
-        at = 0
+        if sealed or acknowledged > len(HEADER):
+            raise _damaged(what, len(data))
+        return Parsed(entries=(), end=0)  # its process died before the header was whole
+    at = 0 if start else len(HEADER)
     view = memoryview(data)
     entries: list[Entry] = []
     while at < len(data):
         content = _content(view, at)
         if content is None:
-            if _is_torn(view, at):
-                break
-            raise OfflineStoreError(
-                f"The push log {what} is damaged at byte {start + at}.",
-                hint="Rows behind it cannot be read. Bring the file back from a backup, or move it out of the folder: "
-                "its rows are still served until their next materialization.",
-            )
+            # A length that is broken does not say where the next frame would begin, so it is looked for everywhere.
+            if sealed or start + at < acknowledged or _frame_behind(data, at):
+                raise _damaged(what, start + at)
+            break
         entries += _entries(content)
         at += _FRAME.size + len(content)
+    if start + at < acknowledged:
+        raise _damaged(what, start + at)
     return Parsed(entries=tuple(entries), end=start + at)
+
+
+def _damaged(what: str, place: int) -> OfflineStoreError:
+    return OfflineStoreError(
+        f"The push log {what} is damaged at byte {place}.",
+        hint="Rows behind it cannot be read. Bring the file and its .ack back from a backup, or move them out of "
+        "the folder: its rows are still served until their next materialization.",
+    )
 
 
 def _foreign(data: bytes, what: str) -> OfflineStoreError:
@@ -160,17 +172,20 @@ def _content(view: memoryview, at: int) -> memoryview | None:
     """Return the content of the frame at a place; None if it is not whole."""
     if at + _FRAME.size > len(view):
         return None
-    length, checksum = _FRAME.unpack_from(view, at)
+    magic, length, head, checksum = _FRAME.unpack_from(view, at)
+    if magic != _MAGIC or not length or head != _head_checksum(length):
+        return None
     content = view[at + _FRAME.size : at + _FRAME.size + length]
-    return content if len(content) == length and length and _checksum(length, content) == checksum else None
+    return content if len(content) == length and zlib.crc32(content, head) == checksum else None
 
 
-def _is_torn(view: memoryview, at: int) -> bool:
-    """Return whether a broken frame is the last one: a file system may have left zeros, or old bytes, behind it."""
-    if at + _FRAME.size > len(view):
-        return True
-    length, _ = _FRAME.unpack_from(view, at)
-    return _content(view, at + _FRAME.size + length) is None
+def _frame_behind(data: bytes, at: int) -> bool:
+    """Return whether a whole frame begins anywhere behind a place."""
+    view = memoryview(data)
+    while (at := data.find(_MAGIC, at + 1)) >= 0:
+        if _content(view, at) is not None:
+            return True
+    return False
 
 
 def _entries(content: memoryview) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from featurestore.errors import OfflineStoreError
 from featurestore.pushing.group import GroupCommit
 from featurestore.pushing.log import PushLog
-from featurestore.pushing.segments import HEADER, Entry, body_of
+from featurestore.pushing.segments import HEADER, Entry, body_of, frame_of
 
 
 def entry(first: int, rows: int = 1, at: int = 17) -> Entry:
@@ -64,21 +68,114 @@ def test_places_go_on_from_process_to_process(tmp_path: Path) -> None:
     assert places(log) == [0, 3, 5]
 
 
-def test_a_torn_end_is_cut_by_the_next_and_what_was_whole_stays(tmp_path: Path) -> None:
+def test_a_torn_end_is_moved_aside_by_the_next_and_what_was_whole_stays(tmp_path: Path) -> None:
     append(PushLog(tmp_path), 2)
-    whole = newest(tmp_path).read_bytes()
-    append(PushLog(tmp_path))
-    for cut in range(len(whole), newest(tmp_path).stat().st_size):
-        file = newest(tmp_path)
-        file.write_bytes(file.read_bytes()[:cut])
-        log = PushLog(tmp_path)
-        assert log.backlog().rows == 2
+    file = newest(tmp_path)
+    whole = file.read_bytes()
+    frame = frame_of([entry(2)])
+    torn_ones = [frame[:cut] + rest for cut in range(0, len(frame), 7) for rest in (b"", bytes(500))]
+    for torn in torn_ones:
+        if torn.startswith(frame):  # the frame ends with zeros itself
+            continue
+        file.write_bytes(whole + torn)
+        with capture_logs() as said:
+            assert PushLog(tmp_path).backlog().rows == 2
         assert file.read_bytes() == whole
-        append(log)
+        kept = list(tmp_path.glob("*.torn"))
+        assert [one.read_bytes() for one in kept] == [torn] * bool(torn)
+        assert [one.get("moved_to") for one in said] == [str(one) for one in kept]
+        PushLog(tmp_path).tidy()
+        assert list(tmp_path.glob("*.torn")) == []
+    assert append(PushLog(tmp_path)) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_acknowledged_row_goes_without_an_error_whatever_bit_or_end_is_lost(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = PushLog(folder)
+        for rows in (1, 2, 1):
+            append(log, rows)
+        log.seal()
+        for rows in (2, 1):
+            append(log, rows)
+        file = data.draw(st.sampled_from(sorted([*folder.glob("*.wal"), *folder.glob("*.ack")])))
+        content = bytearray(file.read_bytes())
+        place = data.draw(st.integers(0, len(content) - 1))
+        if data.draw(st.booleans()):
+            content[place] ^= 1 << data.draw(st.integers(0, 7))
+        else:
+            del content[place:]
+            content += data.draw(st.sampled_from([b"", bytes(3), bytes(500)]))
+        file.write_bytes(content)
+        # Either the process that wrote it goes on, or another one.
+        after = data.draw(st.sampled_from([log, PushLog(folder)]))
+        try:
+            append(after)
+            found = places(after)
+        except OfflineStoreError:
+            assert file.suffix == ".wal"
+            # Who goes on knows what was whole, and may take for torn what was added only; the flush finds the rest.
+            assert not any(any(one.read_bytes()) for one in folder.glob("*.torn"))
+        else:
+            assert found == [0, 1, 3, 0, 2, 3]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_length_with_a_bit_flipped_is_damage_though_nothing_is_known_of_what_was_acknowledged(
+    tmp_path: Path, number: int
+) -> None:
+    append(PushLog(tmp_path))
+    first = newest(tmp_path).stat().st_size
+    append(PushLog(tmp_path))
+    append(PushLog(tmp_path))
+    file = newest(tmp_path)
+    content = bytearray(file.read_bytes())
+    content[(len(HEADER), first)[number] + 7] ^= 0x10
+    file.write_bytes(content)
+    file.with_suffix(".ack").unlink()
+    with pytest.raises(OfflineStoreError, match=f"damaged at byte {(len(HEADER), first)[number]}"):
+        append(PushLog(tmp_path))
+    assert file.read_bytes() == content
+
+
+def test_a_segment_that_grows_no_more_has_no_torn_end(tmp_path: Path) -> None:
+    log = PushLog(tmp_path)
+    append(log)
+    append(log)
+    log.seal()
+    (sealed,) = log.sealed()
+    whole = sealed.path.read_bytes()
+    for known in (True, False):
+        if not known:
+            sealed.path.with_suffix(".ack").unlink()
+        sealed.path.write_bytes(whole[:-1])
+        with pytest.raises(OfflineStoreError, match="is damaged at byte"):
+            sealed.read()
+    sealed.path.write_bytes(whole)
+    assert len(sealed.read()) == 2
+
+
+def test_rows_that_were_taken_back_or_rewritten_are_not_missed(tmp_path: Path) -> None:
+    log = PushLog(tmp_path)
+    append(log)
+    with log.committing() as commit:
+        commit.append([entry(1)])
+        commit.undo()
+    assert PushLog(tmp_path).backlog().rows == 1
+    append(log)
+    with log.flushing(wait=True), log.committing():
+        (segment,) = log.segments()
+        log.rewrite(segment, segment.read()[1:])
+    assert places(PushLog(tmp_path)) == [1]
+    log.remove(segment)
+    assert [one.suffix for one in tmp_path.glob("[0-9]*")] == [".wal"]
 
 
 def test_a_segment_whose_process_died_before_its_header_was_whole_is_used(tmp_path: Path) -> None:
-    append(PushLog(tmp_path))
+    with PushLog(tmp_path).committing():
+        pass
     file = newest(tmp_path)
     file.write_bytes(HEADER[:3])
     assert append(PushLog(tmp_path)) == 0

@@ -46,6 +46,26 @@ def test_a_segment_that_is_torn_anywhere_keeps_its_whole_frames(frames: list[lis
     assert found.end == (ends[whole] if cut >= len(HEADER) else 0)
 
 
+@settings(max_examples=200)
+@given(st.lists(st.lists(ENTRIES, min_size=1, max_size=2), min_size=1, max_size=3), st.data())
+def test_a_flipped_bit_or_a_cut_before_the_acknowledged_end_is_always_told(
+    frames: list[list[Entry]], data: st.DataObject
+) -> None:
+    written = HEADER + b"".join(map(frame_of, frames))
+    broken = bytearray(written)
+    place = data.draw(st.integers(0, len(written) - 1))
+    if data.draw(st.booleans()):
+        broken[place] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del broken[place:]
+    with pytest.raises(OfflineStoreError):
+        parse(bytes(broken), "it", acknowledged=len(written))
+    last = len(written) - len(frame_of(frames[-1]))
+    if len(broken) == len(written) and place < last:  # with nothing known, what a whole frame follows is damage
+        with pytest.raises(OfflineStoreError):
+            parse(bytes(broken), "it")
+
+
 def test_a_frame_that_is_broken_between_whole_ones_is_told_and_not_cut_off() -> None:
     first = frame_of([entry(0, ["a"])])
     data = bytearray(HEADER + first + frame_of([entry(1, ["b"])]))

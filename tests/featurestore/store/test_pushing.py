@@ -338,6 +338,53 @@ def test_pushes_go_on_while_the_offline_store_is_away(store: FeatureStore, tmp_p
     assert offline(store, 1, 2) == [1, 2]
 
 
+def test_a_segment_that_is_damaged_stays_is_told_and_holds_up_no_other(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:  # three segments wait
+        patch.setattr(store.offline, "load_pushed", refuses)
+        for user in (1, 2, 3):
+            store.push("clicks", [row(user, user)])
+            with pytest.raises(OfflineStoreError, match="away"):
+                store.flush_pushes()
+    first, *_ = segments(store)
+    content = bytearray(first.read_bytes())
+    first.write_bytes(content[:-1])
+    for rows in (2, 0):
+        with pytest.raises(OfflineStoreError, match=f"{first} is damaged") as caught:
+            store.flush_pushes()
+        assert (f"Of the other segments: {rows} pushed rows" in caught.value.hint) == bool(rows)
+        assert segments(store) == [first]
+    assert offline(store, 1, 2, 3) == [None, 2, 3]
+    assert online(store, 1, 2, 3) == [1, 2, 3]
+    first.write_bytes(content)
+    assert store.flush_pushes().rows == 1
+    assert offline(store, 1, 2, 3) == [1, 2, 3]
+
+
+def test_a_damaged_segment_that_grows_refuses_pushes_and_holds_up_no_other(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store.offline, "load_pushed", refuses)
+        store.push("clicks", [row(1, 1)])
+        with pytest.raises(OfflineStoreError, match="away"):
+            store.flush_pushes()
+    store.push("clicks", [row(2, 2)])
+    newest = segments(store)[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.raises(OfflineStoreError, match="is damaged"):
+        store.push("clicks", [row(3, 3)])
+    with pytest.raises(OfflineStoreError, match="is damaged"):
+        store.flush_pushes()
+    assert segments(store) == [newest]
+    assert (offline(store, 1), online(store, 1, 2, 3)) == ([1], [1, 2, None])
+
+
+def refuses(*_: object, **__: object) -> None:
+    raise OfflineStoreError("away")
+
+
 def test_a_push_that_the_online_store_refuses_leaves_nothing(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
