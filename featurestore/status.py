@@ -8,6 +8,7 @@ from typing import Any
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
+from featurestore.errors import OfflineStoreError
 from featurestore.offline.datasets.erasures import rows_left
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.disk import low_disk
@@ -81,10 +82,16 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
 
 
 def _waiting(config: Config) -> dict[str, Any]:
-    """Return how many pushed rows the offline store has not yet, and since when the oldest waits."""
-    found = PushLog(config.path(config.push.path)).backlog()
+    """Return how many pushed rows the offline store has not yet, and since when the oldest waits.
+
+    Both are null, and ``damage`` says why, if the log cannot be read; all else there is to say goes on.
+    """
+    try:
+        found = PushLog(config.path(config.push.path)).backlog()
+    except OfflineStoreError as error:
+        return {"rows": None, "oldest": None, "damage": f"{error.message} {error.hint}".rstrip()}
     oldest = None if found.oldest is None else datetime.fromtimestamp(found.oldest / 1e6, UTC).isoformat()
-    return {"rows": found.rows, "oldest": oldest}
+    return {"rows": found.rows, "oldest": oldest, "damage": None}
 
 
 def _not_live(

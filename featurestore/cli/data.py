@@ -27,6 +27,8 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
     typer.echo("  on disk  " + ", ".join(f"{what} {_size(count)}" for what, count in found["bytes"].items()))
     if found["low_disk"]:
         typer.secho(f"  warning: {found['low_disk']}", fg=typer.colors.YELLOW)
+    if found["push"]["damage"]:
+        typer.secho(f"  pushed   {found['push']['damage']}", fg=typer.colors.RED)
     if found["push"]["rows"]:
         typer.echo(
             f"  pushed   {found['push']['rows']:,} rows wait for the offline store since {found['push']['oldest']}; "

@@ -49,6 +49,11 @@ def materialize(
     period = _period(every)
     if period and (start or end):
         raise typer.BadParameter("a range is materialized once: leave --every or --from and --to away.")
+    if period and full:
+        raise typer.BadParameter(
+            "a run reads what came since the last one, and reading all rows each time finds no more: "
+            "leave --every or --full away."
+        )
     asked = _Asked(views or [], full, instant(start, "--from"), instant(end, "--to"))
     if period:
         with ended_by_signals() as stop:

@@ -7,7 +7,7 @@ its values: texts as texts, whole numbers as such, a Decimal as its digits. An A
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -46,9 +46,12 @@ def pushed_columns(rows: Any, dtypes: Mapping[str, DType]) -> list[pb.Column]:
         dtypes: the types of columns of which the values do not tell enough.
 
     Raises:
-        InvalidRequestError: values of one column are of several types, or of one that does not tell how it is sent.
+        InvalidRequestError: rows have no value at all; or values of one column are of several types, or of one that
+            does not tell how it is sent.
         TimestampError: an instant names no time zone.
     """
+    if isinstance(rows, Iterator):  # which is read once
+        rows = list(rows)
     known = _declared_by_arrow(rows) | dict(dtypes)
     columns = columns_of(rows)
     for name in dtypes:
@@ -69,6 +72,12 @@ def pushed_columns(rows: Any, dtypes: Mapping[str, DType]) -> list[pb.Column]:
             column = pb.Column(name=name)
             fill(column, dtype, values)
             made.append(column)
+    count = max(lengths.values(), default=0 if isinstance(rows, Mapping) else len(rows))
+    if count and not made:  # the request would have no row
+        raise InvalidRequestError(
+            f"The {count:,} rows have no value in any column.",
+            hint="Keys and instants are needed; features may be null.",
+        )
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from featurestore.client.answer import OnlineFeatures
-from featurestore.client.attempts import Deadline
+from featurestore.client.attempts import Attempts, Deadline
 from featurestore.client.conversation import Call, Conversation, drive
 from featurestore.client.faults import Fault, closed
 from featurestore.client.framing import places, varint
@@ -82,12 +82,18 @@ class FeatureStream:
                 raise closed(str(self._network.target))
             line = self._line
             if line is None or line.ended:
-                line = self._line = _Line(self._network, attempts.take())
+                line = self._line = self._open(attempts)
             try:
                 return await line.ask(next(self._numbers), call.request, deadline)
             except _RefusedError as error:
+                if self._closed:  # on purpose: its server is well
+                    raise closed(str(self._network.target)) from None
                 pause = attempts.failed(line.member, error.fault)
             await asyncio.sleep(pause)
+
+    def _open(self, attempts: Attempts) -> _Line:
+        metadata = self._network.target.metadata()  # before a connection is taken: a file of a token may be gone
+        return _Line(self._network, attempts.take(), metadata)
 
 
 class _RefusedError(Exception):
@@ -104,19 +110,19 @@ class _Line:
     Args:
         network: whose it is.
         member: the connection, which is given back to its pool when the call has ended.
+        metadata: of the call.
 
     Attributes:
         member: the same.
         ended: whether there will be no more answers.
     """
 
-    def __init__(self, network: AsyncNetwork, member: Member) -> None:
+    def __init__(self, network: AsyncNetwork, member: Member, metadata: Any) -> None:
         self.member = member
         self.ended = False
         self._pool: Pool = network.pool
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
-        metadata = network.target.metadata()
         self._call = member.channel.stream_stream(PATHS[_METHOD])(metadata=metadata)
         self._tasks = (asyncio.create_task(self._write()), asyncio.create_task(self._read()))
 

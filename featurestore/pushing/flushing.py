@@ -49,11 +49,13 @@ class FlushReport:
         loads: that are there now, one for each table and segment.
         busy: whether nothing was done, as somebody else flushes or materializes now.
         notes: versions that could not take some rows.
+        segments: of the log, that were done and are gone.
     """
 
     loads: tuple[Load, ...] = ()
     busy: bool = False
     notes: tuple[str, ...] = ()
+    segments: int = 0
 
     @property
     def rows(self) -> int:
@@ -63,6 +65,8 @@ class FlushReport:
     def __str__(self) -> str:
         if self.busy:
             return "Somebody else flushes or materializes now."
+        if not self.segments:
+            return "No pushed rows wait for the offline store."
         return f"{self.rows:,} pushed rows brought into the offline store, in {len(self.loads)} load(s)"
 
 
@@ -118,6 +122,7 @@ class Flusher:
         """
         loads: list[Load] = []
         notes: dict[str, None] = {}
+        done = 0
         with self._log.flushing(wait=wait) as held:
             if not held:
                 return FlushReport(busy=True)
@@ -135,9 +140,10 @@ class Flusher:
                     loads += [] if load is None else [load]
                     notes |= dict.fromkeys(said)
                 self._log.remove(segment)
+                done += 1
         for note in notes:
             _logger.warning("pushed rows left out", note=note)
-        report = FlushReport(loads=tuple(loads), notes=tuple(notes))
+        report = FlushReport(loads=tuple(loads), notes=tuple(notes), segments=done)
         for error in unread[:1]:
             hint = f"{error.hint} Of the other segments: {report}." if report.loads else error.hint
             raise OfflineStoreError(error.message, hint=hint) from error

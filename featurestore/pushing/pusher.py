@@ -42,7 +42,7 @@ class PushReport:
         rejected: the others, in order; they are kept nowhere.
         suppressed: rows that were dropped, because they are of someone who was erased.
         warned: accepted rows that break a check of values, by reason, of a view that only warns of them.
-        notes: casts made, columns ignored, and live versions that could not take the rows.
+        notes: casts made, and live versions that could not take the rows.
     """
 
     view: str

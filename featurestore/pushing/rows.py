@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
-from featurestore.errors import DataError, PushRefusedError
+from featurestore.errors import DataError, PushRefusedError, SchemaError, closest
 from featurestore.materialize import RowEncoder
 from featurestore.materialize.encoding import LOAD_ORDER
-from featurestore.offline.intake.checks import REASON, CheckedBatch, Suppressed, check, to_schema
-from featurestore.offline.intake.conform import conform, has_embedding
+from featurestore.offline.intake.checks import REASON, UNREADABLE, CheckedBatch, Suppressed, check, to_schema
+from featurestore.offline.intake.conform import conform, has_embedding, stored_type
 from featurestore.offline.intake.repeats import Repeats
 from featurestore.online.base import Row
 from featurestore.registry.records import Registered
@@ -66,9 +66,12 @@ class PushedView:
             )
 
     def check(self, rows: pa.RecordBatch, *, latest: datetime, suppressed: Suppressed | None) -> CheckedBatch:
-        """Check the rows of one push; see :func:`featurestore.offline.intake.checks.check`."""
+        """Check the rows of one push; see :func:`featurestore.offline.intake.checks.check`.
+
+        A feature that is left out is null, in every row.
+        """
         repeats = Repeats(self._within_load) if self._within_load else None
-        return check(rows, self.definition, latest=latest, repeats=repeats, suppressed=suppressed)
+        return check(self._filled(rows), self.definition, latest=latest, repeats=repeats, suppressed=suppressed)
 
     @cached_property
     def row_by_row(self) -> FeatureView:
@@ -84,10 +87,9 @@ class PushedView:
             DataError: a key or the instant is missing, or a column is of another type.
         """
         view = self.definition
-        filled = rows
-        for name in (*(one.name for one in view.schema), view.created_timestamp_column):
-            if name is not None and name not in filled.schema.names and name not in (*view.keys, view.timestamp_field):
-                filled = filled.append_column(name, pa.nulls(rows.num_rows))
+        filled, created = self._filled(rows), view.created_timestamp_column
+        if created not in (None, *filled.schema.names, *view.keys, view.timestamp_field):
+            filled = filled.append_column(created, pa.nulls(rows.num_rows))
         table, _ = to_schema(filled, view)
         named = {name: name for name in (*view.keys, *(one.name for one in view.schema))}
         # A view may have the column of its instants as a key or a feature too; both have the same values.
@@ -96,11 +98,20 @@ class PushedView:
         named.setdefault(view.timestamp_field, EVENT_TIMESTAMP)
         return pa.RecordBatch.from_pydict({name: table.column(stored) for name, stored in named.items()})
 
-    def columns_of(self, rows: pa.RecordBatch) -> list[str]:
-        """Return the columns of rows that the version takes."""
+    def _filled(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return rows with a column of nulls for each feature that they lack."""
         view = self.definition
-        names = {*view.keys, *(one.name for one in view.schema), view.timestamp_field, view.created_timestamp_column}
-        return [name for name in rows.schema.names if name in names]
+        for one in view.schema:
+            if one.name not in (*rows.schema.names, *view.keys, view.timestamp_field):
+                rows = rows.append_column(one.name, pa.nulls(rows.num_rows, stored_type(one.dtype)))
+        return rows
+
+    @cached_property
+    def column_names(self) -> dict[str, None]:
+        """The columns that the version takes, in order."""
+        view = self.definition
+        names = (*view.keys, *(one.name for one in view.schema), view.timestamp_field, view.created_timestamp_column)
+        return {name: None for name in names if name is not None}
 
     def encode(self, good: pa.RecordBatch) -> list[Row]:
         """Return checked rows as the online store keeps them, of load 0 and in order the rows 0."""
@@ -119,11 +130,11 @@ class Checked:
     """Rows of a push after the checks of the version that it named, and of the others that are live.
 
     Attributes:
-        accepted: the rows that are kept, as they came, without columns that no version names.
+        accepted: the rows that are kept, as they came.
         rejected: the others, in order.
         suppressed: rows that were dropped, because they are of someone who was erased.
         warned: accepted rows that break a check of values, by reason, of a view that only warns of them.
-        notes: casts made, columns ignored, and versions that could not take the rows.
+        notes: casts made, and versions that could not take the rows.
         online: by storage id, the rows and the place of each among the accepted ones.
     """
 
@@ -151,20 +162,25 @@ def checked(
         erased: by storage id, which rows are of someone who was erased.
 
     Raises:
-        SchemaError: a column is missing or of another type.
+        SchemaError: a key or an instant is missing, no version has a column, or a column is of another type.
         TimestampError: a timestamp has no zone.
         PushRefusedError: a row is bad, and the view rejects the whole then.
     """
     named, *others = views
+    known = dict.fromkeys(name for view in views for name in view.column_names)
+    for name in rows.schema.names:
+        if (
+            name not in known and name != UNREADABLE
+        ):  # a feature may be left out, so nothing else would tell of a name that is misspelt
+            said = f'Feature view "{named.name}" has no column "{name}" to push to.'
+            raise SchemaError(said, hint=closest(name, known))
     parts = named.check(rows, latest=latest, suppressed=erased.get(named.storage_id))
     good, bad = parts.places()
     rejected = tuple(map(RejectedRow, bad.tolist(), parts.bad.column(REASON).to_pylist()))
     if rejected and named.definition.on_bad_rows == "reject":
         raise _refusal(named.name, rejected)
-    wanted = dict.fromkeys(name for view in views for name in view.columns_of(rows))
-    kept = rows.select([name for name in rows.schema.names if name in wanted])
     # Taken, not sliced: what is written down must not bring the bytes of other rows along.
-    kept = kept.take(pa.array(good))
+    kept = rows.select([name for name in rows.schema.names if name != UNREADABLE]).take(pa.array(good))
     online = {named.storage_id: (named.encode(parts.good), np.arange(len(good)))}
     notes = list(parts.notes)
     for other in others:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
 
-from featurestore.errors import ServingError
+from featurestore.errors import ConfigError, ServingError
 from featurestore.online.base import event_time
 from featurestore.online.columns import to_column
 from featurestore.serving.lookup import LogEntry
@@ -256,10 +256,20 @@ def _said(content: bytes) -> tuple[int | None, bool]:
 
 
 def remove_finished_watermarks(folder: Path) -> None:
-    """Remove the watermarks of workers that closed their log or died, as a server does at its start."""
-    for mark in read_watermarks(folder):
-        if mark.closed or mark.dead:
-            mark.file.unlink(missing_ok=True)
+    """Remove the watermarks of workers that closed their log or died, as a server does at its start.
+
+    Raises:
+        ConfigError: they cannot be read or removed.
+    """
+    try:
+        for mark in read_watermarks(folder):
+            if mark.closed or mark.dead:
+                mark.file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The serving log {folder} cannot be written: {error.strerror or error}.",
+            hint='Check "log_path" under [serving] in featurestore.toml, and who may write there.',
+        ) from error
 
 
 def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa.Table:

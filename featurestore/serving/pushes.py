@@ -70,6 +70,8 @@ class PushAnswers:
         """
         request = _parse(data)
         taker = self._taker(request.view)
+        if not request.columns:  # no rows, which nobody need refuse
+            return pb.PushFeaturesResponse(view=taker.id).SerializeToString()
         columns, _ = columns_of(request.columns, taker, self._max_rows)
         rows = pa.table({name: to_column(columns[name], dtype) for name, dtype in taker.columns.items()})
         try:

@@ -26,7 +26,8 @@ class Pushing(NewestRows):
 
         Args:
             view: the view: ``clicks`` is its current version and every other that is live; ``clicks@1`` just that one.
-            rows: an Arrow table, a Polars or pandas frame, or a list of dicts.
+            rows: an Arrow table, a Polars or pandas frame, or a list of dicts. Keys and instants are needed; a feature
+                that is left out is null.
 
         Returns:
             What became of them; rows that are rejected are kept nowhere.
@@ -35,7 +36,8 @@ class Pushing(NewestRows):
             ObjectNotFoundError: there is no such view.
             RegistryError: the view is another project's.
             PushRefusedError: a row is bad, and the view rejects the whole then; nothing was kept.
-            DataError: the rows cannot be taken; nothing was kept.
+            DataError: the rows cannot be taken, as a key or an instant is missing, no live version has a column, or one
+                is of another type; nothing was kept.
             OfflineStoreError: the disk of the log refuses; nothing was kept.
             OnlineStoreError: the online store refuses; nothing was kept.
         """

@@ -58,6 +58,7 @@ def test_a_range_is_read_and_is_in_the_audit_but_does_not_count_as_all(shop: Any
         (("--full", "--from", "2024-01-02T00:00:00Z"), "in full, and in a range", "Choose one"),
         (("--every", "soon"), "soon", "30m"),
         (("--every", "0.5s"), "a second", "--every"),
+        (("--every", "15m", "--full"), "what came since", "--full"),
         (("--every", "15m", "--to", "2024-01-01T00:00:00Z"), "once", "--every"),
     ],
 )

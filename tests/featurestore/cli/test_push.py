@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,28 @@ def test_what_a_killed_command_had_pushed_waits_and_is_shown_and_brought_in(appl
     said = applied("push", "--flush")
     assert (said.code, "1 pushed rows brought into the offline store, in 1 load(s)" in said.out) == (0, True)
     assert "rows wait" not in applied("status").out
+    said = applied("push", "--flush")
+    assert (said.code, said.out) == (0, "No pushed rows wait for the offline store.\n")
     assert "push-" in applied("loads", "spending").out
+
+
+def test_a_log_that_is_damaged_is_a_line_of_the_status_beside_all_else(applied: Any) -> None:
+    with FeatureStore(applied.folder) as store:
+        store.push("spending", [{"user_id": 1, "event_timestamp": datetime.now(UTC)}])
+        (file,) = store.config.path(store.config.push.path).glob("*.wal")
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1])
+    said = applied("status")
+    assert said.code == 0
+    assert f"  pushed   The push log {file} is damaged at byte 8. " in said.out
+    assert "view     spending@1" in said.out
+    found = json.loads(applied("status", "--format", "json").out)
+    assert (found["push"]["rows"], "is damaged at byte 8" in found["push"]["damage"]) == (None, True)
+    assert [one["id"] for one in found["views"]] == ["spending@1"]
+    said = applied("push", "--flush")
+    assert (said.code, "is damaged at byte 8" in said.err) == (1, True)
+    file.write_bytes(whole)
+    assert "1 pushed rows brought" in applied("push", "--flush").out
 
 
 def wait_for(so: Callable[[], bool]) -> None:

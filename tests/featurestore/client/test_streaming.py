@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.client import AsyncFeatureClient, FeatureStream
 from featurestore.errors import (
+    ConfigError,
     DeadlineExceededError,
     FeatureStoreError,
     InvalidRequestError,
@@ -123,6 +125,43 @@ def test_a_stream_that_cannot_be_opened_says_why_and_is_opened_again_later(strea
                 assert await ask(stream, 1) == 1
             with pytest.raises(ServingError, match="is closed"):
                 await ask(stream, 1)
+
+    asyncio.run(main())
+
+
+def test_a_token_whose_file_is_gone_leaves_no_connection_busy(streaming: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        file = tmp_path / "token"
+        file.write_text("fst_secret")
+        async with streaming() as server, AsyncFeatureClient(server.address, token=file) as client:
+            await client.get_schema("svc")
+            file.unlink()
+            async with client.stream() as stream:
+                for _ in range(3):
+                    with pytest.raises(ConfigError):
+                        await ask(stream, 1)
+            assert {one.under_way for one in client._network.pool.members} == {0}
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_is_closed_with_requests_under_way_blames_no_server(streaming: Any) -> None:
+    async def main() -> None:
+        async with streaming() as server, AsyncFeatureClient(server.address) as client:
+            await client.get_schema("svc")
+            server.pause = 30.0
+            stream = client.stream()
+            asking = [asyncio.create_task(ask(stream, key, timeout=20)) for key in range(3)]
+            while not server.streams:
+                await asyncio.sleep(0.01)
+            await stream.close()
+            for one in asking:
+                with pytest.raises(ServingError, match="is closed"):
+                    await one
+            pool = client._network.pool
+            assert pool.has_other(time.monotonic())
+            assert {one.under_way for one in pool.members} == {0}
+            assert server.streams == 1
 
     asyncio.run(main())
 

@@ -19,7 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.errors import ServingError
+from featurestore.errors import ConfigError, ServingError
 from featurestore.serving.log import SNAPSHOT, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.v1 import serving_pb2 as pb
@@ -245,6 +245,13 @@ def test_watermarks_of_workers_that_ended_are_removed_and_others_kept(tmp_path: 
     remove_finished_watermarks(tmp_path)
     assert [file.stem for file in folder.iterdir()] == ["alive"]
     remove_finished_watermarks(tmp_path / "absent")
+
+
+def test_watermarks_that_cannot_be_read_or_removed_are_told_with_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "watermarks" / "mine.json").mkdir(parents=True)  # stands for a file that is somebody else's
+    with pytest.raises(ConfigError, match=f"The serving log {tmp_path} cannot be written: Is a directory") as caught:
+        remove_finished_watermarks(tmp_path)
+    assert "log_path" in caught.value.hint
 
 
 def test_a_watermark_that_cannot_be_understood_stops_no_server(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pyarrow as pa
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.client import FeatureClient
 from featurestore.client.request import fill
+from featurestore.errors import InvalidRequestError, ObjectNotFoundError
 from featurestore.types import Array, Date, Decimal, Float32, Float64, Int64, String, Timestamp
 from featurestore.v1 import serving_pb2 as pb
 
@@ -45,6 +47,7 @@ MANY = FeatureView(
 )
 ONCE = FeatureView(name="once", entities=[USER], schema=[Field(name="code", dtype=Int64, unique_within="table")])
 NOW = datetime.now(UTC) - timedelta(minutes=1)
+ROWS = pa.table({"user_id": [1], "event_timestamp": pa.array([NOW], pa.timestamp("us", "UTC"))})
 COLUMNS = {"user_id": Int64, "seen": Int64, "plan": String, "event_timestamp": Timestamp}
 
 
@@ -82,6 +85,20 @@ def request(view: str, dtypes: dict[str, Any], rows: list[tuple[Any, ...]]) -> p
     for place, (name, dtype) in enumerate(dtypes.items()):
         fill(found.columns.add(name=name), dtype, [one[place] for one in rows])
     return found
+
+
+def test_no_rows_are_no_error_and_rows_without_a_value_are(server: str) -> None:
+    with FeatureClient(server) as client:
+        for rows in ([], iter([]), {}, {"user_id": [], "event_timestamp": []}, ROWS.slice(0, 0)):
+            done = client.push("clicks", rows)
+            assert (done.view, done.accepted, dict(done.rejected)) == ("clicks@1", 0, {})
+        for nothing in ([{}, {}], iter([{}]), [{"user_id": None}], {"seen": [None]}):
+            with pytest.raises(InvalidRequestError, match="have no value in any column"):
+                client.push("clicks", nothing)
+        with pytest.raises(ObjectNotFoundError):
+            client.push("clik", [])
+        with pytest.raises(InvalidRequestError, match='lacks "event_timestamp"'):
+            client.push("clicks", [{"user_id": 1}])
 
 
 def push(address: str, message: pb.PushFeaturesRequest) -> pb.PushFeaturesResponse:

@@ -93,6 +93,28 @@ def test_rows_are_pushed_as_they_are_ingested(store: FeatureStore) -> None:
     assert store.push("clicks", table.slice(0, 0)).accepted == 0
 
 
+def test_a_feature_that_is_left_out_is_null(store: FeatureStore) -> None:
+    wider = replace(
+        VIEW, schema=[*VIEW.schema, Field(name="tags", dtype=Array(String)), Field(name="e", dtype=Embedding(2))]
+    )
+    store.apply(replace(SERVICE, features=[wider]))
+    report = store.push("clicks", [{"user_id": 1, "event_timestamp": NOW}])
+    assert (report.accepted, report.rejected, report.notes) == (1, (), ())
+    store.push("clicks", [{"user_id": 2, "event_timestamp": NOW, "tags": ["a"]}])
+    for flushed in (False, True):
+        if flushed:
+            assert store.flush_pushes().rows >= 2
+        found = store.get_online_features("scoring", [{"user_id": 1}, {"user_id": 2}])
+        assert found.to_dict() | {"user_id": 0} == {
+            "user_id": 0,
+            "seen": [None] * 2,
+            "tags": [None, ["a"]],
+            "e": [None] * 2,
+        }
+        assert found.statuses["clicks"] == ["PRESENT"] * 2
+    assert offline(store, 1, 2) == [None, None]
+
+
 def test_the_newest_event_stays_and_of_equal_ones_the_later_push(store: FeatureStore) -> None:
     store.push("clicks", [row(1, 1), row(1, 2), row(2, 5)])
     store.push("clicks", [row(1, 3), row(2, 4, at=NOW - timedelta(seconds=1))])
@@ -139,7 +161,9 @@ def test_a_view_that_warns_serves_rows_that_break_checks_of_values(tmp_path: Pat
 @pytest.mark.parametrize(
     ("rows", "error", "says"),
     [
-        ([{"user_id": 1, "event_timestamp": NOW}], SchemaError, 'no column "seen"'),
+        ([{"seen": 1, "event_timestamp": NOW}], SchemaError, 'no column "user_id"'),
+        ([{"seen": 1, "user_id": 1}], SchemaError, 'no column "event_timestamp"'),
+        ([row(1, 1, sen=2)], SchemaError, '"clicks" has no column "sen" to push to'),
         ([row(1, 1) | {"seen": "many"}], SchemaError, 'Column "seen"'),
         ([row(1, 1, at=NOW.replace(tzinfo=None))], TimestampError, "no time zone"),
         ("clicks.csv", DataError, "is not a table"),
@@ -275,7 +299,7 @@ def test_rows_of_erased_keys_are_dropped_and_counted(store: FeatureStore) -> Non
 
 
 def test_what_waits_is_in_the_status(store: FeatureStore) -> None:
-    assert store.status()["push"] == {"rows": 0, "oldest": None}
+    assert store.status()["push"] == {"rows": 0, "oldest": None, "damage": None}
     before = datetime.now(UTC)
     store.push("clicks", [row(1, 1), row(2, 1)])
     found = store.status()["push"]
