@@ -168,6 +168,18 @@ class Flusher:
             if self._generation(view) != before:
                 self._put_again(view)
 
+    def serve_waiting(self, view: FeatureView) -> None:
+        """Put online what waits in the log and a view lacks, as it was not live when the rows were pushed.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read.
+            OnlineStoreError: the online store refuses.
+        """
+        if not self._log.segments():
+            return
+        with self._log.settled():
+            self._put_again(view)
+
     def start(self) -> None:
         """Flush in the background from now on, when a segment has the rows or the age that the settings say."""
         with self._starting:

@@ -24,7 +24,7 @@ from featurestore.registry.aliases import CANARY, PRODUCTION
 from featurestore.registry.consents import Home
 from featurestore.registry.records import Alias, Load, Materialization, Promotion, Registered
 from featurestore.store.definitions import Definitions
-from featurestore.store.lookups import NewestRows
+from featurestore.store.pushing import Pushing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class _Lag:
         return " and ".join(parts)
 
 
-class Rollout(Definitions, NewestRows):
+class Rollout(Definitions, Pushing):
     """The rollout of services: their aliases, and what has to be so before one moves."""
 
     def promote(
@@ -105,6 +105,7 @@ class Rollout(Definitions, NewestRows):
         if waiting is not None:
             return waiting
         self.registry.promote(service.id, alias, share=share, who=self.who())
+        self._serve_pushed(service)
         return self._alias(service.name, alias)
 
     def rollback(
@@ -132,6 +133,7 @@ class Rollout(Definitions, NewestRows):
         self._make_current(target, catch_up=catch_up)
         # To the very version that was looked at, in case somebody else moves the alias meanwhile.
         self.registry.rollback(service, alias, to=target.version, who=self.who())
+        self._serve_pushed(target)
         return self._alias(target.name, alias)
 
     def demote(self, service: str, *, alias: str) -> Alias:
@@ -155,9 +157,12 @@ class Rollout(Definitions, NewestRows):
             RegistryError: it was decided, we may not approve it, or the rows that the version would serve are behind.
         """
         waiting = self.registry.promotion(number)
+        service = self.registry.service(waiting.id)
         if waiting.state == "pending":
-            self._make_current(self.registry.service(waiting.id), catch_up=catch_up)
-        return self.registry.approve(number, who=self.who())
+            self._make_current(service, catch_up=catch_up)
+        approved = self.registry.approve(number, who=self.who())
+        self._serve_pushed(service)
+        return approved
 
     def reject(self, number: int) -> Promotion:
         """Turn a promotion down, or withdraw one's own.
@@ -247,6 +252,7 @@ class Rollout(Definitions, NewestRows):
         if catch_up:
             for _ in self._caught_up(service):
                 pass
+            self._serve_pushed(service)
             return
         behind = list(self._behind(service))
         if behind:
@@ -255,6 +261,18 @@ class Rollout(Definitions, NewestRows):
                 f"{service.id} is behind: {'; '.join(str(one) for one in behind)}.",
                 hint=theirs.hint if theirs else "Bring it up to date first: --catch-up (catch_up=True).",
             )
+        self._serve_pushed(service)
+
+    def _serve_pushed(self, service: Registered[FeatureService]) -> None:
+        """Put rows online that were pushed before a version was live, and are in no table yet.
+
+        Before an alias moves, so that whoever reads by it misses none; and again after it, as a version that only then
+        is live was not given those in between.
+        """
+        if self.config.replay:  # whose online store has no pushed rows
+            return
+        for view in service.definition.views:
+            self._pusher.flusher.serve_waiting(view)
 
     def _behind(self, service: Registered[FeatureService]) -> Iterator[_Lag]:
         """Yield what the views of a version lack; a view that was never ingested in any version lacks nothing."""

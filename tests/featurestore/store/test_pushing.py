@@ -549,3 +549,28 @@ def test_many_threads_push_and_each_is_served_what_it_was_acknowledged(store: Fe
     assert wrong == []
     assert store.flush_pushes().rows == 8 * 15
     assert offline(store, *range(8)) == [14] * 8
+
+
+def test_a_version_that_comes_to_serve_has_what_was_pushed_before_it_was_live(store: FeatureStore) -> None:
+    wider = replace(VIEW, schema=[*VIEW.schema, Field(name="plan", dtype=String)])
+    store.promote("scoring@1")
+    store.push("clicks", [row(1, 1)])
+    store.apply([wider, replace(SERVICE, features=[wider])])
+    store.promote("scoring@2")
+    assert online(store, 1) == [1]
+    store.flush_pushes()
+    assert online(store, 1) == offline(store, 1) == [1]
+
+
+def test_a_version_that_was_not_fed_serves_what_was_pushed_meanwhile_when_it_is_back(tmp_path: Path) -> None:
+    wider = replace(VIEW, schema=[*VIEW.schema, Field(name="plan", dtype=String)])
+    with FeatureStore.init(tmp_path / "shop") as store:
+        store.apply([VIEW, SERVICE])
+        store.apply([wider, replace(SERVICE, features=[wider])])
+        store.promote("scoring@2")
+        store.push("clicks", [row(1, 1, plan="basic")])
+        assert online(store, 1, service="scoring@1") == [None]
+        store.promote("scoring@1", alias="canary", share=0.5)
+        assert online(store, 1, service="scoring@1") == [1]
+        store.flush_pushes()
+        assert online(store, 1, service="scoring@1") == offline(store, 1, service="scoring@1") == [1]
