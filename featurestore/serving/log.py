@@ -255,15 +255,19 @@ def _said(content: bytes) -> tuple[int | None, bool]:
         return None, False
 
 
-def remove_finished_watermarks(folder: Path) -> None:
+def remove_finished_watermarks(folder: Path, *, living: bool = False) -> None:
     """Remove the watermarks of workers that closed their log or died, as a server does at its start.
+
+    Args:
+        folder: the log's.
+        living: remove those of all others too, where no other server can be.
 
     Raises:
         ConfigError: they cannot be read or removed.
     """
     try:
         for mark in read_watermarks(folder):
-            if mark.closed or mark.dead:
+            if living or mark.closed or mark.dead:
                 mark.file.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(

@@ -23,7 +23,7 @@ from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
 from featurestore.serving import exposure
 from featurestore.serving.certificates import Certificates
-from featurestore.serving.log import WATERMARKS, remove_finished_watermarks
+from featurestore.serving.log import remove_finished_watermarks
 from featurestore.serving.metrics.server import ServerMetrics
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.runtime import Runtime, compile_plans
@@ -143,8 +143,7 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
                 f'Replay "{config.replay}" was held before: {log} has its serving log.',
                 hint=f"Take another name, or remove {log.parent}.",
             )
-        for file in (log / WATERMARKS).glob("*.json"):
-            file.unlink()
+        remove_finished_watermarks(log, living=True)
         # A worker compiles before it serves, and says what is wrong; here it must be known before the clock is set.
         compile_plans(services)
         start = instant(0) if clock is None else types.utc(clock, "The clock of the replay")
