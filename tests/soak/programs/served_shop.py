@@ -213,8 +213,8 @@ class Truth:
                 # A catch-up that runs while a load is in one table and not yet in the next brings it there too.
                 is_carried = pc.starts_with(table[LOAD_ID], PREFIX)
                 own, carried = (_counted(table.filter(one)) for one in (pc.invert(is_carried), is_carried))
-                assert set((own | carried).values()) == {1}, f"{view.id}: a row is twice in the offline store"
-                twice += len(own.keys() & carried.keys())
+                assert set(own.values()) == {1}, f"{view.id}: a row is twice in the offline store"
+                twice += sum(count - 1 for count in (own + carried).values())
                 lost = self.kept.keys() - own.keys() - carried.keys()
                 assert not lost, f"{view.id}: {len(lost)} rows are not in the offline store: {list(lost)[:5]}"
         return {"tables": len(live), "rows told of": self.kept.total(), "carried over twice": twice}
