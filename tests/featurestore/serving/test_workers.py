@@ -27,7 +27,7 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.client import FeatureClient
 from featurestore.config import load
 from featurestore.errors import AddressInUseError, ConfigError, RegistryError, ServingError
-from featurestore.serving import workers
+from featurestore.serving import worker
 from featurestore.serving.workers import serve
 from featurestore.types import Int64
 
@@ -252,7 +252,7 @@ def test_a_task_that_keeps_failing_says_so_once_and_again_after_it_recovered() -
             raise RegistryError("The registry is away.", hint="Bring it back.")
 
     async def run() -> None:
-        task = asyncio.create_task(workers._every(0.001, "reload", work))
+        task = asyncio.create_task(worker._every(0.001, "reload", work))
         while outcomes:
             await asyncio.sleep(0.01)
         task.cancel()
