@@ -72,6 +72,16 @@ class PushAnswers:
         taker = self._taker(request.view)
         if not request.columns:  # no rows, which nobody need refuse
             return pb.PushFeaturesResponse(view=taker.id).SerializeToString()
+        while True:
+            try:
+                return self._push(request, taker)
+            except InvalidRequestError:
+                # A version may have become current in between, which takes other columns.
+                before, taker = taker, self._taker(request.view)
+                if taker == before:
+                    raise
+
+    def _push(self, request: pb.PushFeaturesRequest, taker: _PushedView) -> bytes:
         columns, _ = columns_of(request.columns, taker, self._max_rows)
         rows = pa.table({name: to_column(columns[name], dtype) for name, dtype in taker.columns.items()})
         try:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.client import FeatureClient
 from featurestore.client.request import fill
 from featurestore.errors import InvalidRequestError, ObjectNotFoundError
+from featurestore.pushing import Pusher
+from featurestore.serving.pushes import PushMethod
 from featurestore.types import Array, Date, Decimal, Float32, Float64, Int64, String, Timestamp
 from featurestore.v1 import serving_pb2 as pb
 
@@ -231,3 +234,23 @@ def test_what_a_killed_server_has_acknowledged_is_served_by_the_next_and_trained
         joined = store.get_historical_features(asked, "get_clicks").to_polars()["seen"].to_list()
         assert joined == list(range(5))
         assert sum(load.rows_written for load in store.loads("clicks")) == 5
+
+
+def test_a_version_that_becomes_current_while_a_push_is_read_costs_it_nothing(repo: Path) -> None:
+    with FeatureStore(repo) as store:
+
+        class Overtaken(Pusher):
+            """Is told of another version between two looks."""
+
+            def column_types(self, view: str) -> Any:
+                found = super().column_types(view)
+                wider = replace(VIEW, schema=[*VIEW.schema, Field(name="more", dtype=Int64)])
+                store.apply([wider])
+                return found
+
+        pusher = Overtaken(store.config, store.registry, store.offline, store.online, store.who)
+        method = PushMethod(pusher, max_rows=10)
+        message = request("clicks", COLUMNS, [(1, 2, "basic", NOW)])
+        answer = pb.PushFeaturesResponse.FromString(method.answer(message.SerializeToString()))
+        assert (answer.view, answer.rows_accepted) == ("clicks@2", 1)
+        method.close()
