@@ -251,6 +251,6 @@ def test_a_version_that_becomes_current_while_a_push_is_read_costs_it_nothing(re
         pusher = Overtaken(store.config, store.registry, store.offline, store.online, store.who)
         method = PushMethod(pusher, max_rows=10)
         message = request("clicks", COLUMNS, [(1, 2, "basic", NOW)])
-        answer = pb.PushFeaturesResponse.FromString(method.answer(message.SerializeToString()))
+        answer = pb.PushFeaturesResponse.FromString(method.answers(message.SerializeToString()))
         assert (answer.view, answer.rows_accepted) == ("clicks@2", 1)
         method.close()
