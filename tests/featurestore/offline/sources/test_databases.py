@@ -423,7 +423,8 @@ def test_a_database_that_goes_away_while_it_is_read_publishes_nothing(store: Off
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
-    with pytest.raises(DataError, match=r"cannot be read to its end: .*server closed the connection"):
+    # The server's own last words come first, where they are read before its end is seen.
+    with pytest.raises(DataError, match=r"cannot be read to its end: (?s:.*)connection"):
         store.ingest_source(endless, who="ada", progress=cut)
     assert store.table_version(endless) is None
 
