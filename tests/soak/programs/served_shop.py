@@ -26,7 +26,6 @@ from featurestore.config import FILE_NAME
 from featurestore.definitions.names import LOAD_ID
 from featurestore.offline.tables.carry_over import PREFIX
 from featurestore.registry import live_views, stored_once
-from featurestore.registry.records import Registered
 from featurestore.types import Float64, Int64, String
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -37,33 +36,35 @@ flush_seconds = 1.0
 """
 #: Rows of a load.
 LOADED = 300
-#: Each is a version of the view: its features in another order, some that others have not, another TTL.
+#: Features of the view, in versions with tables of their own: in another order, some that others have not.
 SHAPES = (
     ("number", "half", "text"),
     ("text", "number", "half", "more"),
     ("extra", "number", "text", "half"),
-    ("number", "half", "text"),
+    ("half", "more", "text", "number"),
 )
-TTLS = (timedelta(days=1), timedelta(days=1), timedelta(days=1), timedelta(days=2))
+#: Versions of each; they differ in their TTL, and the last shape stays.
+OF_A_SHAPE = 3
 DTYPES = {"number": Int64, "half": Float64, "text": String, "more": Int64, "extra": Int64}
 #: Which key a use of the view is asked by.
 USES = {"": "user_id", "again__": "user_id", "friend__": "friend_id"}
 
 
-def definitions(shape: int) -> FeatureService:
+def definitions(version: int) -> FeatureService:
     """Return a version of the service: the view, some features of it again, and the same for another key."""
+    shape = min((version - 1) // OF_A_SHAPE, len(SHAPES) - 1)
     user = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
     schema = [Field(name=name, dtype=DTYPES[name]) for name in SHAPES[shape]]
-    view = FeatureView(name="clicks", entities=[user], schema=schema, ttl=TTLS[shape])
+    view = FeatureView(name="clicks", entities=[user], schema=schema, ttl=timedelta(days=1, minutes=version))
     friend = view.with_join_key_map({"user_id": "friend_id"}, name="friend")
-    both = OnDemandFeatureView(
-        name=f"both{shape}",
+    apart = OnDemandFeatureView(
+        name="apart",
         inputs=[view, friend],
         schema=[Field(name="apart", dtype=Int64)],
         expressions={"apart": "number - friend__number"},
     )
     features = [view, view[["text", "number"]].with_name("again"), friend]
-    return FeatureService(name="scoring", features=[*features, both] if shape else features)
+    return FeatureService(name="scoring", features=[*features, apart] if version % 2 else features)
 
 
 def begin(folder: Path) -> None:
@@ -72,7 +73,7 @@ def begin(folder: Path) -> None:
         file = folder / FILE_NAME
         file.write_text(file.read_text() + SETTINGS)
     with FeatureStore(folder) as store:
-        store.apply(definitions(0))
+        store.apply(definitions(1))
         store.promote("scoring@1")
         first = now()
         store.ingest("clicks", table([(key, first) for key in KEYS]), load_id="first")
@@ -112,16 +113,6 @@ def load_of(number: int) -> list[tuple[int, int]]:
     ages = [0 if chance.random() < 0.5 else chance.randrange(600_000_000) for _ in range(LOADED)]
     # The last three bits tell who wrote a row, so that no two write the same.
     return [(key, (number - age) | 7) for key, age in zip(chance.sample(KEYS, LOADED), ages, strict=True)]
-
-
-def shape_of(service: Registered[FeatureService]) -> int:
-    """Return which of the shapes a version of the service is."""
-    (view,) = service.definition.views
-    return next(
-        number
-        for number, names in enumerate(SHAPES)
-        if names == tuple(one.name for one in view.schema) and view.ttl == TTLS[number]
-    )
 
 
 class Asked:

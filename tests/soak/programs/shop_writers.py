@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from served_shop import SHAPES, START, definitions, load_of, now, shape_of, table
+from served_shop import SHAPES, START, definitions, load_of, now, table
 
 from featurestore import FeatureStore
 from featurestore.errors import OnlineStoreError, RegistryError
@@ -71,8 +71,7 @@ def switch(folder: Path) -> None:
         while True:
             newest = store.registry.service("scoring")
             if store.registry.resolve_service("scoring").id == newest.id:  # else the last one was killed before
-                shape = (shape_of(newest) + 1) % len(SHAPES)
-                store.apply(definitions(shape), allow_breaking=True)
+                store.apply(definitions(newest.version + 1), allow_breaking=True)
                 newest = store.registry.service("scoring")
                 say("switch", "apply", newest.id)
             steps: list[tuple[str, Callable[[], object]]] = [
@@ -89,16 +88,18 @@ def switch(folder: Path) -> None:
 
 def patiently(step: Callable[[], object]) -> None:
     """Do a step that has to wait while a load is in one table and not yet in the next."""
+    said = ""
     for _ in range(50):
         try:
             step()
         except (RegistryError, OnlineStoreError) as error:
-            if not any(words in error.message for words in ("cannot catch up", "Another process has gone on")):
+            said = error.message
+            if not any(words in said for words in ("cannot catch up", "Another process has gone on")):
                 raise
             time.sleep(0.1)
         else:
             return
-    raise AssertionError("a version cannot catch up")
+    raise AssertionError(f"a version cannot catch up: {said}")
 
 
 if __name__ == "__main__":
