@@ -298,7 +298,7 @@ class World:
         self._left = EXAMPLES_OF_A_STORE
 
     def _answer(self, method: str, request: bytes) -> bytes:
-        return self._pushes.answer(request) if method == "PushFeatures" else self._lookups.transport(method, request)
+        return self._pushes.answers(request) if method == "PushFeatures" else self._lookups.transport(method, request)
 
     def check(self, steps: Sequence[Step], seed: int) -> None:
         """Do the steps with keys that no other history has, and compare the stores at the end, or wherever asked."""

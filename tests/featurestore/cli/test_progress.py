@@ -57,11 +57,11 @@ def test_every_command_that_may_take_long_shows_a_bar(
     shown: list[str] = []
 
     @contextmanager
-    def recorded(text: str) -> Iterator[Callable[[int], None]]:
+    def recorded(text: str) -> Iterator[Callable[..., None]]:
         shown.append(text)
-        yield lambda rows: None  # noqa: ARG005
+        yield lambda *_: None
 
-    for name in ("data", "datasets", "definitions", "history", "ingest", "rollout", "tables", "testing"):
+    for name in ("datasets", "definitions", "history", "ingest", "materialize", "rollout", "tables", "testing"):
         monkeypatch.setattr(importlib.import_module(f"featurestore.cli.{name}"), "rows_done", recorded)
     rows = command.folder / "rows.csv"
     rows.write_text("user_id,total,orders,event_timestamp\n1,5.0,2,2024-01-01T00:00:00Z\n2,-1,2,2024-01-01T00:00:00Z\n")
