@@ -56,7 +56,7 @@ def compare(folder: Path, steps: Sequence[tuple[str, Any]], *, versions: bool) -
                 {
                     "user_id": user,
                     "seen": next(numbers),
-                    "plan": "basic",
+                    **({"plan": "basic"} if versions else {}),
                     "event_timestamp": NOW + timedelta(seconds=event),
                     "created_timestamp": None if created is None else NOW + timedelta(seconds=created),
                 }
