@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 # REQUIRE_SERVICES=1 turns "skipped: this machine has no ..." into a failure.
 export REQUIRE_SERVICES
 
+# Processes that the suite runs in; each test file, with the servers it starts, runs in one of them.
+TEST_PROCESSES ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types imports proto-check tests soak proto proto-release node bench clean
 
@@ -59,7 +62,7 @@ imports: $(VENV)/.dev  ## import rules (docs/design.md)
 tests: $(VENV)/.dev  ## pytest
 	@command -v npm >/dev/null && $(MAKE) --no-print-directory node || \
 		{ echo "npm is missing or offline: the contract's checks with Node.js are skipped"; test -z "$(REQUIRE_SERVICES)"; }
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 soak: $(VENV)/.dev  ## the long form of the tests that have a short one: some minutes
 	$(BIN)/python -m pytest tests/soak -m soak -rA --capture=tee-sys

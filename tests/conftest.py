@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests that want one: one cluster a session, emptied for each test."""
+"""What the tests need of the machine: programs, and a PostgreSQL; one cluster a session, emptied for each test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -45,10 +46,34 @@ SETTINGS = {
 }
 
 
+#: Skips a test for what this machine lacks, or fails it where REQUIRE_SERVICES is set.
+Lacking = Callable[[str], NoReturn]
+#: Takes a program's name and Debian's package of it, and returns its path; lacking it, see :data:`Lacking`.
+Program = Callable[[str, str], str]
+
+
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
+def lacking() -> Lacking:
+    def lacks(reason: str) -> NoReturn:
+        if os.environ.get("REQUIRE_SERVICES"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return lacks
+
+
+@pytest.fixture(scope="session")
+def program(lacking: Lacking) -> Program:
+    def find(name: str, package: str) -> str:
+        return shutil.which(name) or lacking(f"needs the program {name} (Debian's package {package})")
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(program: Program) -> Iterator[str]:
     """Start a cluster on loopback, and yield ``postgresql://postgres@127.0.0.1:PORT``."""
-    programs = _programs()
+    programs = _programs(program)
     user = _server_user()
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     if user is not None:
@@ -109,18 +134,12 @@ def postgresql(postgresql_database: str) -> Iterator[str]:
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO public")
 
 
-def _programs() -> Path:
+def _programs(program: Program) -> Path:
     """Return the folder of the server's programs; Debian keeps each release in a folder of its own, off the path."""
     folders = list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if folders:
         return max(folders, key=lambda path: int(path.parts[4])).parent
-    found = shutil.which("postgres")
-    if found is None:
-        reason = "needs a PostgreSQL server's programs (Debian's package postgresql)"
-        if os.environ.get("REQUIRE_SERVICES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return Path(found).resolve().parent
+    return Path(program("postgres", "postgresql")).resolve().parent
 
 
 def _server_user() -> pwd.struct_passwd | None:

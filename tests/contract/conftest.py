@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,15 +13,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="session")
-def node_modules() -> Path:
+def node_modules(lacking: Callable[[str], NoReturn]) -> Path:
     """The packages of ``tests/contract/node``; without them a test is skipped, or fails if REQUIRE_SERVICES is set."""
     modules = ROOT / "build" / "node" / "node_modules"
     if shutil.which("node") is None:
-        reason = "needs the program node (Debian's packages nodejs and npm)"
-    elif not (modules.parent / ".installed").exists():
-        reason = "needs packages for node: make node"
-    else:
-        return modules
-    if os.environ.get("REQUIRE_SERVICES"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+        lacking("needs the program node (Debian's packages nodejs and npm)")
+    if not (modules.parent / ".installed").exists():
+        lacking("needs packages for node: make node")
+    return modules

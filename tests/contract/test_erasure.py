@@ -402,15 +402,29 @@ with FeatureStore(sys.argv[1]) as store:
 """
 
 
-def started(program: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", program, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+Start = Callable[..., subprocess.Popen[str]]
 
 
-def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(shop: Shop) -> None:
+@pytest.fixture
+def started() -> Iterator[Start]:
+    running = []
+
+    def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(shop: Shop, started: Start) -> None:
     shop.store.close()
     for _ in range(2):
         process = started(ERASE, str(shop.folder), MARK)
@@ -426,7 +440,7 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(shop: Shop) 
     assert [one for one in holding(shop.folder, MARK) if not _has_only_the_longer_key(shop.folder / one)] == []
 
 
-def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: Shop) -> None:
+def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: Shop, started: Start) -> None:
     process = started(LOAD, str(shop.folder), MARK)
     time.sleep(0.5)
     run_erasure(shop.task(), places(shop.store))
@@ -439,7 +453,7 @@ def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: S
     assert [one for one in loads if one.rows_suppressed]
 
 
-def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop) -> None:
+def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop, started: Start) -> None:
     process = started(PUSH, str(shop.folder), MARK)
     assert process.stdout is not None
     before = [process.stdout.readline() for _ in range(5)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,16 +15,8 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.types import Float64, Int64
 from featurestore.v1 import serving_pb2 as pb
 
-
-def binary(name: str, package: str) -> str:
-    """Return the path of a program; without it the test is skipped, or fails where REQUIRE_SERVICES is set."""
-    path = shutil.which(name)
-    if path is None:
-        reason = f"needs the program {name} (Debian's package {package})"
-        if os.environ.get("REQUIRE_SERVICES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+#: Calls a method with a serialized message; returns the body, and what the client says of headers and trailers.
+Call = Callable[[str, bytes], tuple[bytes, str]]
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +41,27 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.terminate()
         server.communicate(timeout=30)
 
-    return datetime(2024, 1, 1, tzinfo=UTC)
+
+@pytest.fixture
+def call(address: str, program: Callable[[str, str], str], tmp_path: Path) -> Call:
+    nghttp = program("nghttp", "nghttp2-client")
+
+    def ask(method: str, message: bytes) -> tuple[bytes, str]:
+        body = tmp_path / "request"
+        body.write_bytes(b"\x00" + struct.pack(">I", len(message)) + message)
+        arguments = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body)]
+        command = [nghttp, *arguments, f"http://{address}/{method}"]
+        said = subprocess.run([*command, "-v"], capture_output=True, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, check=True).stdout
+        return answer, said.decode(errors="replace")
+
+    return ask
 
 
-def call(address: str, path: str, message: bytes, folder: Path) -> tuple[bytes, str]:
-    """Return the body and what the client says of headers and trailers."""
-    body = folder / "request"
-    body.write_bytes(b"\x00" + struct.pack(">I", len(message)) + message)
-    arguments = ["-v", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body)]
-    program = binary("nghttp", "nghttp2-client")
-    said = subprocess.run([program, *arguments, f"http://{address}{path}"], capture_output=True, check=True).stdout
-    answer = subprocess.run(
-        [program, *[one for one in arguments if one != "-v"], f"http://{address}{path}"],
-        capture_output=True,
-        check=True,
-    ).stdout
-    return answer, said.decode(errors="replace")
-
-
-def test_a_lookup_by_a_plain_http2_client(address: str, tmp_path: Path) -> None:
+def test_a_lookup_by_a_plain_http2_client(call: Call) -> None:
     request = pb.GetOnlineFeaturesRequest(service="scoring", request_id="from-outside")
     request.columns.add(name="user_id").int64s.values.extend([1, 2])
-    answer, said = call(
-        address, "/featurestore.v1.ServingService/GetOnlineFeatures", request.SerializeToString(), tmp_path
-    )
+    answer, said = call("featurestore.v1.ServingService/GetOnlineFeatures", request.SerializeToString())
     assert "grpc-status: 0" in said
     compressed, length = struct.unpack(">BI", answer[:5])
     assert (compressed, length) == (0, len(answer) - 5)
@@ -85,20 +72,20 @@ def test_a_lookup_by_a_plain_http2_client(address: str, tmp_path: Path) -> None:
     assert list(response.rows[0].doubles) == [10.5]
 
 
-def test_an_unknown_service_is_not_found_and_named(address: str, tmp_path: Path) -> None:
+def test_an_unknown_service_is_not_found_and_named(call: Call) -> None:
     request = pb.GetOnlineFeaturesRequest(service="scorin")
-    _, said = call(address, "/featurestore.v1.ServingService/GetOnlineFeatures", request.SerializeToString(), tmp_path)
+    _, said = call("featurestore.v1.ServingService/GetOnlineFeatures", request.SerializeToString())
     assert "grpc-status: 5" in said
     assert "scorin" in said
 
 
-def test_the_clock_of_a_live_server_cannot_be_touched(address: str, tmp_path: Path) -> None:
+def test_the_clock_of_a_live_server_cannot_be_touched(call: Call) -> None:
     message = pb.AdvanceClockRequest(now=1).SerializeToString()
-    _, said = call(address, "/featurestore.v1.ReplayService/AdvanceClock", message, tmp_path)
+    _, said = call("featurestore.v1.ReplayService/AdvanceClock", message)
     assert "grpc-status: 12" in said
 
 
-def test_the_standard_health_check_answers(address: str, tmp_path: Path) -> None:
-    answer, said = call(address, "/grpc.health.v1.Health/Check", b"", tmp_path)
+def test_the_standard_health_check_answers(call: Call) -> None:
+    answer, said = call("grpc.health.v1.Health/Check", b"")
     assert "grpc-status: 0" in said
     assert answer[5:] == b"\x08\x01"

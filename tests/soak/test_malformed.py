@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import grpc
 import psutil
@@ -118,9 +120,11 @@ def test_ten_thousand_over_the_wire_leave_nothing_behind_and_others_are_answered
 
 
 @pytest.mark.soak
-def test_a_fuzzer_that_is_led_by_coverage_finds_nothing_either(tmp_path: Path) -> None:
+def test_a_fuzzer_that_is_led_by_coverage_finds_nothing_either(
+    tmp_path: Path, lacking: Callable[[str], NoReturn]
+) -> None:
     if importlib.util.find_spec("atheris") is None:
-        pytest.skip("needs atheris: pip install atheris")
+        lacking("needs atheris: pip install atheris")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, path in enumerate(SHORT["TAKES"]):

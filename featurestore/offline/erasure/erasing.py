@@ -117,9 +117,11 @@ class TableErasure:
             }
             if not held:
                 return Erased()
-            staged = {name: self._staged(one) for name, (one, _) in held.items()}
+            staged: dict[str, StagedFile | None] = {}
             erased = sum(found for _, found in held.values())
             try:
+                for name, (one, _) in held.items():
+                    staged[name] = self._staged(one)
                 self.table.rewrite(
                     list(held),
                     [one for one in staged.values() if one is not None],
@@ -134,8 +136,11 @@ class TableErasure:
                 # A compaction or another erasure came first; its files are others.
                 self._discard(staged.values())
                 continue
-            except BaseException:
+            except BaseException as error:
                 self._discard(staged.values())
+                gone = any(not Path(one.path).exists() for one, _ in held.values())
+                if gone and isinstance(error, OfflineStoreError):
+                    continue  # another erasure came first, and its old files went before they were read here
                 raise
             self._enter({name: (staged[name], found) for name, (_, found) in held.items()})
             return Erased(rows=erased, files=len(held))

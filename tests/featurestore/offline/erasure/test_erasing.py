@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -178,6 +179,25 @@ def test_a_restore_brings_back_what_an_erasure_leaves_of_a_file_that_it_takes_aw
     store.restore(view, store.find_state(view, "second"), who="tests")
     assert origins(present(store.table(view))) == ["JFK"] * 4
     assert [one.load_id for one in store.loads(view)] == ["first", "second"]
+
+
+def test_another_erasure_that_is_faster_is_no_fault(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows, registry: Registry
+) -> None:
+    store.ingest(view, [*weather_rows(), *weather_rows([4], origin="LGA")], who="tests")
+    plan = erasure(store.table(view), registry, "LGA")
+    others: list[Erased] = []
+
+    def matches(batch: pa.RecordBatch) -> pa.BooleanArray:
+        if not others:
+            others.append(Erased())
+            with ThreadPoolExecutor() as pool:  # by its thread an erasure knows what is its own
+                others[0] = pool.submit(erasure(store.table(view), registry, "LGA").run).result()
+        return plan.matches(batch)
+
+    assert replace(plan, matches=matches).run().rows == 0
+    assert others == [Erased(rows=1, files=1)]
+    assert origins(present(store.table(view))) == ["JFK"] * 3
 
 
 def test_what_a_load_at_work_has_staged_is_left_to_it_and_said(

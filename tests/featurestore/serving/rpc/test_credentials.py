@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -137,13 +135,9 @@ def test_mutual_tls_lets_in_who_has_a_certificate_of_the_authority(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str, str], str]) -> Path:
     """Run the commands of the document that make certificates, and return their folder."""
-    if shutil.which("openssl") is None:
-        reason = "needs the program openssl (Debian's package openssl)"
-        if os.environ.get("REQUIRE_SERVICES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    program("openssl", "openssl")
     (commands,) = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     folder = tmp_path_factory.mktemp("made")
     ran = subprocess.run(["sh", "-e", "-c", commands], cwd=folder, capture_output=True, text=True)
