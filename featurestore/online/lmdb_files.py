@@ -6,7 +6,6 @@ import contextlib
 import mmap
 import os
 import shutil
-import struct
 import threading
 import uuid
 from collections.abc import Callable
@@ -31,7 +30,7 @@ _META_PAGES = 2
 STATE = b"state"
 #: Where a page of LMDB's format 1 on a 64-bit machine has the number of the transaction that wrote it.
 _TRANSACTION_AT = 144
-_NUMBER = struct.Struct("=Q")
+_NUMBER_BYTES = 8
 _LOOKS = 10
 
 
@@ -50,10 +49,11 @@ class LastTransaction:
 
     def __init__(self, folder: Path, env: Any) -> None:
         page = env.stat()["psize"]
-        self._places = tuple(number * page + _TRANSACTION_AT for number in (0, 1))
-        self._pages: mmap.mmap | None = None
+        self._first, self._second = ((number * page + _TRANSACTION_AT) // _NUMBER_BYTES for number in (0, 1))
+        #: The two pages as numbers.
+        self._pages: memoryview | None = None
         with (folder / "data.mdb").open("rb") as file, contextlib.suppress(OSError, ValueError):
-            self._pages = mmap.mmap(file.fileno(), 2 * page, access=mmap.ACCESS_READ)
+            self._pages = memoryview(mmap.mmap(file.fileno(), 2 * page, access=mmap.ACCESS_READ)).cast("Q")
         for _ in range(_LOOKS):
             before = self()
             with env.begin() as transaction:
@@ -69,10 +69,8 @@ class LastTransaction:
         pages = self._pages
         if pages is None:
             return None
-        first, second = self._places
-        one: int = _NUMBER.unpack_from(pages, first)[0]
-        other: int = _NUMBER.unpack_from(pages, second)[0]
-        return max(one, other)
+        number: int = max(pages[self._first], pages[self._second])
+        return number
 
     def confirm(self, transaction: int) -> None:
         """Hold the number against that of a read transaction that has begun: it cannot be behind."""

@@ -97,7 +97,7 @@ class ServingLog:
 
     def offer(self, entry: LogEntry) -> None:
         """Take a lookup for the log, unless it is not sampled or too many wait."""
-        if entry.row_count == 0 or not self._sampled(entry.request_id):
+        if not self._limit or entry.row_count == 0 or not self._sampled(entry.request_id):
             return
         if len(self._waiting) >= self._capacity:
             self.dropped += 1

@@ -121,6 +121,11 @@ class ServicePlan:
         return tuple(view.name for view in self.stored)
 
     @cached_property
+    def ageless(self) -> list[bytes] | None:
+        """What :attr:`LogEntry.oldest` is where no stored view has a TTL; None where one has."""
+        return None if any(view.ttl is not None for view in self.stored) else [b""] * len(self.stored)
+
+    @cached_property
     def sent_places(self) -> tuple[tuple[StoredView | OnDemandView, int], ...]:
         """The views of a response, each with its place in :attr:`stored`; -1 for one that is computed."""
         places = {view.name: place for place, view in enumerate(self.stored)}

@@ -51,7 +51,7 @@ def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tup
     found: dict[str, list[Any]] = {}
     count = -1
     first = ""
-    for column in columns:
+    for column in columns[:]:  # a list goes faster than what protobuf has
         name = column.name
         dtype = expected.get(name)
         if dtype is None:
@@ -63,17 +63,18 @@ def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tup
                 f'The request has column "{name}" twice.', hint="Send each column once.", field=_field(name)
             )
         carried = dtype.sent
-        kind = column.WhichOneof("values")
-        if kind == carried:
-            values = list(getattr(column, carried).values)
-        elif kind == "int64s" and carried == "doubles":
-            values = _as_doubles(column.int64s.values, dtype, name)
-        else:
-            raise InvalidRequestError(
-                f'Column "{name}" of the request has {kind or "no values"}; {_within(taker.what)} takes it as {dtype}.',
-                hint=f"Send it as {carried}.",
-                field=_field(name),
-            )
+        values: list[Any] = getattr(column, carried).values[:]
+        if not values:  # it has no rows, or carries them as something else
+            kind = column.WhichOneof("values")
+            if kind == "int64s" and carried == "doubles":
+                values = _as_doubles(column.int64s.values, dtype, name)
+            elif kind != carried:
+                raise InvalidRequestError(
+                    f'Column "{name}" of the request has {kind or "no values"}; {_within(taker.what)} takes it as '
+                    f"{dtype}.",
+                    hint=f"Send it as {carried}.",
+                    field=_field(name),
+                )
         if count < 0:
             count, first = len(values), name
         elif len(values) != count:
@@ -88,7 +89,8 @@ def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tup
                 hint="Send several requests, or raise max_rows under [serving] in featurestore.toml.",
                 limit="max_rows",
             )
-        limits = _LIMITS.get(dtype.name)
+        plain = dtype.name in _PLAIN
+        limits = None if plain else _LIMITS.get(dtype.name)
         if limits is not None and values and not limits[0] <= min(values) <= max(values) <= limits[1]:
             raise InvalidRequestError(
                 f'Column "{name}" of the request has a value that {dtype} cannot hold.',
@@ -102,7 +104,9 @@ def columns_of(columns: Sequence[pb.Column], taker: Taker, max_rows: int) -> tup
                 None if row // 8 < len(mask) and mask[row // 8] >> row % 8 & 1 else value
                 for row, value in enumerate(values)
             ]
-        found[name] = values if dtype.name in _AS_SENT else _read(values, dtype, name, is_key=name in taker.keys)
+        if not plain and limits is None:
+            values = _read(values, dtype, name, is_key=name in taker.keys)
+        found[name] = values
     if len(found) != len(expected):
         missing = [name for name in expected if name not in found]
         # Without any column the request does not say how many rows it has, so then every field is needed.
@@ -135,8 +139,8 @@ def _as_doubles(values: Sequence[int], dtype: types.DType, name: str) -> list[fl
     return found
 
 
-#: Types whose values are taken as they are sent, once they lie within the limits.
-_AS_SENT = frozenset({"Bool", "Int32", "Int64", "String", "Bytes", "Date", "Timestamp"})
+#: Types whose values are taken as they are sent; those with limits are too, once they lie within them.
+_PLAIN = frozenset({"Bool", "Int64", "String", "Bytes", "Timestamp"})
 #: From here on, doubles round to an infinity of Float32: half a step over the greatest one.
 _BEYOND_FLOAT32 = (2.0 - 2.0**-24) * 2.0**127
 

@@ -128,15 +128,25 @@ class RowReader:
     ) -> StoredRows | None:
         """Return the rows if all of them are known, and not older; this is the way that most lookups take."""
         rows: list[list[StoredRow]] = []
+        of: tuple[str, ...] | None = None
+        keys: Sequence[Any] = ()
         for view in views:
             kept = self._kept.get(view.kept_as)
             if kept is None or kept.valid_at != now:
                 return None
-            found: list[StoredRow] = list(map(kept.rows.get, _keys(view, columns)))  # type: ignore[arg-type]
+            if view.columns != of:  # else they are those of the view before
+                of, keys = view.columns, _keys(view, columns)
+            if len(keys) == 1:
+                row = kept.rows.get(keys[0])
+                if row is None:
+                    return None
+                rows.append([row])
+                continue
+            found: list[StoredRow] = list(map(kept.rows.get, keys))  # type: ignore[arg-type]
             if not all(found):
                 return None
             rows.append(found)
-        return StoredRows(self._clock, now, rows)
+        return tuple.__new__(StoredRows, (self._clock, now, rows))  # without the function that names its parts
 
     def _keep(self, view: StoredView) -> _Kept:
         kept = _Kept(view)

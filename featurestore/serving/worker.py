@@ -65,9 +65,19 @@ def serve_here(
             )
             tokens = KnownTokens() if config.serving.authentication == "token" else None
             observing = Observing(config, metrics, nobody if tokens is None else partial(caller_name, tokens))
-            asyncio.run(_Worker(runtime, lookups, observing, tokens).run(address, parent, ready))
+            worker = _Worker(runtime, lookups, observing, tokens)
+            with asyncio.Runner(loop_factory=_event_loop) as runner:
+                runner.run(worker.run(address, parent, ready))
         finally:
             store.close()
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # takes a tenth less of the processor, and is not for Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 class _Worker:

@@ -126,3 +126,7 @@ def _fault(
         packed.Pack(detail)
         status.details.append(packed)
     return Fault(code, message, hint, ((_DETAILS, status.SerializeToString()),))
+
+
+#: What a stream ends with when its server does. Without a hint, so that clients go elsewhere.
+STOPPING = _fault(grpc.StatusCode.UNAVAILABLE, "The server is stopping.", "", [])

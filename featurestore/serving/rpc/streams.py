@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,7 +16,8 @@ from featurestore.online.rowcodec import varint
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.rpc.deadlines import check_deadline
-from featurestore.serving.rpc.faults import fault_of, field_of
+from featurestore.serving.rpc.faults import STOPPING, Fault, fault_of, field_of
+from featurestore.serving.rpc.outbox import Outbox
 from featurestore.serving.tokens import Caller, caller
 from featurestore.v1 import serving_pb2 as pb
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from featurestore.serving.rpc.server import Watcher
 
 _METHOD = "StreamOnlineFeatures"
+
+
+@dataclass(eq=False, slots=True)
+class _Stream:
+    """A stream that is answered: by which task, and whether that waits for the client's next request."""
+
+    task: asyncio.Task[None]
+    reading: bool = False
 
 
 class StreamedLookups:
@@ -43,19 +53,45 @@ class StreamedLookups:
         self._log = log
         self._watcher = watcher
         self._ending = False
-        #: Those that wait for their clients.
-        self._reading: set[asyncio.Task[None]] = set()
+        self._streams: set[_Stream] = set()
 
     def end(self) -> None:
         """End streams once what they were asked is answered; their clients go on elsewhere."""
         self._ending = True
-        for task in self._reading:
-            task.cancel()
+        for stream in self._streams:
+            if stream.reading:
+                stream.task.cancel()
 
     async def answer(self, _: Any, context: Any) -> None:
         """Answer a stream until its client ends it; a slow reader is waited for, and holds up nobody else."""
-        write, who = context.write, caller.get()
-        while (data := await self._next(context)) is not grpc.aio.EOF:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - gRPC answers each call in one
+        stream, outbox = _Stream(task), Outbox(context.write)
+        self._streams.add(stream)
+        try:
+            ended = await self._answer_all(stream, context, outbox)
+            await outbox.flush()
+        finally:
+            self._streams.discard(stream)
+            await outbox.discard()
+        if ended is not None:
+            await context.abort(ended.code, ended.text, ended.trailing)
+
+    async def _answer_all(self, stream: _Stream, context: Any, outbox: Outbox) -> Fault | None:
+        """Answer the requests of a stream; return what it is to end with if its client does not end it."""
+        read, who = context.read, caller.get()
+        while not self._ending:
+            stream.reading = True
+            try:
+                data = await read()
+            except asyncio.CancelledError:
+                if self._ending:
+                    break
+                raise
+            finally:
+                stream.reading = False
+            if data is grpc.aio.EOF:
+                return None
             try:
                 check_deadline(context)
                 if who is not None:
@@ -63,29 +99,20 @@ class StreamedLookups:
             except FeatureStoreError as error:
                 fault = fault_of(error, _METHOD)
                 self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
-                await context.abort(fault.code, fault.text, fault.trailing)
-            answer = self._answer(data, who, context, again=self._refresh is None)
-            if answer is None and self._refresh is not None:
+                return fault
+            answer = self._answered(data, who, context)
+            if answer is None:
+                assert self._refresh is not None  # noqa: S101 - else there is an answer
                 await self._refresh()
-                answer = self._answer(data, who, context, again=True)
-            await write(answer)
+                answer = self._answered(data, who, context, again=True)
+                assert answer is not None  # noqa: S101
+            outbox.put(answer)
+            if outbox.full:
+                await outbox.room()
+        return STOPPING
 
-    async def _next(self, context: Any) -> Any:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - gRPC answers each call in one
-        try:
-            if not self._ending:
-                self._reading.add(task)
-                return await context.read()
-        except asyncio.CancelledError:
-            if not self._ending:
-                raise
-        finally:
-            self._reading.discard(task)
-        return await context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
-
-    def _answer(self, data: bytes, who: Caller | None, context: Any, *, again: bool) -> bytes | None:
-        """Return the answer to a request; None, unless it is asked ``again``, if there is no such service."""
+    def _answered(self, data: bytes, who: Caller | None, context: Any, *, again: bool = False) -> bytes | None:
+        """Return the answer to a request; None if there is no such service, and it may be asked again."""
         started = time.perf_counter()
         number = 0
         try:
@@ -96,7 +123,7 @@ class StreamedLookups:
             response, entry = self._lookups.answer(request.request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            if isinstance(error, ObjectNotFoundError) and not again:
+            if isinstance(error, ObjectNotFoundError) and self._refresh is not None and not again:
                 return None
             fault = fault_of(error, _METHOD)
             self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - started, context)
