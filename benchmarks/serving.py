@@ -64,7 +64,7 @@ def run(*, quick: bool) -> list[Row]:
             *_unary(three, "1 row x 50 features, 3 views", scale, goal=0.90),
             *_unary(whole, "100 rows x 50 features, 1 view", scale, goal=0.60),
             _latency(three, scale),
-            _stream(three, scale),
+            *_stream(three, scale),
             *_log(three, scale),
             _workers(three, scale),
             *(_new_keys(one, scale) for one in (three, whole)),
@@ -118,15 +118,24 @@ def _row(work: str, figures: tuple[float, float], unit: str, goal: float | None,
 
 
 def _unary(case: _Case, work: str, scale: _Scale, *, goal: float) -> list[Row]:
-    with ours(case.folder) as kept, bare(case.answer) as floor, ExitStack() as stack:
-        read = stack.enter_context(ours(case.folder, cache=False))
-        rates = _in_turn(
-            [lambda server=server: _asked(server, case, scale.requests).rate for server in (kept, read, floor)],  # type: ignore[misc]
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(one)
+            for one in (
+                ours(case.folder),
+                ours(case.folder, cache=False),
+                bare(case.answer),
+                bare(case.answer, loop="uvloop"),
+            )
+        ]
+        kept, read, floor, faster = _in_turn(
+            [lambda server=server: _asked(server, case, scale.requests).rate for server in servers],  # type: ignore[misc]
             scale.pairs,
         )
     return [
-        _row(work, (rates[0], rates[2]), "requests/s", goal if scale.goals else None),
-        _row(f"{work}, no row cache", (rates[1], rates[2]), "requests/s", None),
+        _row(work, (kept, floor), "requests/s", goal if scale.goals else None),
+        _row(f"{work}, no row cache", (read, floor), "requests/s", None),
+        _row(f"{work}, floor on uvloop", (kept, faster), "requests/s", None),
     ]
 
 
@@ -143,7 +152,7 @@ def _latency(case: _Case, scale: _Scale) -> Row:
     return _row(f"p99 at half load ({half:,} requests/s)", (figures[0], figures[1]), "ms", goal, more=False)
 
 
-def _stream(case: _Case, scale: _Scale) -> Row:
+def _stream(case: _Case, scale: _Scale) -> list[Row]:
     unary = pb.GetOnlineFeaturesRequest.FromString(case.bodies[0][5:])
     one = pb.StreamOnlineFeaturesRequest(correlation_id=7, request=unary).SerializeToString()
     answer = pb.StreamOnlineFeaturesResponse(
@@ -157,9 +166,16 @@ def _stream(case: _Case, scale: _Scale) -> Row:
         done = load(server.address, bodies, requests=calls, answer_bytes=size, method="StreamOnlineFeatures")
         return done.rate * _MESSAGES
 
-    with ours(case.folder) as kept, bare(answer, stream=True) as floor:
-        rates = _in_turn([lambda: messages(kept), lambda: messages(floor)], scale.pairs)
-    return _row("stream of 1-row requests", (rates[0], rates[1]), "messages/s", 0.85 if scale.goals else None)
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(one)
+            for one in (ours(case.folder), bare(answer, stream=True), bare(answer, stream=True, loop="uvloop"))
+        ]
+        kept, floor, faster = _in_turn([lambda server=server: messages(server) for server in servers], scale.pairs)  # type: ignore[misc]
+    return [
+        _row("stream of 1-row requests", (kept, floor), "messages/s", 0.85 if scale.goals else None),
+        _row("stream of 1-row requests, floor on uvloop", (kept, faster), "messages/s", None),
+    ]
 
 
 def _log(case: _Case, scale: _Scale) -> list[Row]:

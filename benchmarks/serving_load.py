@@ -1,6 +1,6 @@
 """Servers and load for ``benchmarks serving``: ours, a bare handler of grpcio that returns the same bytes, ``h2load``.
 
-``python -m benchmarks.serving_load bare|stream FILE`` is the bare server; ``... keys ADDRESS ROWS SECONDS`` asks a
+``python -m benchmarks.serving_load bare|stream FILE LOOP`` is the bare server; ``... keys ADDRESS ROWS SECONDS`` asks a
 server with keys that are drawn anew for each request, and prints how many it answered.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import uvloop
 
 from featurestore.v1 import serving_pb2 as pb
 
@@ -69,12 +70,12 @@ def ours(folder: Path, *, cache: bool = True, sample: float = 0.0, workers: int 
 
 
 @contextmanager
-def bare(answer: bytes, *, stream: bool = False) -> Iterator[Server]:
-    """Run the floor: a handler of grpc.aio that does nothing but return these bytes."""
+def bare(answer: bytes, *, stream: bool = False, loop: str = "asyncio") -> Iterator[Server]:
+    """Run the floor: a handler of grpc.aio that does nothing but return these bytes; on asyncio's loop or uvloop's."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(answer)
         file.flush()
-        command = [sys.executable, "-m", "benchmarks.serving_load", "stream" if stream else "bare", file.name]
+        command = [sys.executable, "-m", "benchmarks.serving_load", "stream" if stream else "bare", file.name, loop]
         with started(command) as server:
             yield server
 
@@ -210,7 +211,9 @@ def main() -> None:
     if what == "keys":
         print(asyncio.run(_ask(rest[0], int(rest[1]), float(rest[2]))))
     else:
-        asyncio.run(_serve_bare(Path(rest[0]).read_bytes(), stream=what == "stream"))
+        factory = uvloop.new_event_loop if rest[1] == "uvloop" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_serve_bare(Path(rest[0]).read_bytes(), stream=what == "stream"))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-#: Bytes that may wait for a slow reader before no more of its requests are read.
+#: Bytes that may wait for a slow reader, and answers that may be owed, before no more of its requests are read.
 _MOST_BYTES = 1 << 20
+_MOST_OWED = 100
 
 
 class Outbox:
@@ -21,6 +22,7 @@ class Outbox:
         self._write = write
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
+        self._owed = 0
         self._closing = False
         self._loop = asyncio.get_running_loop()
         #: What the writer waits for when it has nothing to do, and the reader when too much waits.
@@ -28,8 +30,13 @@ class Outbox:
         self._less: asyncio.Future[None] | None = None
         self._writer = self._loop.create_task(self._run())
 
+    def owe(self) -> None:
+        """Say that one more answer will be put; in the task that answers the call."""
+        self._owed += 1
+
     def put(self, answer: bytes) -> None:
-        """Add an answer."""
+        """Add an answer that is owed."""
+        self._owed -= 1
         self._waiting.append(answer)
         self._bytes += len(answer)
         if self._more is not None:
@@ -37,8 +44,8 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits that nothing should be added."""
-        return self._bytes > _MOST_BYTES
+        """Whether so much waits that no more should be owed."""
+        return self._bytes > _MOST_BYTES or self._owed > _MOST_OWED
 
     async def room(self) -> None:
         """Wait until it is not full, or nothing can be written any more."""
@@ -47,7 +54,7 @@ class Outbox:
             await self._less
 
     async def flush(self) -> None:
-        """Wait until everything is written; nothing may be added any more.
+        """Wait until everything that is owed is written; no more may be.
 
         Raises:
             Exception: what :attr:`write` raises.
@@ -73,7 +80,7 @@ class Outbox:
                     self._bytes -= len(answer)
                     if self._less is not None and not self.full:
                         _wake(self._less)
-                if self._closing:
+                if self._closing and not self._owed:
                     return
                 self._more = self._loop.create_future()
                 await self._more

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -18,6 +18,7 @@ from featurestore.serving.lookup import Lookups
 from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import STOPPING, Fault, fault_of, field_of
 from featurestore.serving.rpc.outbox import Outbox
+from featurestore.serving.rpc.turns import Turns
 from featurestore.serving.tokens import Caller, caller
 from featurestore.v1 import serving_pb2 as pb
 
@@ -33,6 +34,16 @@ class _Stream:
 
     task: asyncio.Task[None]
     reading: bool = False
+
+
+class _Asked(NamedTuple):
+    """A request of a stream: by whom, over which call, where its answer goes, and when it came."""
+
+    data: bytes
+    who: Caller | None
+    context: Any
+    outbox: Outbox
+    at: float
 
 
 class StreamedLookups:
@@ -54,6 +65,9 @@ class StreamedLookups:
         self._watcher = watcher
         self._ending = False
         self._streams: set[_Stream] = set()
+        self._turns = Turns(self._answer_one)
+        #: Those that ask again for a service that there may be by then.
+        self._later: set[asyncio.Task[None]] = set()
 
     def end(self) -> None:
         """End streams once what they were asked is answered; their clients go on elsewhere."""
@@ -100,42 +114,48 @@ class StreamedLookups:
                 fault = fault_of(error, _METHOD)
                 self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
                 return fault
-            answer = self._answered(data, who, context)
-            if answer is None:
-                assert self._refresh is not None  # noqa: S101 - else there is an answer
-                await self._refresh()
-                answer = self._answered(data, who, context, again=True)
-                assert answer is not None  # noqa: S101
-            outbox.put(answer)
+            outbox.owe()
+            self._turns.add(_Asked(data, who, context, outbox, time.perf_counter()))
             if outbox.full:
                 await outbox.room()
         return STOPPING
 
-    def _answered(self, data: bytes, who: Caller | None, context: Any, *, again: bool = False) -> bytes | None:
-        """Return the answer to a request; None if there is no such service, and it may be asked again."""
-        started = time.perf_counter()
+    def _answer_one(self, asked: _Asked, *, again: bool = False) -> None:
         number = 0
         try:
-            request = _parse(data)
-            number = request.correlation_id
-            if who is not None:
-                who.check_service(request.request.service)
-            response, entry = self._lookups.answer(request.request)
+            message = _parse(asked.data)
+            number, request = message.correlation_id, message.request
+            if asked.who is not None:
+                asked.who.check_service(request.service)
+            response, entry = self._lookups.answer(request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             if isinstance(error, ObjectNotFoundError) and self._refresh is not None and not again:
-                return None
-            fault = fault_of(error, _METHOD)
-            self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - started, context)
-            said = pb.Error(code=fault.code.value[0], message=fault.message, hint=fault.hint)
-            if isinstance(error, InvalidRequestError):
-                said.field = field_of(error)
-            elif isinstance(error, LimitExceededError):
-                said.limit = error.limit
-            return pb.StreamOnlineFeaturesResponse(correlation_id=number, error=said).SerializeToString()
-        self._watcher.answered(_METHOD, entry, time.perf_counter() - started, context)
+                task = asyncio.create_task(self._answer_later(asked, self._refresh))
+                self._later.add(task)
+                task.add_done_callback(self._later.discard)
+                return
+            asked.outbox.put(self._refused(error, number, asked))
+            return
+        self._watcher.answered(_METHOD, entry, time.perf_counter() - asked.at, asked.context)
         before = b"\x08" + varint(number) if number else b""
-        return before + b"\x12" + varint(len(response)) + response
+        asked.outbox.put(b"%b\x12%b%b" % (before, varint(len(response)), response))
+
+    async def _answer_later(self, asked: _Asked, refresh: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await refresh()
+        finally:
+            self._answer_one(asked, again=True)
+
+    def _refused(self, error: Exception, number: int, asked: _Asked) -> bytes:
+        fault = fault_of(error, _METHOD)
+        self._watcher.refused(_METHOD, fault.code.name, time.perf_counter() - asked.at, asked.context)
+        said = pb.Error(code=fault.code.value[0], message=fault.message, hint=fault.hint)
+        if isinstance(error, InvalidRequestError):
+            said.field = field_of(error)
+        elif isinstance(error, LimitExceededError):
+            said.limit = error.limit
+        return pb.StreamOnlineFeaturesResponse(correlation_id=number, error=said).SerializeToString()
 
 
 def _parse(data: bytes) -> pb.StreamOnlineFeaturesRequest:
