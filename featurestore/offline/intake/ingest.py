@@ -24,7 +24,7 @@ from featurestore.offline.intake.load_profiles import LoadProfile, Sample, watch
 from featurestore.offline.intake.quarantine import QuarantineFile
 from featurestore.offline.intake.repeats import Repeats, values_so_far
 from featurestore.offline.sources.pieces import Piece
-from featurestore.offline.tables.arrivals import Arrivals
+from featurestore.offline.tables.provenance import Provenance
 from featurestore.offline.tables.snapshots import StagedFile, new_name
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
 from featurestore.offline.tables.tie_watch import WATCHED_ROWS, TieWatch
@@ -166,7 +166,7 @@ def load(
     source: Piece | None = None,
     moved_from: str = "",
     carried: Sequence[str] = (),
-    arrivals: Arrivals | None = None,
+    provenance: Provenance | None = None,
     project: str = "",
     suppressed: Suppressed | None = None,
     past: Past | None = None,
@@ -187,8 +187,8 @@ def load(
         progress: called with the rows of each batch.
         source: the part of the view's source that ``reader`` reads; None for rows that a caller passed.
         moved_from: where the source lay at its last load, if elsewhere.
-        carried: loads of the source that count as loaded with this one, because their rows are in it.
-        arrivals: takes from the rows when they came to be known; None if that is when they are published.
+        carried: loads that count as loaded with this one, because their rows are in it.
+        provenance: takes from the rows where they came from and when; None if that is this load, when it is published.
         project: whose load it is.
         suppressed: which rows are of someone who was erased; they are dropped and counted.
         past: what the load is compared with; None does not compare it.
@@ -201,6 +201,7 @@ def load(
         TimestampError: a timestamp names no zone; nothing is published.
         LoadRefusedError: rows are bad and the view rejects such loads, a feature has more nulls than it may, or the
             load differs from those before and the view's gate rejects that; nothing is published.
+        TableConflictError: carried rows came into the table otherwise meanwhile; nothing is published.
         OfflineStoreError: the disk refuses; nothing is published.
     """
     latest = latest_event(now, max_future_seconds)
@@ -210,12 +211,12 @@ def load(
     ties = TieWatch(list(view.keys))
     ids = pa.repeat(pa.scalar(load_id), BATCH_ROWS)
     # No rows are no excuse for a wrong schema; but an empty list has none.
-    given = reader.schema if arrivals is None else arrivals.rest(reader.schema)
+    given = reader.schema if provenance is None else provenance.rest(reader.schema)
     if given.names:
         counts.note(check(pa.RecordBatch.from_pylist([], given), view, latest=latest).notes)
 
     def checked(bad: QuarantineFile, repeats: Repeats | None) -> Iterator[pa.RecordBatch]:
-        for batch in even(reader) if arrivals is None else arrivals.parted(even(reader)):
+        for batch in even(reader) if provenance is None else provenance.parted(even(reader)):
             parts = check(batch, view, latest=latest, repeats=repeats, suppressed=suppressed)
             good = parts.good
             bad.write(parts.bad)
@@ -223,14 +224,14 @@ def load(
             if sample is not None:
                 sample.add(good)
             numbers = pa.array(np.arange(counts.written, counts.written + good.num_rows))
-            if arrivals is not None and good.num_rows:
-                arrivals.note(counts.written)
+            if provenance is not None and good.num_rows:
+                provenance.note(counts.written)
             counts.add(parts)
             yield good.append_column(LOAD_ID, ids.slice(0, good.num_rows)).append_column(ROW_NUMBER, numbers)
             if progress is not None:
                 progress(batch.num_rows)
 
-    with values_so_far(view, table, None if source is None else source.interval) as repeats:
+    with values_so_far(view, table, load_id, None if source is None else source.interval) as repeats:
         # Whoever held the table may have published this very load, and then all its rows would repeat.
         if repeats is not None and table.has_load(load_id):
             return Outcome(published=False)
@@ -268,7 +269,8 @@ def load(
                 moved_from=moved_from,
                 watermark=None if source is None else source.watermark(),
                 carried=carried,
-                arrivals=() if arrivals is None else arrivals.runs,
+                arrivals=() if provenance is None else provenance.arrivals(),
+                origins=() if provenance is None else provenance.origins(counts.written),
                 project=project,
                 anomalies=anomalies,
                 warned=dict(counts.warned),

@@ -28,9 +28,10 @@ from featurestore.offline.intake.spool import Spool
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.pieces import Piece
-from featurestore.offline.tables.arrivals import Arrivals
 from featurestore.offline.tables.disk import low_disk
+from featurestore.offline.tables.provenance import Provenance
 from featurestore.offline.tables.sharing import check_ours
+from featurestore.offline.tables.superseding import Superseding
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.records import Load
 
@@ -185,7 +186,7 @@ class Loading(Opened):
                     progress,
                     source=piece,
                     moved_from=moved_from,
-                    into=again,
+                    into=again or table,
                     accepted=accept_anomalies,
                 )
             if loaded is None:
@@ -236,7 +237,7 @@ class Loading(Opened):
         source: Piece | None = None,
         moved_from: str = "",
         carried: Sequence[str] = (),
-        arrivals: Arrivals | None = None,
+        provenance: Provenance | None = None,
         into: OfflineTable | None = None,
         accepted: bool | None = None,
         again_from: Path | None = None,
@@ -245,7 +246,7 @@ class Loading(Opened):
         """Publish a load; None in place of it when it was published before."""
         check_ours(view)
         known = self.loads(view)  # which refuses a table that is another project's
-        table = self.table(view) if into is None else into
+        table = into or Superseding(self.table(view).path)
         outcome = Outcome(published=False)
         if table.has_load(load_id):
             return None, outcome
@@ -266,7 +267,7 @@ class Loading(Opened):
                 source=source,
                 moved_from=moved_from,
                 carried=carried,
-                arrivals=arrivals,
+                provenance=provenance,
                 project=self._config.project,
                 suppressed=erased,
                 past=None if accepted is None else self._past(view, load_id, known, accepted),

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from featurestore import types
 from featurestore.definitions import FeatureView, Field
-from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.sources.intervals import Interval
+from featurestore.offline.tables.superseding import Superseding, in_rows
 from featurestore.offline.tables.table import OfflineTable
 
 #: Values as numbers that are equal where they are, of shape (1, values), or (2, values) where one is not enough.
@@ -29,7 +30,7 @@ Codes = NDArray[np.int64]
 
 @contextmanager
 def values_so_far(
-    view: FeatureView, table: OfflineTable, given_again: Interval | None = None
+    view: FeatureView, table: OfflineTable, load_id: str, given_again: Interval | None = None
 ) -> Iterator[Repeats | None]:
     """Yield what a load of the view must not repeat; None if it may repeat everything.
 
@@ -39,6 +40,7 @@ def values_so_far(
     Args:
         view: whose rows come.
         table: theirs.
+        load_id: the load: carried rows in whose place its own come are not repeated by these.
         given_again: the event times of which the load gives the stored rows once more: they do not repeat themselves.
 
     Raises:
@@ -52,9 +54,12 @@ def values_so_far(
     with alone(table.path):
         repeats = Repeats(fields)
         try:
+            gone = table.superseded(load_id) if isinstance(table, Superseding) else {}
             for file in table.files() if table.exists() else ():
-                columns = [EVENT_TIMESTAMP, *(one.name for one in within_table)]
+                columns = [EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER, *(one.name for one in within_table)]
                 for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+                    if gone:
+                        batch = batch.filter(pc.invert(in_rows(batch, gone)))
                     if given_again is not None:
                         batch = batch.filter(pc.invert(given_again.holds(batch.column(EVENT_TIMESTAMP))))
                     repeats.add(batch, within_table)

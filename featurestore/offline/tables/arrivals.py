@@ -6,15 +6,12 @@ the new version's table what they saw of the old one's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.offline.engine import literal
-from featurestore.offline.tables.carry_over import ARRIVED, PREFIX
+from featurestore.offline.tables.carry_over import PREFIX
 from featurestore.offline.tables.delta_log import read_commit
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.records import Load
@@ -37,38 +34,6 @@ class Run:
     load: Load
     first: int
     at: int
-
-
-class Arrivals:
-    """Takes the column :data:`ARRIVED` from rows that are loaded, and notes what it says of those that are published.
-
-    Attributes:
-        runs: number of the first row and the instant from when on it and those after it were known.
-    """
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[int, int]] = []
-        self._at = 0
-
-    def rest(self, schema: pa.Schema) -> pa.Schema:
-        """Return the other columns."""
-        return schema.remove(schema.get_field_index(ARRIVED))
-
-    def parted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows without the column, in batches that came to be known at one instant each."""
-        for batch in batches:
-            runs = pc.run_end_encode(batch.column(ARRIVED))
-            rest = batch.drop_columns([ARRIVED])
-            start = 0
-            for end, at in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
-                self._at = at
-                yield rest.slice(start, end - start)
-                start = end
-
-    def note(self, first: int) -> None:
-        """Say that rows of the batch yielded last are published, from that number on."""
-        if not self.runs or self.runs[-1][1] != self._at:
-            self.runs.append((first, self._at))
 
 
 def arrivals(table: OfflineTable, loads: Iterable[Load]) -> list[Run]:

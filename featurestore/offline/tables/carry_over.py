@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Sequence
 
 from featurestore.definitions import FeatureView, Field, Heritage, heritage, storage_id
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, ROW_NUMBER
 from featurestore.offline.engine import identifier
 from featurestore.offline.join.order import rows_with_order
-from featurestore.offline.sources.pieces import DELTA, FILES
 from featurestore.registry.records import Load
 
 #: How the ids of loads begin that bring the rows of an older version.
 PREFIX = "carried-over-from-"
-#: A column of rows on their way: when they came to be known, in microseconds since 1970. No feature can have the name.
-ARRIVED = "arrived__"
-#: Name under which the instants of the old loads' rows are registered: ``load__``, ``first__``, :data:`ARRIVED`.
-ARRIVALS = "arrivals"
+#: How the ids of loads begin of which each table has its own: whether another has the same rows, they do not tell.
+OWN_IDS = ("query-", "backfill-", "requeued-")
+#: A column of rows on their way: which stretch of rows of one origin and instant they are of. No feature has the name.
+STRETCH = "stretch__"
+#: Name under which the stretches are registered: ``load__``, ``first__``, :data:`STRETCH`, ``wanted__``.
+STRETCHES = "stretches"
 
 
 def load_id(old: FeatureView, order: int | str) -> str:
@@ -44,69 +46,66 @@ def _unchecked(field: Field) -> Field:
     return Field(name=field.name, dtype=field.dtype)
 
 
-def lacking(theirs: Sequence[Load], have: Sequence[Load], old: FeatureView, new: FeatureView) -> list[Load]:
+def lacking(
+    theirs: Sequence[Load], ledger: Sequence[Load], old: FeatureView, new: FeatureView, *, traced: Collection[str]
+) -> list[Load]:
     """Return the loads of an older version that came when the newer one was not fed.
+
+    That is before its first load, if it may take over rows; after its last; and between two of its loads if it took
+    over rows there.
 
     Args:
         theirs: the older version's, in order.
-        have: the newer version's, in order.
+        ledger: the newer version's, in order, with those that a restore has withdrawn.
         old: the older version.
         new: the newer version.
+        traced: those of the newer version's that say in their commits from where their rows came.
     """
+    have = [one for one in ledger if one.withdrawn_at is None]
     if not have:
         return list(theirs)
-    # Until its first load of its own only the older one was fed, and rows may come before the history is carried over.
-    prefix, came_from_new = load_id(old, ""), load_id(new, "")
-    orders = (one.load_id.removeprefix(prefix) for one in have if one.load_id.startswith(prefix))
-    covered = max((int(order) for order in orders if order.isdecimal()), default=0)
-    own = [one.published_at for one in have if not one.load_id.startswith(prefix)]
-    inherits = not heritage(old, new).obstacle
+    came_from_new = load_id(new, "")
+    others = [load for load in theirs if not load.load_id.startswith(came_from_new)]
+    if heritage(old, new).obstacle:
+        return [load for load in others if load.published_at > have[-1].published_at]
+    prefix = load_id(old, "")
+    fed, brought = [], []
+    for one in ledger:
+        if one.load_id in traced or one.load_id.startswith(prefix):
+            brought.append(one.published_at)
+        elif one.withdrawn_at is None:
+            fed.append(one.published_at)
+    fed.sort()
+    unfed = {0, len(fed), *(bisect_left(fed, at) for at in brought)}
     return [
         load
-        for load in theirs
-        if load.order > covered
-        and (load.published_at > have[-1].published_at or (inherits and (not own or load.published_at < own[0])))
-        and not load.load_id.startswith(came_from_new)
+        for load in others
+        if not unfed.isdisjoint((bisect_left(fed, load.published_at), bisect_right(fed, load.published_at)))
     ]
 
 
-def read_already(
-    loads: Sequence[Load], inherited: Heritage, carried_before: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
-    """Return the pieces of the source that need not be read again, because all that they say is carried over.
-
-    Not those whose rows were quarantined in part, as the new checks may let them pass; and none if fields were added,
-    which only the source can fill.
+def orders_covered(old: FeatureView, origins: Iterable[str]) -> int:
+    """Return up to which order an older version's loads were taken over by loads that do not say which they are.
 
     Args:
-        loads: those that are carried over.
-        inherited: which fields are.
-        carried_before: the pieces that earlier loads of the old table had carried over, by load id.
+        old: the older version.
+        origins: from where the newer version's rows came.
     """
-    if inherited.added:
-        return ()
-    whole = [load for load in loads if not load.rows_quarantined]
-    return tuple(
-        piece
-        for load in whole
-        for piece in (load.load_id, *carried_before.get(load.load_id, ()))
-        if piece.startswith((FILES, DELTA))
-    )
+    prefix = load_id(old, "")
+    orders = (one.removeprefix(prefix) for one in origins if one.startswith(prefix))
+    return max((int(order) for order in orders if order.isdecimal()), default=0)
 
 
-def rows_to_carry(
-    old: FeatureView, new: FeatureView, inherited: Heritage, files: list[str], loads: Sequence[int]
-) -> str:
-    """Return a query: rows of the old version as an ingest into the new one would bring them, with :data:`ARRIVED`.
+def rows_to_carry(old: FeatureView, new: FeatureView, inherited: Heritage, files: list[str]) -> str:
+    """Return a query: rows of the old version as an ingest into the new one would bring them, with :data:`STRETCH`.
 
-    They stand as they were loaded, which is the join's order of those that tie, and leaves few changes of the instant.
+    They stand as they were loaded, which is the join's order of those that tie, and that of the stretches.
 
     Args:
         old: the version whose rows they are.
         new: the version that takes them.
         inherited: which fields it takes.
         files: the Parquet files of the old version's table.
-        loads: the loads whose rows they are, by their order in the old table.
     """
     columns = {new.timestamp_field: EVENT_TIMESTAMP}
     if new.created_timestamp_column is not None:
@@ -116,10 +115,9 @@ def rows_to_carry(
     selected = [f"{source} AS {identifier(name)}" for name, source in columns.items()]
     types = {one.name: one.dtype for one in new.schema}
     selected += [f"NULL::{types[name].duckdb} AS {identifier(name)}" for name in inherited.added if name not in columns]
-    selected.append(ARRIVED)
-    orders = ", ".join(map(str, loads))
+    selected.append(STRETCH)
     return (
         f"SELECT {', '.join(selected)} FROM {rows_with_order(old, files)} "
-        f"ASOF JOIN {ARRIVALS} ON load_order = load__ AND {ROW_NUMBER} >= first__ WHERE load_order IN ({orders}) "
+        f"ASOF JOIN {STRETCHES} ON load_order = load__ AND {ROW_NUMBER} >= first__ WHERE wanted__ "
         f"ORDER BY load_order, {ROW_NUMBER}"
     )

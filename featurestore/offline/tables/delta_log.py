@@ -21,11 +21,12 @@ class LoadMetadata:
 
     ``location`` is where the view's source lay, without secrets, and ``moved_from`` where it had lain at the load
     before, if elsewhere. ``watermark`` says up to where the source is loaded: rows and watermark are one commit, so
-    that a load that dies leaves neither. ``carried`` names loads of a source whose rows came from an older version's
-    table: they count as loaded here too. ``project`` is whose load it is; empty in tables of earlier releases.
+    that a load that dies leaves neither. ``carried`` names loads whose rows came from an older version's table, all of
+    them: they count as loaded here too. ``project`` is whose load it is; empty in tables of earlier releases.
     ``anomalies`` says how the load differs from those before, and ``warned`` counts published rows that break checks.
     ``arrivals`` says from which row on which instant (microseconds) is that at which rows came to be known, where that
-    was before the load.
+    was before the load. ``origins`` says from which row on which load is that from which carried rows came originally,
+    through however many versions; one that is named and not ``carried`` may still come by itself.
     """
 
     load_id: str
@@ -44,6 +45,7 @@ class LoadMetadata:
     anomalies: Sequence[str] = ()
     warned: Mapping[str, int] = field(default_factory=dict)
     arrivals: Sequence[tuple[int, int]] = ()
+    origins: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class Change:
 
     Attributes:
         id: tells it from every other.
-        action: ``compact``, ``restore``, ``backfill`` or ``erase``.
+        action: ``compact``, ``restore``, ``backfill``, ``supersede``, ``erase`` or ``gc``.
         author: who did it.
         reason: why.
         details: how, as JSON values.

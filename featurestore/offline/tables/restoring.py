@@ -21,6 +21,7 @@ from featurestore.definitions import FeatureView, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID
 from featurestore.errors import ObjectNotFoundError, OfflineStoreError, TableConflictError, closest
 from featurestore.offline.opened import Opened
+from featurestore.offline.sources.pieces import DELTA, FILES
 from featurestore.offline.tables.copying import copied
 from featurestore.offline.tables.delta_log import Commit
 from featurestore.offline.tables.sharing import check_ours
@@ -33,7 +34,7 @@ _ATTEMPTS = 5
 #: What a table may have gone through and still have the rows of every load that is in it.
 _KEEPS_ROWS = ("compact", "erase", "restore")
 #: Changes after which rows may be online that are in the table no more.
-_TAKES_ROWS = ("restore", "backfill", "gc")
+_TAKES_ROWS = ("restore", "backfill", "supersede", "gc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,14 +146,14 @@ class Restoring(Opened):
                 if attempt == _ATTEMPTS - 1:
                     raise
         known = {load.load_id for load in self.ledger(view)}
-        for which in ("withdrawn", "reinstated"):  # pieces of the source that a carried load stands for are no loads
+        for which in ("withdrawn", "reinstated"):  # those that a carried load stands for are no loads here
             done[which] = tuple(one for one in done[which] if one in known)
         return RestoreReport(view=view.name, seconds=time.monotonic() - started, **done)
 
     def read_again(self, view: FeatureView, load_ids: Collection[str]) -> bool:
         """Return whether an ingest of the view's source may bring some of these loads' rows again, if they are out."""
         loads = (load for _, load in self.table(view).loads_since(None) if load.load_id in load_ids)
-        return any(load.location or load.carried for load in loads)
+        return any(load.location or any(one.startswith((FILES, DELTA)) for one in load.carried) for load in loads)
 
     def rows_taken(self, view: FeatureView, since: int) -> bool:
         """Return whether rows were taken out of a view's table after a version; some may then still be online."""
@@ -163,10 +164,14 @@ class Restoring(Opened):
 
     def _restore(self, view: FeatureView, table: OfflineTable, state: Commit, who: str, reason: str) -> dict[str, Any]:
         now = table.snapshot()
-        since = list(table.commits(state.version))
+        commits = [one for one in table.commits() if one.version <= now.version]
+        since = [one for one in commits if one.version > state.version]
         touched = _touched(since)
         there, then = table.having(touched, now.version), table.having(touched, state.version)
         leaving, entering = sorted(there - then), sorted(then - there)
+        # A load that is in before and after may be so by itself the one time, and with what carried it the other.
+        own, own_then = _came_by_themselves(commits), _came_by_themselves(commits[: len(commits) - len(since)])
+        withdrawn, reinstated = sorted({*leaving, *(own - own_then)}), sorted({*entering, *(own_then - own)})
         rewritten = self._registry.rewritten_files(storage_id(view))
         old = {one.name: one for one in table.snapshot(state.version).files}
         wanted = present_names(old, rewritten)
@@ -193,8 +198,8 @@ class Restoring(Opened):
                     details={
                         "to_version": state.version,
                         "to": state.at.isoformat(),
-                        "withdrawn": leaving,
-                        "reinstated": entering,
+                        "withdrawn": withdrawn,
+                        "reinstated": reinstated,
                     },
                     author=who,
                     reason=reason,
@@ -212,8 +217,8 @@ class Restoring(Opened):
         return {
             "to_version": state.version,
             "at": state.at,
-            "withdrawn": tuple(leaving),
-            "reinstated": tuple(entering),
+            "withdrawn": tuple(withdrawn),
+            "reinstated": tuple(reinstated),
             "rows_before": now.rows,
             "rows_after": now.rows - sum(present[name].rows for name in removed) + sum(one.rows for one in added),
         }
@@ -256,6 +261,18 @@ def _touched(commits: Sequence[Commit]) -> set[str]:
             found.update((one.load.load_id, *one.load.carried))
         if one.change is not None:
             found.update((*one.change.details.get("withdrawn", ()), *one.change.details.get("reinstated", ())))
+    return found
+
+
+def _came_by_themselves(commits: Sequence[Commit]) -> set[str]:
+    """Return the loads that are in a table after commits with rows of their own, not in those of another."""
+    found: set[str] = set()
+    for one in commits:
+        if one.load is not None:
+            found.add(one.load.load_id)
+        if one.change is not None:
+            found.difference_update(one.change.details.get("withdrawn", ()))
+            found.update(one.change.details.get("reinstated", ()))
     return found
 
 

@@ -26,7 +26,19 @@ from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, 
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, snapshot_of, statistics
 from featurestore.offline.tables.staging import RowsWriter
 
-__all__ = ["DataFile", "LoadMetadata", "OfflineTable", "Snapshot", "StagedFile", "stored_schema"]
+__all__ = [
+    "DataFile",
+    "LoadMetadata",
+    "OfflineTable",
+    "OpenTable",
+    "OptimisticTable",
+    "Snapshot",
+    "StagedFile",
+    "stored_schema",
+]
+
+#: A version of a table, opened: what a commit was decided by.
+OpenTable = DeltaTable
 
 _RETRIES = 50
 #: Counts the commits that put files in the place of others: no load can have that id.
@@ -35,6 +47,9 @@ _TURN = "/featurestore/change"
 
 class OfflineTable:
     """The Delta table of one storage id."""
+
+    #: How often a load is tried that loses to other writers.
+    _attempts = 10
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -161,30 +176,45 @@ class OfflineTable:
         Raises:
             OfflineStoreError: the table refuses.
         """
-        try:
-            table = self._made(schema)
-            if not _is_in(table, metadata.load_id):
+        for attempt in range(self._attempts):
+            try:
+                table = self._made(schema)
+                if _is_in(table, metadata.load_id):
+                    break
                 # One opening for the question and the commit: a load that gets in between is a conflict then.
-                self._commit(
-                    table,
-                    [] if staged is None else [_adding(staged, data_change=True)],
-                    entering=(metadata.load_id, *metadata.carried),
-                    load=metadata,
-                )
+                self._enter(table, staged, metadata)
                 return True
-        except (DeltaError, OSError) as error:
-            held = {one.name for one in self.snapshot().files} if self.exists() else set()
-            if staged is not None and staged.path.name in held:
-                return True  # what failed came after the commit: a checkpoint that the disk had no room for
-            if not self.has_load(metadata.load_id):
+            except (DeltaError, OSError, OfflineStoreError) as error:
+                held = {one.name for one in self.snapshot().files} if self.exists() else set()
+                if staged is not None and staged.path.name in held:
+                    return True  # what failed came after the commit: a checkpoint that the disk had no room for
+                if self.has_load(metadata.load_id):
+                    break
+                # Its rows were carried over meanwhile; now that is seen.
+                lost = isinstance(error, (CommitFailedError, TableConflictError))
+                if lost and attempt < self._attempts - 1:
+                    continue
                 if staged is not None:
                     staged.path.unlink(missing_ok=True)
-                raise OfflineStoreError(
-                    f"A load for the table {self.path.name} cannot be published: {_plain(error)}."
-                ) from error
+                raise (error if isinstance(error, OfflineStoreError) else self._not_published(error)) from error
         if staged is not None:
             staged.path.unlink(missing_ok=True)
         return False
+
+    def _enter(self, table: OpenTable, staged: StagedFile | None, metadata: LoadMetadata) -> None:
+        """Make the commit of a load that the opened table does not have."""
+        entering = dict.fromkeys((metadata.load_id, *metadata.carried))
+        self._commit(
+            table,
+            [] if staged is None else [_adding(staged, data_change=True)],
+            entering=entering,
+            # They are not in, and yet one that comes by itself at this moment must not miss that its rows are.
+            leaving=[one for _, one in metadata.origins if one not in entering],
+            load=metadata,
+        )
+
+    def _not_published(self, error: Exception) -> OfflineStoreError:
+        return OfflineStoreError(f"A load for the table {self.path.name} cannot be published: {_plain(error)}.")
 
     def rewrite(
         self,
@@ -206,7 +236,7 @@ class OfflineTable:
         Args:
             removed: names of files of the table.
             added: files in the table's folder; they stay where they are if this fails.
-            action: ``compact``, ``restore``, ``backfill`` or ``erase``.
+            action: ``compact``, ``restore``, ``backfill``, ``supersede``, ``erase`` or ``gc``.
             details: of the action, as JSON values; they stand in the commit.
             author: who does it.
             reason: why.
@@ -280,7 +310,7 @@ class OfflineTable:
             try:
                 create_table_with_add_actions(
                     str(self.path),
-                    _delta_schema(schema),
+                    Schema.from_arrow(schema),
                     [],
                     mode="error",
                     name=self.path.name,
@@ -319,6 +349,30 @@ class OfflineTable:
         )
 
 
+class OptimisticTable(OfflineTable):
+    """A table as it was at a version: what is published there conflicts with loads of the same rows that came since.
+
+    Args:
+        path: the table's folder.
+        version: the version; None if there was no table.
+    """
+
+    _attempts = 1
+
+    def __init__(self, path: Path, version: int | None) -> None:
+        super().__init__(path)
+        self._version = version or 0
+
+    def _made(self, schema: pa.Schema) -> DeltaTable:
+        table = super()._made(schema)
+        if table.version() != self._version:
+            table.load_as_version(self._version)  # Delta compares a commit with all that came after what it had read
+        return table
+
+    def _not_published(self, error: Exception) -> OfflineStoreError:
+        return self.conflict() if isinstance(error, CommitFailedError) else super()._not_published(error)
+
+
 def _is_in(table: DeltaTable, load_id: str) -> bool:
     """Return whether a load is in the table: the version of its transaction is odd, and even once it is withdrawn."""
     return (table.transaction_version(load_id) or 0) % 2 == 1
@@ -337,10 +391,6 @@ def _adding(staged: StagedFile, *, data_change: bool) -> AddAction:
 def stored_schema(checked: pa.Schema) -> pa.Schema:
     """Return the columns of a table: those of a checked batch, the load and the row's number in it."""
     return checked.append(pa.field(LOAD_ID, pa.string())).append(pa.field(ROW_NUMBER, pa.int64()))
-
-
-def _delta_schema(schema: pa.Schema) -> Any:
-    return Schema.from_arrow(schema)
 
 
 def _plain(error: Exception) -> str:
