@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from featurestore.definitions import FeatureView, heritage, storage_id
@@ -22,8 +22,20 @@ def foretold(plan: Plan, registry: Registry, offline: OfflineStore) -> dict[str,
     return {name: sentences for name, sentences in said.items() if sentences}
 
 
+def newest_orders(plan: Plan, registry: Registry, offline: OfflineStore) -> dict[str, int]:
+    """Return the order of the newest load of each version before those that a plan makes current, by storage id."""
+    olds = [old for old, _ in _successions(plan, registry, unfinished=offline)]
+    return {storage_id(old): max((load.order for load in offline.ledger(old)), default=0) for old in olds}
+
+
 def carried(
-    plan: Plan, registry: Registry, offline: OfflineStore, online: Callable[[], OnlineStore], *, who: str
+    plan: Plan,
+    registry: Registry,
+    offline: OfflineStore,
+    online: Callable[[], OnlineStore],
+    *,
+    who: str,
+    since: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Bring the rows of the versions before into the tables of the versions that a plan made current, and online.
 
@@ -35,17 +47,20 @@ def carried(
         offline: has the tables.
         online: gives the online store, where the rows of a version before are.
         who: applies it.
+        since: what :func:`newest_orders` gave before the plan was applied: until it was, only the versions before were
+            fed what came after that, though by now the new ones are.
 
     Returns:
         What was done: sentences by the view's name.
 
     Raises:
+        TableConflictError: the same rows come otherwise all the time.
         OfflineStoreError: a table cannot be read, or the disk refuses.
     """
     said: dict[str, tuple[str, ...]] = {}
     for old, new in _successions(plan, registry, unfinished=offline):
         foretold = tuple(_sentences(old, new, registry, offline))
-        report = offline.carry_over(old, new, who=who)
+        report = offline.carry_over(old, new, who=who, since=(since or {}).get(storage_id(old)))
         if report is not None:
             kept = f", {report.quarantined:,} kept aside by the new checks" if report.quarantined else ""
             foretold = (f"{report.written:,} rows carried over{kept}", *foretold[1:])

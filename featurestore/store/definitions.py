@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from featurestore.places import place_of
 from featurestore.registry import Comparison, Match, Plan, planfile
 from featurestore.registry.graph import collect
 from featurestore.registry.records import Registered
-from featurestore.store.carrying import carried, foretold
+from featurestore.store.carrying import carried, foretold, newest_orders
 from featurestore.store.opened import Opened
 
 if TYPE_CHECKING:
@@ -78,14 +78,15 @@ class Definitions(Opened):
         """
         self._check_queries(ahead)
         refused = (ahead.breaking and not allow_breaking) or any(change.users for change in ahead.changes)
+        since = {} if refused else newest_orders(ahead, self.registry, self.offline)
         before = {} if refused else self._carried(ahead)
         if ahead.is_empty:
             return ahead
         plan = apply()
-        return plan.with_notes(self._carried(plan) | before)
+        return plan.with_notes(self._carried(plan, since) | before)
 
-    def _carried(self, plan: Plan) -> dict[str, tuple[str, ...]]:
-        return carried(plan, self.registry, self.offline, lambda: self.online, who=self.who())
+    def _carried(self, plan: Plan, since: Mapping[str, int] | None = None) -> dict[str, tuple[str, ...]]:
+        return carried(plan, self.registry, self.offline, lambda: self.online, who=self.who(), since=since)
 
     def apply_plan(self, file: str | os.PathLike[str], *, allow_breaking: bool = False) -> Plan:
         """Do what a plan of :meth:`save_plan` says, that and nothing else, and return what changed.

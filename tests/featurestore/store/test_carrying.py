@@ -16,6 +16,8 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.definitions import storage_id
 from featurestore.errors import BreakingChangeError, OnlineStoreError
 from featurestore.offline.intake.ingest import IngestReport
+from featurestore.offline.tables import carry_over
+from featurestore.registry import Plan
 from featurestore.types import Float64, Int64
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -246,6 +248,105 @@ def test_a_stream_that_ends_in_an_error_reaches_no_version(store: FeatureStore) 
     with pytest.raises(ZeroDivisionError):
         store.ingest("spending", stream())
     assert [len(store.loads(f"spending@{version}")) for version in (1, 2)] == before
+
+
+def totals(store: FeatureStore, view: FeatureView) -> list[float]:
+    """Return the totals of all rows in a version's table: the tests tell rows apart by them."""
+    return sorted(store.offline.rows_by_event_time(view, after=None).read_all()["total"].to_pylist())
+
+
+def row(total: float) -> dict[str, Any]:
+    at = NOON + timedelta(hours=total)
+    return {"user_id": 1, "total": total, "orders": 1, "refunds": 1, "event_timestamp": at}
+
+
+LOOSER = replace(VIEW, schema=[replace(VIEW.schema[0], ge=-9)])
+
+
+@pytest.mark.parametrize("new", [LOOSER, WIDER])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_load_between_two_tables_while_a_version_is_applied_is_once_in_each(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, new: FeatureView, before: bool
+) -> None:
+    """It is in the table of the version that was current, and on its way to the one that is applied meanwhile."""
+    load = store.offline.ingest
+
+    def overtaken(view: FeatureView, *given: Any, **more: Any) -> IngestReport:
+        report = load(view, *given, **more)
+        if view == VIEW:
+            with FeatureStore(store.config.root) as other:
+                if before:
+                    other.apply([new, FeatureService(name="scoring", features=[new])])
+                else:  # it comes while the rows of the first version are on their way
+                    query, waiting = carry_over.rows_to_carry, [lambda: load(new, *given, **more)]
+
+                    def hooked(*args: Any) -> str:
+                        if waiting:
+                            waiting.pop()()
+                        return query(*args)
+
+                    with monkeypatch.context() as patched:
+                        patched.setattr(carry_over, "rows_to_carry", hooked)
+                        other.apply([new, FeatureService(name="scoring", features=[new])])
+        return report
+
+    monkeypatch.setattr(store.offline, "ingest", overtaken)
+    store.ingest("spending", [row(11.0)])
+    assert totals(store, VIEW) == [10.5, 11.0]
+    assert totals(store, new) == [10.5, 11.0]
+    joined = store.get_historical_features(ENTITIES, "scoring").to_polars()
+    assert joined["total"].to_list() == [11.0]
+    assert new == LOOSER or joined["orders"].to_list() == [1]
+
+
+def test_what_came_before_a_version_was_current_is_brought_though_it_was_fed_since(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the carry-over and the registry's commit one load goes to the old version, and after it one to both."""
+    store.apply([WIDER])
+    store.ingest("spending@2", [row(1.0)])
+    store.apply([VIEW], allow_breaking=True)
+    apply = store.registry.apply
+
+    def late(*given: Any, **more: Any) -> Plan:
+        store.offline.ingest(VIEW, [row(2.0)], who="ada", load_id="only-old")
+        plan = apply(*given, **more)
+        for view in (WIDER, VIEW):
+            store.offline.ingest(view, [row(3.0)], who="ada", load_id="both")
+        return plan
+
+    monkeypatch.setattr(store.registry, "apply", late)
+    store.apply([WIDER])
+    assert totals(store, WIDER) == totals(store, VIEW) == [1.0, 2.0, 3.0, 10.5]
+
+
+def test_a_definition_that_comes_back_after_two_others_has_each_row_once(store: FeatureStore) -> None:
+    widest = replace(WIDER, schema=[*WIDER.schema, Field(name="refunds", dtype=Int64)])
+    for number, view in enumerate((LOOSER, WIDER, widest, VIEW, widest, LOOSER), 1):
+        store.apply([view, FeatureService(name="scoring", features=[view])], allow_breaking=True)
+        store.ingest("spending", [row(float(number))])
+        assert totals(store, view) == sorted([10.5, *map(float, range(1, number + 1))])
+
+
+def test_rows_that_went_through_other_versions_and_back_are_known_since_they_came(store: FeatureStore) -> None:
+    store.apply([FeatureService(name="first", features=[VIEW])])
+    store.ingest("spending", [{"user_id": 1, "total": 11.0, "event_timestamp": NOON}])
+    store.apply([LOOSER, FeatureService(name="second", features=[LOOSER])])
+    # A load that only the second version has, between those of the first.
+    store.ingest("spending@2", [{"user_id": 2, "total": 12.0, "event_timestamp": NOON}], load_id="second")
+    came = next(load.published_at for load in store.offline.loads(LOOSER) if load.load_id == "second")
+    store.apply([WIDER, FeatureService(name="third", features=[WIDER])])
+    store.apply([VIEW, FeatureService(name="first", features=[VIEW])], allow_breaking=True)
+    rows = [{"user_id": user, "event_timestamp": NOON} for user in (1, 2)]
+    for service in ("first", "second", "third"):
+        seen = [
+            store.get_historical_features(rows, service, as_of=at).to_polars()["total"].to_list()
+            for at in (came - timedelta(microseconds=1), came)
+        ]
+        assert seen == [[11.0, None], [11.0, 12.0]]
+        at_rows = [{"user_id": 2, "event_timestamp": at} for at in (came - timedelta(microseconds=1), came)]
+        joined = store.get_historical_features(at_rows, service, known_at="row").to_polars()
+        assert joined["total"].to_list() == [None, 12.0]
 
 
 def known(store: FeatureStore, service: str) -> list[list[Any]]:
