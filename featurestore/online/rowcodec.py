@@ -48,10 +48,14 @@ def outside_max_age(event_timestamp: int) -> bytes:
     return _FRAME + b"\x0b\x08\x03" + _EVENT_TAG + struct.pack("<q", event_timestamp)
 
 
+#: Each varint of one byte.
+_SMALL = tuple(bytes((value,)) for value in range(0x80))
+
+
 def varint(value: int) -> bytes:
     """Return a length as protobuf writes it."""
     if value < 0x80:
-        return bytes((value,))
+        return _SMALL[value]
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

@@ -183,12 +183,9 @@ class Lookups:
         )
 
     def _plan(self, name: str) -> ServicePlan:
-        try:
-            found = self.plans[name]
-        except KeyError:
-            raise ObjectNotFoundError(
-                f'There is no feature service "{name}".', hint=closest(name, self.plans)
-            ) from None
+        found = self.plans.get(name)
+        if found is None:
+            raise ObjectNotFoundError(f'There is no feature service "{name}".', hint=closest(name, self.plans))
         if isinstance(found, Unserved):
             raise found.error
         return found

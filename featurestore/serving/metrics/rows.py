@@ -37,15 +37,16 @@ class ServedRows:
     """The statuses and ages of one worker's rows. Only the thread that serves may call it."""
 
     def __init__(self) -> None:
-        self._left = BUDGET
+        #: Entity rows that will be looked at.
+        self.left = BUDGET
         self._held: list[LogEntry] = []
         self._statuses: dict[tuple[str, str], list[int]] = {}
         self._ages: dict[tuple[str, str], list[float]] = {}
 
     def answered(self, entry: LogEntry) -> None:
         """Keep a lookup to be looked at, if there is room."""
-        if self._left > 0:
-            self._left -= entry.row_count
+        if self.left > 0:
+            self.left -= entry.row_count
             self._held.append(entry)
 
     def samples(self) -> Iterator[Sample]:
@@ -55,7 +56,7 @@ class ServedRows:
             self._look_at(entry, left)
             left -= entry.row_count
         self._held.clear()
-        self._left = BUDGET
+        self.left = BUDGET
         for labels, counts in self._statuses.items():
             for status, count in zip(_STATUSES, counts, strict=True):
                 yield STATUS.sample(count, *labels, status)

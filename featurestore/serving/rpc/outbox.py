@@ -30,9 +30,10 @@ class Outbox:
         self._less: asyncio.Future[None] | None = None
         self._writer = self._loop.create_task(self._run())
 
-    def owe(self) -> None:
-        """Say that one more answer will be put; in the task that answers the call."""
+    def owe(self) -> bool:
+        """Say that one more answer will be put, and return whether so much waits that no more should be owed."""
         self._owed += 1
+        return self._full
 
     def put(self, answer: bytes) -> None:
         """Add an answer that is owed."""
@@ -43,13 +44,12 @@ class Outbox:
             _wake(self._more)
 
     @property
-    def full(self) -> bool:
-        """Whether so much waits that no more should be owed."""
+    def _full(self) -> bool:
         return self._bytes > _MOST_BYTES or self._owed > _MOST_OWED
 
     async def room(self) -> None:
-        """Wait until it is not full, or nothing can be written any more."""
-        while self.full and not self._writer.done():
+        """Wait until less waits, or nothing can be written any more."""
+        while self._full and not self._writer.done():
             self._less = self._loop.create_future()
             await self._less
 
@@ -78,7 +78,7 @@ class Outbox:
                     answer = self._waiting.popleft()
                     await self._write(answer)
                     self._bytes -= len(answer)
-                    if self._less is not None and not self.full:
+                    if self._less is not None and not self._full:
                         _wake(self._less)
                 if self._closing and not self._owed:
                     return

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -23,7 +23,6 @@ from featurestore.serving.rpc.faults import fault_of
 from featurestore.serving.rpc.gate import Admission, Gate
 from featurestore.serving.rpc.standard import REFLECTION, health_handler, reflected
 from featurestore.serving.rpc.streams import StreamedLookups
-from featurestore.serving.rpc.turns import Turns
 from featurestore.v1 import serving_pb2 as pb
 
 SERVING = "featurestore.v1.ServingService"
@@ -118,15 +117,6 @@ class Methods:
     others: Mapping[str, Handler] = field(default_factory=dict)
 
 
-class _Asked(NamedTuple):
-    """A lookup: over which call, when it came, and where its response goes, with the instant that it was served at."""
-
-    request: bytes
-    context: Any
-    at: float
-    answer: asyncio.Future[tuple[bytes, int]]
-
-
 class FeatureServer:
     """One server on one port, in a running event loop.
 
@@ -151,7 +141,6 @@ class FeatureServer:
     ) -> None:
         limits, methods = limits or Limits(), methods or Methods()
         self._lookups = lookups
-        self._turns = Turns(self._look_up)
         self._log = log
         self._refresh = methods.refresh
         self._watcher: Watcher = watcher or Nobody()
@@ -203,40 +192,22 @@ class FeatureServer:
         self._streams.end()
         await self._server.stop(grace)
 
-    async def _get_online_features(self, request: bytes, context: Any) -> bytes:
+    async def _get_online_features(self, request: bytes, context: Any, *, again: bool = False) -> bytes:
         started = time.perf_counter()
-        loop = asyncio.get_running_loop()
         try:
-            asked = _Asked(request, context, started, loop.create_future())
-            self._turns.add(asked)
-            try:
-                response, served_at = await asked.answer
-            except ObjectNotFoundError:
-                if self._refresh is None:
-                    raise
-                await self._refresh()
-                asked = _Asked(request, context, started, loop.create_future())
-                self._turns.add(asked)
-                response, served_at = await asked.answer
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return await self._refuse(context, "GetOnlineFeatures", error, started)
-        if self._lookups.replay:
-            await _say_replay(context, served_at)
-        return response
-
-    def _look_up(self, asked: _Asked) -> None:
-        if asked.answer.done():  # its client has gone
-            return
-        try:
-            check_deadline(asked.context)
+            check_deadline(context)
             # No await between the lookup and the log: a tick of the log then covers every lookup before it.
-            response, entry = self._lookups.get_online_features(asked.request)
+            response, entry = self._lookups.get_online_features(request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            asked.answer.set_exception(error)
-            return
-        self._watcher.answered("GetOnlineFeatures", entry, time.perf_counter() - asked.at, asked.context)
-        asked.answer.set_result((response, entry.served_at))
+            if isinstance(error, ObjectNotFoundError) and not again and self._refresh is not None:
+                await self._refresh()
+                return await self._get_online_features(request, context, again=True)
+            return await self._refuse(context, "GetOnlineFeatures", error, started)
+        self._watcher.answered("GetOnlineFeatures", entry, time.perf_counter() - started, context)
+        if self._lookups.replay:
+            await _say_replay(context, entry.served_at)
+        return response
 
     async def _get_schema(self, request: bytes, context: Any) -> bytes:
         try:

@@ -94,6 +94,7 @@ class StreamedLookups:
     async def _answer_all(self, stream: _Stream, context: Any, outbox: Outbox) -> Fault | None:
         """Answer the requests of a stream; return what it is to end with if its client does not end it."""
         read, who = context.read, caller.get()
+        ends = context.time_remaining() is not None
         while not self._ending:
             stream.reading = True
             try:
@@ -106,17 +107,17 @@ class StreamedLookups:
                 stream.reading = False
             if data is grpc.aio.EOF:
                 return None
-            try:
-                check_deadline(context)
-                if who is not None:
-                    who.check_standing()
-            except FeatureStoreError as error:
-                fault = fault_of(error, _METHOD)
-                self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
-                return fault
-            outbox.owe()
+            if ends or who is not None:
+                try:
+                    check_deadline(context)
+                    if who is not None:
+                        who.check_standing()
+                except FeatureStoreError as error:
+                    fault = fault_of(error, _METHOD)
+                    self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
+                    return fault
             self._turns.add(_Asked(data, who, context, outbox, time.perf_counter()))
-            if outbox.full:
+            if outbox.owe():
                 await outbox.room()
         return STOPPING
 

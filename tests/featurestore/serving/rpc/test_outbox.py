@@ -36,10 +36,12 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 10))
 
 
-def put(outbox: Outbox, *answers: bytes) -> None:
+def put(outbox: Outbox, *answers: bytes) -> bool:
+    full = False
     for answer in answers:
-        outbox.owe()
+        full = outbox.owe()
         outbox.put(answer)
+    return full
 
 
 async def turns(count: int = 5) -> None:
@@ -82,16 +84,13 @@ def test_who_asks_waits_while_too_much_waits_for_a_slow_reader() -> None:
     async def work() -> None:
         connection = Connection(0)
         outbox = Outbox(connection.write)
-        put(outbox, MEGABYTE)
-        assert not outbox.full
-        put(outbox, b"one more")
-        assert outbox.full
+        assert not put(outbox, MEGABYTE, b"one more")
+        assert put(outbox, b"and one")
         waiting = asyncio.create_task(outbox.room())
         await turns()
         assert not waiting.done()
         connection.permit(1)
         await waiting
-        assert not outbox.full
         assert connection.taken == [MEGABYTE]
         await outbox.discard()
 
@@ -101,11 +100,9 @@ def test_who_asks_waits_while_too_much_waits_for_a_slow_reader() -> None:
 def test_who_asks_waits_while_too_many_answers_are_owed() -> None:
     async def work() -> None:
         outbox = Outbox(Connection(1_000).write)
-        for _ in range(101):
-            outbox.owe()
+        assert [outbox.owe() for _ in range(101)] == [False] * 100 + [True]
         waiting = asyncio.create_task(outbox.room())
         await turns()
-        assert outbox.full
         assert not waiting.done()
         outbox.put(b"first")
         await waiting
