@@ -9,9 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtr, chndtrinc, ndtri
 
 from featurestore.statistics.estimate import Estimate
-
-#: A cell without rows is given this many, so that its logarithm is finite.
-EMPTY_CELL = 0.5
+from featurestore.statistics.stability_index import shares, stability_index
 
 _LARGE = 1e6
 
@@ -38,12 +36,9 @@ def population_stability(
     one, two = np.asarray(reference, np.float64), np.asarray(current, np.float64)
     if not one.sum() or not two.sum():
         return Estimate(0.0, 0.0, np.inf)
-    used = (one > 0) | (two > 0)
-    p = np.maximum(one[used], EMPTY_CELL) / one.sum()
-    q = np.maximum(two[used], EMPTY_CELL) / two.sum()
-    index = float(((q - p) * np.log(q / p)).sum())
+    index = stability_index(one, two)
     scale = 1 / (1 / reference_size + 1 / current_size)
-    freedom = len(p) - 1
+    freedom = len(shares(one, two)[0]) - 1
     if not freedom:
         return Estimate(index, 0.0, 0.0)
     tail = (1 - confidence) / 2

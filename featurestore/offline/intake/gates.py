@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from featurestore.definitions import LoadGate
 from featurestore.offline.intake.load_profiles import LoadProfile, Sample, cells_of, value_cells
 from featurestore.profiles import Profile, profile
 from featurestore.profiles.bins import numbers_of
+from featurestore.statistics.stability_index import stability_index
 
 #: Of the intervals; what lies over a limit with its whole interval is not chance.
 _CONFIDENCE = 0.999
@@ -64,19 +66,19 @@ def judge(
         values={name: int(value_cells(drawn.bins, drawn.counts, name).sum()) for name in drawn.bins.names},
         extremes=sample.extremes,
         beyond=beyond,
-        moved={name: index for name, (index, _) in moved.items()},
+        moved={name: one.index for name, one in moved.items()},
         cells=cells_of(drawn),
     )
     if gate.on_anomaly == "ignore" or not history:
         return Judgement(load, ())
     found = [*_rows(load, history, gate), *_missing(load, read, history, gate), *_ranges(load, history, gate)]
     if gate.distribution is not None:
-        for name, (index, certain) in moved.items():
+        for name, one in moved.items():
             limit = max(gate.distribution, _FURTHER * _worst(history, "moved", name))
-            if certain > limit:
+            if one.surely_over(limit):
                 found.append(
-                    f"{name} is distributed unlike in the load before: a population stability index of {index:.2f}, "
-                    f"over {limit:.2f}"
+                    f"{name} is distributed unlike in the load before: a population stability index of "
+                    f"{one.index:.2f}, over {limit:.2f}"
                 )
     return Judgement(load, tuple(found))
 
@@ -94,13 +96,16 @@ def _rows(load: LoadProfile, history: Sequence[LoadProfile], gate: LoadGate) -> 
 def _missing(load: LoadProfile, read: int, history: Sequence[LoadProfile], gate: LoadGate) -> Iterator[str]:
     if gate.nulls is None:
         return
-    from featurestore.statistics.rate_difference import rate_difference
-
     for name, share in load.missing.items():
         known = [one for one in history if one.rows and name in one.missing]
         if not known:
             continue
         worst = max(known, key=lambda one: one.missing[name])
+        if share - worst.missing[name] <= gate.nulls:  # then the interval, which holds the difference, is not over it
+            continue
+        # Here, because SciPy takes longer to import than a small load to run, and nearly every load needs none.
+        from featurestore.statistics.rate_difference import rate_difference
+
         grown = rate_difference(
             worst.missing[name], share, reference_size=worst.rows, current_size=read, confidence=_CONFIDENCE
         )
@@ -114,25 +119,31 @@ def _missing(load: LoadProfile, read: int, history: Sequence[LoadProfile], gate:
 def _ranges(load: LoadProfile, history: Sequence[LoadProfile], gate: LoadGate) -> Iterator[str]:
     if gate.ranges is None:
         return
-    from featurestore.statistics.rate_difference import rate_difference
-
     for name, share in load.beyond.items():
         known = _known_range(name, history)
         if known is None:
             continue
         low, high = known
-        sampled, before = load.values[name], sum(one.values.get(name, 0) for one in history)
-        over = rate_difference(
-            _worst(history, "beyond", name), share, reference_size=before, current_size=sampled, confidence=_CONFIDENCE
-        )
         mine = load.extremes[name]
         wild = max(low - mine[0], mine[1] - high) > _WILD_WIDTHS * (high - low) > 0
-        if wild or (sampled >= _LEAST_VALUES and over.low > gate.ranges):
+        if wild or _more_beyond(name, load, history, gate.ranges):
             of_rows = f" in {share:.1%} of the rows" if share else ""
             yield (
                 f"{name} lies outside of the range of {_last(history)}{of_rows}: it has {mine[0]:g} to {mine[1]:g}, "
                 f"where they had {low:g} to {high:g}"
             )
+
+
+def _more_beyond(name: str, load: LoadProfile, history: Sequence[LoadProfile], limit: float) -> bool:
+    """Return whether surely more values lie outside of the range than in the loads before, by more than a limit."""
+    sampled, share, worst = load.values[name], load.beyond[name], _worst(history, "beyond", name)
+    if sampled < _LEAST_VALUES or share - worst <= limit:
+        return False
+    from featurestore.statistics.rate_difference import rate_difference  # as in _missing
+
+    before = sum(one.values.get(name, 0) for one in history)
+    over = rate_difference(worst, share, reference_size=before, current_size=sampled, confidence=_CONFIDENCE)
+    return over.low > limit
 
 
 def _known_range(name: str, history: Sequence[LoadProfile]) -> tuple[float, float] | None:
@@ -155,13 +166,33 @@ def _beyond(table: pa.Table, names: Iterable[str], history: Sequence[LoadProfile
     return found
 
 
-def _moved(table: pa.Table, history: Sequence[LoadProfile]) -> dict[str, tuple[float, float]]:
-    """Return, by feature, the stability index against the newest load that has values, and the index for sure."""
-    if not history:
-        return {}
-    # Here, because SciPy takes longer to import than a small load to run, and a first load needs none.
-    from featurestore.statistics.population_stability import population_stability
+@dataclass(frozen=True)
+class _Moved:
+    """How far the distribution of a feature moved: sampled values in each cell, and their stability index."""
 
+    reference: NDArray[np.int64]
+    current: NDArray[np.int64]
+    index: float
+
+    def surely_over(self, limit: float) -> bool:
+        """Return whether the whole interval of the index lies over a limit."""
+        if self.index <= limit:  # its interval begins at it or below
+            return False
+        # Here, because SciPy takes longer to import than a small load to run, and nearly every load needs none.
+        from featurestore.statistics.population_stability import population_stability
+
+        estimate = population_stability(
+            self.reference,
+            self.current,
+            reference_size=float(self.reference.sum()),
+            current_size=float(self.current.sum()),
+            confidence=_CONFIDENCE,
+        )
+        return estimate.low > limit
+
+
+def _moved(table: pa.Table, history: Sequence[LoadProfile]) -> dict[str, _Moved]:
+    """Return, by feature, how far it moved since the newest load that has values of it."""
     counted: dict[int, Profile] = {}
     found = {}
     for name in table.column_names:
@@ -173,14 +204,7 @@ def _moved(table: pa.Table, history: Sequence[LoadProfile]) -> dict[str, tuple[f
             reference = history[place].values_in_bins(name)
             current = value_cells(counted[place].bins, counted[place].counts, name)
             if current.sum() >= _LEAST_VALUES:
-                index = population_stability(
-                    reference,
-                    current,
-                    reference_size=float(reference.sum()),
-                    current_size=float(current.sum()),
-                    confidence=_CONFIDENCE,
-                )
-                found[name] = (index.value, index.low)
+                found[name] = _Moved(reference, current, stability_index(reference, current))
             break
     return found
 

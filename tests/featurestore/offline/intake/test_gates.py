@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -306,3 +308,33 @@ def test_only_a_source_of_several_parts_says_in_which_of_them_rows_are_unlike(
         pq.write_table(day(2, total=np.linspace(100, 200, 1_000)), tmp_path / "sold-2.parquet")
         said = store.ingest_source(view, who="ada").anomalies
         assert any(one.startswith(f"{prefix}total lies outside of") for one in said), said
+
+
+_ALIKE = """
+import sys
+import numpy as np
+import pyarrow as pa
+from featurestore.definitions import Field, LoadGate
+from featurestore.offline.intake.gates import judge
+from featurestore.offline.intake.load_profiles import Sample
+from featurestore.types import Float64, String
+
+fields, history = [Field(name="total", dtype=Float64), Field(name="country", dtype=String)], []
+for number in range(5):
+    random = np.random.default_rng(number)
+    columns = {"total": random.normal(50, 10, 1_000), "country": random.choice(["de", "fr"], 1_000)}
+    if "other" in sys.argv and number == 4:
+        columns["total"] *= 0.5
+    sample = Sample(fields)
+    sample.add(pa.RecordBatch.from_pydict(columns))
+    judged = judge(sample, rows=1_000, read=1_000, nulls={"total": number % 2}, history=history, gate=LoadGate())
+    history.append(judged.profile)
+print(len(judged.anomalies), "scipy" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("load", "said"), [("alike", "0 False"), ("other", "1 True")])
+def test_a_load_like_those_before_waits_for_no_import_of_scipy(load: str, said: str) -> None:
+    """Which takes longer than a small load does."""
+    ran = subprocess.run([sys.executable, "-c", _ALIKE, load], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == said
