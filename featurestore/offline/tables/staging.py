@@ -11,22 +11,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
+from featurestore.definitions.names import EVENT_TIMESTAMP
+from featurestore.offline.tables.encodings import column_options
 
 _ROW_GROUP_ROWS = 131_072
 #: Batches that may wait for the writer: they are what a load holds in memory.
 _WAITING = 2
-#: Rows of the first batch that tell whether values of a column come again.
-_PROBED_ROWS = 4_096
-
-_DELTA = "DELTA_BINARY_PACKED"
 
 
 class RowsWriter:
     """A Parquet file in the making.
-
-    Numbers that hardly ever repeat are not tried as a dictionary first, which would cost more than all the rest of
-    writing them; instants and row numbers are stored as differences.
 
     Args:
         path: the file; whoever fails removes it.
@@ -98,15 +92,7 @@ class RowsWriter:
                 writer.close()
 
     def _open(self, batch: pa.RecordBatch) -> pq.ParquetWriter:
-        plain = {EVENT_TIMESTAMP: _DELTA, ROW_NUMBER: _DELTA}
-        return pq.ParquetWriter(
-            self._path,
-            self._schema,
-            compression="zstd",
-            compression_level=1,
-            column_encoding={name: how for name, how in plain.items() if name in self._schema.names},
-            use_dictionary=[path for field in self._schema for path in _repeating(batch, field)],
-        )
+        return pq.ParquetWriter(self._path, self._schema, **column_options(batch))
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch | None]) -> Iterator[list[pa.RecordBatch]]:
@@ -118,23 +104,3 @@ def _row_groups(batches: Iterator[pa.RecordBatch | None]) -> Iterator[list[pa.Re
             held = []
     if held:
         yield held
-
-
-def _repeating(batch: pa.RecordBatch, field: pa.Field) -> list[str]:
-    """Return the column's path if a dictionary is worth trying; for nested types, every leaf's."""
-    if field.name in (EVENT_TIMESTAMP, ROW_NUMBER):
-        return []
-    if pa.types.is_nested(field.type):
-        return _leaves(field.type, field.name)
-    if field.name == LOAD_ID:
-        return [field.name]
-    probed = batch.column(field.name)[:_PROBED_ROWS].drop_null()
-    return [field.name] if len(probed.unique()) <= len(probed) / 2 or len(probed) < _PROBED_ROWS / 4 else []
-
-
-def _leaves(dtype: pa.DataType, path: str) -> list[str]:
-    if pa.types.is_struct(dtype):
-        return [leaf for inner in dtype for leaf in _leaves(inner.type, f"{path}.{inner.name}")]
-    if pa.types.is_list(dtype):
-        return _leaves(dtype.value_type, f"{path}.list.element")
-    return [path]

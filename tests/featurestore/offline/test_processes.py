@@ -48,7 +48,9 @@ view = FeatureView(
 )
 start = datetime(2013, 1, 1, tzinfo=UTC)
 table = pa.table({
-    "origin": ["JFK"] * ROWS, "temp": [999.0] + [1.0] * (ROWS - 1), "wind": list(range(ROWS)),
+    "origin": ["JFK"] * ROWS,
+    "temp": [999.0] + [one * 0.6180339887 % 1 for one in range(1, ROWS)],  # which nothing makes smaller
+    "wind": list(range(ROWS)),
     "event_timestamp": pa.array([start] * ROWS, pa.timestamp("us", tz="UTC")),
 })
 print("ready", flush=True)
