@@ -27,8 +27,7 @@ from featurestore.offline.sources.pieces import Piece
 from featurestore.offline.tables.provenance import Provenance
 from featurestore.offline.tables.snapshots import StagedFile, new_name
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
-from featurestore.offline.tables.tie_watch import WATCHED_ROWS, TieWatch
-from featurestore.offline.tables.ties import unique_keys
+from featurestore.offline.tables.tie_watch import TieWatch
 from featurestore.registry.records import Load
 
 
@@ -208,7 +207,7 @@ def load(
     schema = stored_schema(table_schema(view))
     counts = _Counts()
     sample = Sample(watched(view.schema)) if past is not None else None
-    ties = TieWatch(list(view.keys))
+    ties = TieWatch(list(view.keys), table.path)
     ids = pa.repeat(pa.scalar(load_id), BATCH_ROWS)
     # No rows are no excuse for a wrong schema; but an empty list has none.
     given = reader.schema if provenance is None else provenance.rest(reader.schema)
@@ -236,7 +235,7 @@ def load(
         if repeats is not None and table.has_load(load_id):
             return Outcome(published=False)
         anomalies: tuple[str, ...] = ()
-        with QuarantineFile(quarantine) as bad:
+        with QuarantineFile(quarantine) as bad, ties:
             staged = table.stage(checked(bad, repeats), schema)
             if again and staged is None:
                 return Outcome(published=False, notes=tuple(counts.notes))
@@ -249,7 +248,7 @@ def load(
                     counts.hold(hold(staged.path, table_schema(view), bad, anomalies))
                     staged = None
                 bad.keep()
-                staged = _marked(staged, view, ties)
+                staged = _marked(staged, ties)
         if not counts.read:
             counts.note(["0 rows"])
         quarantined = Counter() if again else counts.reasons
@@ -324,15 +323,22 @@ def _thrown_away(staged: StagedFile | None) -> Iterator[None]:
         raise
 
 
-def _marked(staged: StagedFile | None, view: FeatureView, ties: TieWatch) -> StagedFile | None:
-    """Return the file under a name that says so if no two of its rows share key and event time."""
+def _marked(staged: StagedFile | None, ties: TieWatch) -> StagedFile | None:
+    """Return the file under a name that says so if no two of its rows share key and event time.
+
+    Raises:
+        OfflineStoreError: the disk refuses.
+    """
     if staged is None:
         return None
-    unique = ties.unique()
-    if unique is None:
-        unique = unique_keys(staged.path, list(view.keys), hashes=WATCHED_ROWS)
-    if not unique:
-        return staged
+    try:
+        if not ties.unique():
+            return staged
+    except OSError as error:
+        raise OfflineStoreError(
+            f"The rows of a load cannot be compared: {error}.",
+            hint="Check the disk's space and rights; nothing was published.",
+        ) from error
     path = staged.path.with_name(new_name("u"))
     staged.path.rename(path)
     return replace(staged, path=path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -12,46 +14,95 @@ from numpy.typing import NDArray
 
 from featurestore.definitions.names import EVENT_TIMESTAMP
 
-#: Rows that are watched, 8 bytes each; of a larger load the file is asked, share by share.
-WATCHED_ROWS = 1 << 22
+#: Rows whose hashes are held in memory, 8 bytes each; those of a larger load go to a file, run by run.
+HELD_ROWS = 1 << 20
+#: Parts of a run: hashes that begin with the same byte.
+_PARTS = 256
+
+Hashes = NDArray[np.uint64]
 
 
 class TieWatch:
     """Compares the rows of a stream by 64-bit hashes of key and event time.
 
+    "No ties" is certain, and "ties" is wrong about once in 2^64 / rows^2 streams, which costs the join a look and
+    nothing else. Memory does not grow with the rows: the hashes lie in a file without a name, of which nothing is left
+    when the process dies, and are compared part by part.
+
     Args:
         keys: the join keys, none of them null.
-        rows: how many rows are watched.
+        folder: for that file; it is there by the time that more than ``rows`` rows were added.
+        rows: whose hashes are held in memory.
     """
 
-    def __init__(self, keys: Sequence[str], *, rows: int = WATCHED_ROWS) -> None:
+    def __init__(self, keys: Sequence[str], folder: Path, *, rows: int = HELD_ROWS) -> None:
         self._columns = [*keys, EVENT_TIMESTAMP]
-        self._left = rows
-        self._hashes: list[NDArray[np.uint64]] = []
+        self._folder = folder
+        self._rows = rows
+        self._held: list[Hashes] = []
+        self._count = 0
+        self._file: IO[bytes] | None = None
+        #: Where each part of each run begins in the file, in hashes; and after the last, where the run ends.
+        self._runs: list[NDArray[np.int64]] = []
+
+    def __enter__(self) -> TieWatch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Look at the next rows."""
-        self._left -= batch.num_rows
-        if self._left < 0:
-            self._hashes.clear()
-        elif batch.num_rows:
-            frame = pl.DataFrame(pa.table({name: batch.column(name) for name in self._columns}))
-            self._hashes.append(frame.hash_rows().to_numpy())
+        """Look at the next rows.
 
-    def unique(self) -> bool | None:
-        """Return whether surely no two rows share key and event time; None if there were too many to watch."""
-        if self._left < 0:
-            return None
-        if not self._hashes:
-            return True
-        hashes = np.concatenate(self._hashes)
-        self._hashes.clear()
-        low = hashes < np.uint64(1 << 63)
-        # Sorting is all that this costs, and two halves are sorted side by side.
-        with ThreadPoolExecutor(2) as threads:
-            return all(threads.map(_distinct, (hashes[low], hashes[~low])))
+        Raises:
+            OSError: the disk refuses.
+        """
+        if not batch.num_rows:
+            return
+        frame = pl.DataFrame(pa.table({name: batch.column(name) for name in self._columns}))
+        self._held.append(frame.hash_rows().to_numpy())
+        self._count += batch.num_rows
+        if self._count > self._rows:
+            self._put_aside()
+
+    def unique(self) -> bool:
+        """Return whether surely no two rows share key and event time.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if self._file is None:
+            return _distinct(self._held)
+        if self._held:
+            self._put_aside()
+        return all(_distinct(self._read(self._file, first, last)) for first, last in self._shares())
+
+    def _put_aside(self) -> None:
+        """Write what is held to the file as a run, part after part."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with this
+        hashes = np.concatenate(self._held)
+        self._held, self._count = [], 0
+        part = (hashes >> np.uint64(56)).astype(np.uint8)
+        begin = self._runs[-1][-1] if self._runs else 0
+        self._runs.append(begin + np.append(0, np.cumsum(np.bincount(part, minlength=_PARTS))))
+        hashes[np.argsort(part, kind="stable")].tofile(self._file)  # of bytes, that is a count of each
+
+    def _shares(self) -> Iterator[tuple[int, int]]:
+        """Yield parts, from the first to before the last, that together have about as many hashes as a run."""
+        step = max(1, _PARTS // len(self._runs))
+        for first in range(0, _PARTS, step):
+            yield first, min(first + step, _PARTS)
+
+    def _read(self, file: IO[bytes], first: int, last: int) -> list[Hashes]:
+        found = []
+        for run in self._runs:
+            file.seek(8 * int(run[first]))
+            found.append(np.fromfile(file, np.uint64, int(run[last] - run[first])))
+        return found
 
 
-def _distinct(values: NDArray[np.uint64]) -> bool:
-    values.sort()
-    return not bool((values[1:] == values[:-1]).any())
+def _distinct(hashes: Sequence[Hashes]) -> bool:
+    together = pl.Series(np.concatenate(hashes) if hashes else np.zeros(0, np.uint64))
+    return together.n_unique() == len(together)

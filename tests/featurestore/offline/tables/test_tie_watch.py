@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featurestore.errors import OfflineStoreError
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.tie_watch import TieWatch
 
@@ -28,20 +32,25 @@ def batch_of(rows: list[tuple[int, str, int]]) -> pa.RecordBatch:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(ROWS, max_size=4))
-def test_it_agrees_with_a_set(batches: list[list[tuple[int, str, int]]]) -> None:
-    watch = TieWatch(["one", "two"])
-    for rows in batches:
-        watch.add(batch_of(rows))
-    everything = [row for rows in batches for row in rows]
-    assert watch.unique() is (len(set(everything)) == len(everything))
+@given(st.lists(ROWS, max_size=4), st.integers(0, 50))
+def test_it_agrees_with_a_set(batches: list[list[tuple[int, str, int]]], held: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, TieWatch(["one", "two"], Path(folder), rows=held) as watch:
+        for rows in batches:
+            watch.add(batch_of(rows))
+        everything = [row for rows in batches for row in rows]
+        assert watch.unique() is (len(set(everything)) == len(everything))
+        assert not list(Path(folder).iterdir())
 
 
-def test_more_rows_than_are_watched_are_not_judged() -> None:
-    watch = TieWatch(["one", "two"], rows=3)
-    watch.add(batch_of([(1, "1", 0)] * 2))
-    watch.add(batch_of([(2, "1", 0)] * 2))
-    assert watch.unique() is None
+@pytest.mark.parametrize("held", [1 << 20, 1_000, 10])  # in memory; in a few runs; in more runs than a run has parts
+def test_one_pair_among_many_rows_is_found_wherever_it_stands(tmp_path: Path, held: int) -> None:
+    rows = [(number, "x", number % 7) for number in range(6_000)]
+    batches = [batch_of(rows[start : start + 20]) for start in range(0, len(rows), 20)]
+    for pair in (None, *range(0, len(rows), 150)):
+        with TieWatch(["one", "two"], tmp_path, rows=held) as watch:
+            for batch in (*batches, *([] if pair is None else [batch_of([rows[pair]])])):
+                watch.add(batch)
+            assert watch.unique() is (pair is None)
 
 
 def test_the_file_of_a_load_without_ties_says_so(store: OfflineStore, view: Any, weather_rows: Any) -> None:
@@ -51,10 +60,9 @@ def test_the_file_of_a_load_without_ties_says_so(store: OfflineStore, view: Any,
     assert marks == {10: True, 2: False}
 
 
-def test_a_large_load_is_judged_by_its_file(store: OfflineStore, view: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("featurestore.offline.intake.ingest.WATCHED_ROWS", 1_000)
+def test_a_large_load_is_judged_too(store: OfflineStore, view: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(TieWatch.__init__, "__kwdefaults__", {"rows": 1_000})
-    count = 5_000
+    count = 400_000
     rows = pa.table(
         {
             "origin": ["JFK"] * count,
@@ -63,5 +71,21 @@ def test_a_large_load_is_judged_by_its_file(store: OfflineStore, view: Any, monk
             "event_timestamp": pa.array(np.arange(count), INSTANT),
         }
     )
-    store.ingest(view, rows, who="ada")
-    assert [one.unique for one in store.table(view).snapshot().files] == [True]
+    store.ingest(view, rows, who="ada", load_id="apart")
+    store.ingest(view, pa.concat_tables([rows, rows.slice(5, 1)]), who="ada", load_id="tied")
+    marks = {one.rows: one.unique for one in store.table(view).snapshot().files}
+    assert marks == {count: True, count + 1: False}
+
+
+@pytest.mark.parametrize("step", ["add", "unique"])
+def test_a_disk_that_refuses_the_hashes_leaves_nothing(
+    store: OfflineStore, view: Any, weather_rows: Any, monkeypatch: Any, step: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(TieWatch, step, refuse)
+    with pytest.raises(OfflineStoreError, match="No space left on device"):
+        store.ingest(view, weather_rows(range(10)), who="ada")
+    assert not list(store.table(view).path.glob("*.parquet"))
+    assert not store.loads(view)
