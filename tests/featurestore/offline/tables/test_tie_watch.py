@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +45,47 @@ def test_it_agrees_with_a_set(batches: list[list[tuple[int, str, int]]], held: i
         assert not list(Path(folder).iterdir())
 
 
-@pytest.mark.parametrize("held", [1 << 20, 1_000, 10])  # in memory; in a few runs; in more runs than a run has parts
-def test_one_pair_among_many_rows_is_found_wherever_it_stands(tmp_path: Path, held: int) -> None:
+# In memory; in a few runs; in more runs than a run has parts.
+@pytest.mark.parametrize(("held", "every"), [(1 << 20, 500), (1_000, 150), (10, 3_000)])
+def test_one_pair_among_many_rows_is_found_wherever_it_stands(tmp_path: Path, held: int, every: int) -> None:
     rows = [(number, "x", number % 7) for number in range(6_000)]
     batches = [batch_of(rows[start : start + 20]) for start in range(0, len(rows), 20)]
-    for pair in (None, *range(0, len(rows), 150)):
+    for pair in (None, *range(0, len(rows), every)):
         with TieWatch(["one", "two"], tmp_path, rows=held) as watch:
             for batch in (*batches, *([] if pair is None else [batch_of([rows[pair]])])):
                 watch.add(batch)
             assert watch.unique() is (pair is None)
+
+
+KEYS = {
+    "integers": (pa.int64(), [1, 2, 3]),
+    "short integers": (pa.int32(), [1, 2, 3]),
+    "floats": (pa.float64(), [0.0, 1.5, -1.5]),
+    "texts": (pa.string(), ["", "a", "b"]),
+    "bytes": (pa.binary(), [b"", b"a", b"b"]),
+    "booleans": (pa.bool_(), [True, False]),
+    "days": (pa.date32(), [date(1970, 1, 1), date(1970, 1, 2)]),
+    "instants": (INSTANT, [0, 1]),
+    "decimals": (pa.decimal128(38, 2), [Decimal("0.10"), Decimal("0.11")]),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_every_type_are_told_apart(tmp_path: Path, kind: str) -> None:
+    dtype, values = KEYS[kind]
+
+    def batch(one: list[Any], other: list[Any]) -> pa.RecordBatch:
+        instants = pa.array(np.zeros(len(one), int), INSTANT)
+        return pa.RecordBatch.from_pydict(
+            {"one": pa.array(one, dtype), "other": pa.array(other, dtype), "event_timestamp": instants}
+        )
+
+    pairs = list(itertools.product(values, values))  # each also with its columns swapped
+    with TieWatch(["one", "other"], tmp_path) as watch:
+        watch.add(batch(*map(list, zip(*pairs, strict=True))))
+        assert watch.unique()
+        watch.add(batch([values[0]], [values[1]]))
+        assert not watch.unique()
 
 
 def test_the_file_of_a_load_without_ties_says_so(store: OfflineStore, view: Any, weather_rows: Any) -> None:
