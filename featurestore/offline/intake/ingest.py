@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ import pyarrow as pa
 from featurestore.definitions import FeatureView
 from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.errors import DataError, LoadRefusedError, OfflineStoreError
-from featurestore.offline.intake.checks import CheckedBatch, Suppressed, check, latest_event, table_schema
+from featurestore.offline.intake.checks import Suppressed, check, latest_event, table_schema
+from featurestore.offline.intake.counts import Counts, refuse_bad
 from featurestore.offline.intake.frames import BATCH_ROWS, even
 from featurestore.offline.intake.gates import judge
 from featurestore.offline.intake.held import hold
@@ -205,7 +206,7 @@ def load(
     """
     latest = latest_event(now, max_future_seconds)
     schema = stored_schema(table_schema(view))
-    counts = _Counts()
+    counts = Counts()
     sample = Sample(watched(view.schema)) if past is not None else None
     ties = TieWatch(list(view.keys), table.path)
     ids = pa.repeat(pa.scalar(load_id), BATCH_ROWS)
@@ -241,7 +242,7 @@ def load(
                 return Outcome(published=False, notes=tuple(counts.notes))
             with _thrown_away(staged):
                 if not again:
-                    _refuse_bad(view, counts)
+                    refuse_bad(view, counts)
                 if past is not None and sample is not None:
                     anomalies = _compared(sample, view, counts, past)
                 if staged is not None and anomalies and _is_to_hold(view, past):
@@ -278,40 +279,6 @@ def load(
     return Outcome(published=published, notes=tuple(counts.notes), anomalies=anomalies, warned=dict(counts.warned))
 
 
-class _Counts:
-    """What was counted so far."""
-
-    def __init__(self) -> None:
-        self.written = 0
-        self.suppressed = 0
-        self.reasons: Counter[str] = Counter()
-        self.warned: Counter[str] = Counter()
-        self.nulls: Counter[str] = Counter()
-        self.notes: dict[str, None] = {}
-
-    @property
-    def read(self) -> int:
-        """Rows that came, but for those that were dropped."""
-        return self.written + self.reasons.total()
-
-    def add(self, parts: CheckedBatch) -> None:
-        self.written += parts.good.num_rows
-        self.suppressed += parts.suppressed
-        self.reasons.update(parts.reasons)
-        self.warned.update(parts.warned)
-        self.nulls.update(parts.nulls)
-        self.note(parts.notes)
-
-    def hold(self, reason: str) -> None:
-        """Count the good rows as kept aside."""
-        self.reasons[reason] += self.written
-        self.written = 0
-        self.warned.clear()
-
-    def note(self, notes: Iterable[str]) -> None:
-        self.notes.update(dict.fromkeys(notes))
-
-
 @contextlib.contextmanager
 def _thrown_away(staged: StagedFile | None) -> Iterator[None]:
     """Remove a staged file if what is done in the block fails."""
@@ -344,7 +311,7 @@ def _marked(staged: StagedFile | None, ties: TieWatch) -> StagedFile | None:
     return replace(staged, path=path)
 
 
-def _compared(sample: Sample, view: FeatureView, counts: _Counts, past: Past) -> tuple[str, ...]:
+def _compared(sample: Sample, view: FeatureView, counts: Counts, past: Past) -> tuple[str, ...]:
     """Return how a load differs from those before, and keep its profile for those to come if it is published.
 
     Raises:
@@ -379,28 +346,3 @@ def _compared(sample: Sample, view: FeatureView, counts: _Counts, past: Past) ->
 
 def _is_to_hold(view: FeatureView, past: Past | None) -> bool:
     return view.gate.on_anomaly == "quarantine" and past is not None and not past.accepted
-
-
-def _refuse_bad(view: FeatureView, counts: _Counts) -> None:
-    """Raise where a load is refused as a whole for its rows."""
-    what, rows = f'The load for feature view "{view.name}" has', counts.read
-    empty = [
-        f"{counts.nulls[one.name]:,} of {rows:,} rows ({counts.nulls[one.name] / rows:.3%}) where {one.name} is null, "
-        f"over {one.max_null_rate:.3%}"
-        for one in view.schema
-        if rows and one.max_null_rate is not None and counts.nulls[one.name] / rows > one.max_null_rate
-    ]
-    if empty:
-        raise LoadRefusedError(
-            f"{what} {', '.join(empty)}; nothing was published.",
-            reasons=empty,
-            hint="Find out why they are missing, or raise max_null_rate.",
-        )
-    if counts.reasons and view.on_bad_rows == "reject":
-        listed = [f"{count} where {why}" for why, count in counts.reasons.most_common()]
-        raise LoadRefusedError(
-            f"{what} {counts.reasons.total():,} bad {'row' if counts.reasons.total() == 1 else 'rows'} "
-            f"({', '.join(listed[:5])}); nothing was published.",
-            reasons=listed,
-            hint='Mend the rows, or set on_bad_rows="quarantine" to publish the others.',
-        )
