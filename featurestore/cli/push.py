@@ -133,7 +133,7 @@ def _read(store: FeatureStore, view: str, file: Path) -> Iterator[pa.RecordBatch
 
     definition = store.registry.feature_view(view.rpartition("/")[2]).definition
     what = f'The rows for feature view "{view}"'
-    with reading.file_piece(file, definition, "").read(store.config, what) as reader:
+    with reading.file_piece(file, definition).read(store.config, what) as reader:
         yield from reader
 
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,12 @@ class Loading(Opened):
         """
         started = time.monotonic()
         file = Path(frame) if load_id is None and isinstance(frame, (str, os.PathLike)) else None
-        if file is not None:
-            load_id = reading.file_load_id(file)
-        load_id = f"load-{uuid.uuid4()}" if load_id is None else ingest.check_load_id(load_id)
-        with self._rows(view, frame, load_id) as reader:
+        given = f"load-{uuid.uuid4()}" if load_id is None else ingest.check_load_id(load_id)
+        with (
+            nullcontext(lambda: given) if file is None else reading.file_load_id(file) as found,
+            self._rows(view, frame) as reader,
+        ):
+            load_id = found()
             loaded, outcome = self._load(view, reader, load_id, who, reason, progress, accepted=accept_anomalies)
         again: tuple[str, ...] = ()
         if loaded is None and file is not None:
@@ -129,12 +131,12 @@ class Loading(Opened):
         return spool.spooled(rows, self._folder / ".spill", sentence(what))
 
     @contextmanager
-    def _rows(self, view: FeatureView, frame: Any, load_id: str) -> Iterator[pa.RecordBatchReader]:
+    def _rows(self, view: FeatureView, frame: Any) -> Iterator[pa.RecordBatchReader]:
         what = f'the rows for feature view "{view.name}"'
         if not isinstance(frame, (str, os.PathLike)):
             yield to_reader(frame, what)
             return
-        with reading.file_piece(Path(frame), view, load_id).read(self._config, sentence(what)) as reader:
+        with reading.file_piece(Path(frame), view).read(self._config, sentence(what)) as reader:
             yield reader
 
     def ingest_source(

@@ -6,7 +6,8 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView, FileSource, PushSource, QuerySource, SqlSource
 from featurestore.errors import ConfigError, DataError, DefinitionError
 from featurestore.offline import engine
+from featurestore.offline.sources import file_ids
 from featurestore.offline.sources.csv_rows import declared_scan
 from featurestore.offline.sources.databases import QueryPiece, place_of
 from featurestore.offline.sources.delta_source import Snapshot, SnapshotPiece
@@ -245,28 +247,24 @@ def _sources(query: str, sources: Sequence[FileSource], config: Config, what: st
     return _Sources(tables, files, states, ", ".join(f"{one.name} in {_path(one, config)}" for one in sources))
 
 
-def file_piece(file: Path, view: FeatureView, load_id: str) -> Piece:
-    """Return one file, named by a caller, as a piece that is read as a FileSource of the view is.
+def file_piece(file: Path, view: FeatureView) -> Piece:
+    """Return one file, named by a caller, as a piece without a load id that is read as a FileSource of the view is.
 
     Raises:
         DataError: it is no .parquet or .csv file, or its first line cannot be read.
     """
     check_file(file, _OR_A_SOURCE.format(file=file))
-    return SqlPiece(name=file.name, load_id=load_id, query=_declared(file, view))
+    return SqlPiece(name=file.name, load_id="", query=_declared(file, view))
 
 
-def file_load_id(file: Path) -> str:
-    """Return the id of the load of a file that a caller names: the same as long as its bytes are.
+def file_load_id(file: Path) -> AbstractContextManager[Callable[[], str]]:
+    """Return what yields the id of the load of a file that a caller names; see :func:`~.file_ids.worked_out`.
 
     Raises:
         DataError: it is no .parquet or .csv file, or cannot be read.
     """
     check_file(file, _OR_A_SOURCE.format(file=file))
-    try:
-        with file.open("rb") as opened:
-            return f"file-{hashlib.file_digest(opened, 'sha256').hexdigest()[:24]}"
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    return file_ids.worked_out(file)
 
 
 def csv_piece(file: Path, declared: Mapping[str, types.DType], what: str) -> Piece:
