@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -20,6 +22,7 @@ import pytest
 
 from featurestore.config import Config, SourceConfig
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, SqlSource
+from featurestore.definitions.names import ROW_NUMBER
 from featurestore.errors import DataError, OfflineStoreError, SchemaError, TimestampError
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registered, Registry
@@ -683,6 +686,42 @@ def test_a_naive_instant_of_csv_is_refused(store: OfflineStore, view: FeatureVie
     assert isinstance(error, TimestampError)
     assert f"a.csv cannot be read: event_timestamp {naive} names no time zone." in error.message
     assert "2013-01-01T07:00:00Z" in error.hint
+
+
+def test_who_stops_a_load_of_a_file_leaves_no_thread_and_no_file(
+    store: OfflineStore, view: FeatureView, weather_rows: Any, files: Path
+) -> None:
+    parquet(files / "a.parquet", weather_rows(range(10)))
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.ingest(view, files / "a.parquet", who="ada", progress=stop)
+    assert not [one for one in threading.enumerate() if one.name.startswith("featurestore-")]
+    assert not list(store.table(view).path.glob("*"))
+    assert not store.loads(view)
+
+
+def test_the_rows_of_a_file_keep_their_order_and_their_numbers(
+    store: OfflineStore, view: FeatureView, files: Path
+) -> None:
+    count = 300_000  # several batches, and several row groups
+    rows = pa.table(
+        {
+            "origin": ["JFK"] * count,
+            "temp": np.where(np.arange(count) % 1_000 == 7, 999.0, 1.0),
+            "wind": np.arange(count),
+            "event_timestamp": pa.array(np.random.default_rng(0).permutation(count), pa.timestamp("us", "UTC")),
+        }
+    )
+    pq.write_table(rows, files / "a.parquet", row_group_size=40_000)
+    report = store.ingest(view, files / "a.parquet", who="ada")
+    assert (report.read, report.written, report.quarantined) == (count, count - 300, 300)
+    (file,) = store.table(view).files()
+    table = pq.read_table(file)
+    assert table["wind"].to_pylist() == [one for one in range(count) if one % 1_000 != 7]
+    assert table[ROW_NUMBER].to_pylist() == list(range(count - 300))
 
 
 @pytest.mark.parametrize("cut", [0, 3, 200, -1])

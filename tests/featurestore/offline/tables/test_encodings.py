@@ -71,3 +71,12 @@ def test_a_slice_and_nulls_are_probed_as_they_are(tmp_path: Path) -> None:
     values = pa.array(np.where(np.arange(ROWS) % 3 == 0, None, RANDOM.standard_normal(ROWS)), pa.float64())
     stored = written(tmp_path / "rows.parquet", rows_of(values).slice(7))
     assert (stored.compression, "RLE_DICTIONARY" in stored.encodings) == ("UNCOMPRESSED", False)
+
+
+def test_all_parts_of_nested_columns_are_compressed_dictionaries(tmp_path: Path) -> None:
+    values = [{"a": one, "b": [{"c": one / 7, "d": [[f"{one}"]]}]} for one in range(ROWS)]
+    written(tmp_path / "rows.parquet", rows_of(values))
+    group = pq.read_metadata(tmp_path / "rows.parquet").row_group(0)
+    for place in range(3):
+        column = group.column(place)
+        assert (column.compression, "RLE_DICTIONARY" in column.encodings) == ("ZSTD", True), column.path_in_schema
