@@ -96,7 +96,7 @@ def match(
     if seen is None or not seen.files:
         places, events = np.full(len(instants), -1, np.int64), np.zeros(len(instants), np.int64)
         return _matches(view, places, events, instants, seen, passes=0, tied=False)
-    timelines = Timelines([as_key(entities.column(key).combine_chunks()) for key in view.keys], wanted)
+    timelines = Timelines([as_key(entities.column(key)) for key in view.keys], wanted)
     register_ledger(connection, loads, seen.loads)
     rising = known_at is not None and view.delay is None
     rows = sum(file.rows for file in seen.files)

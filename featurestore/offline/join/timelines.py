@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-#: Columns of :attr:`Timelines.keys`.
+#: The column of :attr:`Timelines.keys` with the number of a key.
 CODE = "code"
 _NEVER = np.iinfo(np.int64).min
 
@@ -44,7 +44,7 @@ class Timelines:
         keys: each key once: ``k0``, ``k1`` ..., and ``code``, its number: int32.
     """
 
-    def __init__(self, keys: Sequence[pa.Array], instants: NDArray[np.int64]) -> None:
+    def __init__(self, keys: Sequence[pa.ChunkedArray], instants: NDArray[np.int64]) -> None:
         """Sort the entity rows.
 
         Args:
@@ -146,14 +146,15 @@ class Timelines:
         return places, events
 
 
-def _encoded(keys: Sequence[pa.Array]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _encoded(keys: Sequence[pa.ChunkedArray]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the number of each row's key, from 0, and a row of each key, by its number."""
     codes = np.zeros(len(keys[0]), np.int32)
     for number, column in enumerate(keys):
-        found = column.dictionary_encode("encode")
-        more = found.indices.to_numpy()
+        # Chunk by chunk, as long texts do not fit into one array; all have the dictionary of the whole.
+        chunks = column.dictionary_encode("encode").chunks
+        more = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
         if number:
-            glued = pa.array(codes * np.int64(len(found.dictionary)) + more)
+            glued = pa.array(codes * np.int64(len(chunks[0].dictionary)) + more)
             more = glued.dictionary_encode().indices.to_numpy()
         codes = more
     firsts = np.zeros(int(codes.max()) + 1, np.int64)

@@ -1,4 +1,4 @@
-"""Ties: rows that share key and event time. Where a file surely has none, the join need not look for any."""
+"""Ties: rows that share key and event time. Where a file surely has none, its name says so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unique_keys(path: Path, keys: Sequence[str], *, hashes: int = HASHES) -> boo
     """Return whether surely no two rows of a Parquet file share keys and event time.
 
     Rows are compared by a 64-bit hash, so "yes" is certain, and "no" is wrong about once in 2^64 / rows^2 files, which
-    costs the join a look and nothing else. Memory is that of ``hashes`` numbers, whatever the size of the file: of
+    costs a file its mark and nothing else. Memory is that of ``hashes`` numbers, whatever the size of the file: of
     larger ones the hashes are taken share by share, each by one more look at these columns.
 
     Args:

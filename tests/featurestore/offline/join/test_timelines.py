@@ -15,8 +15,12 @@ from featurestore.offline.join.timelines import CODE, Timelines
 Key = tuple[str | None, int | None]
 
 
-def columns_of(keys: list[Key]) -> list[pa.Array]:
-    return [pa.array([key[0] for key in keys], pa.string()), pa.array([key[1] for key in keys], pa.int64())]
+def columns_of(keys: list[Key]) -> list[pa.ChunkedArray]:
+    texts, numbers = [key[0] for key in keys], [key[1] for key in keys]
+    return [
+        pa.chunked_array([texts[:70], [], texts[70:]], pa.string()),
+        pa.chunked_array([numbers[:9], numbers[9:]], pa.int64()),
+    ]
 
 
 def codes_of(timelines: Timelines) -> dict[Key, int]:
@@ -62,7 +66,7 @@ def test_the_newest_row_up_to_each_instant_is_found_and_ties_are_told(seed: int,
 
 
 def test_event_times_may_be_other_than_the_instants_by_which_rows_are_ordered() -> None:
-    timelines = Timelines([pa.array([7, 7, 8, 7])], np.array([10, 5, 5, 1]))
+    timelines = Timelines([pa.chunked_array([[7, 7, 8, 7]])], np.array([10, 5, 5, 1]))
     code = {row["k0"]: row[CODE] for row in timelines.keys.to_pylist()}
     for key, *row in [(7, 4, 0, 3), (7, 9, 1, 8), (8, 6, 2, 1)]:
         candidate, place, event = (np.array([one]) for one in row)
@@ -73,7 +77,7 @@ def test_event_times_may_be_other_than_the_instants_by_which_rows_are_ordered() 
 
 def test_keys_that_are_equal_are_one_key() -> None:
     nan = float("nan")
-    keys = Timelines([pa.array([nan, 1.5, nan, None])], np.zeros(4, np.int64)).keys
+    keys = Timelines([pa.chunked_array([[nan, 1.5], [nan, None]])], np.zeros(4, np.int64)).keys
     assert repr(keys["k0"].to_pylist()) == repr([nan, 1.5, None])
 
 
