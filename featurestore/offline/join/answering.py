@@ -149,6 +149,7 @@ def _joined(
                 as_of=question.as_of,
                 known_at=question.known_at,
                 past_ttl=question.with_status,
+                threads=question.offline.threads,
             )
         except (duckdb.Error, OSError) as error:
             raise join.unreadable(view, error) from error

@@ -21,7 +21,7 @@ class UseExplanation:
         files_skipped: names of those that could not matter, by the event times or loads in them.
         rows_read: rows of the files that were read.
         passes: how often keys and event times were read: once, unless memory holds only a share of them.
-        ties_checked: whether rows were looked for that tie with a match.
+        ties_checked: whether rows tie with a match, so that all that do had to be looked at.
         present: entity rows with a row that counts.
         outside_max_age: entity rows whose newest row is past its TTL; 0 unless statuses were asked for.
         features: how many of the view's features were read.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import uuid
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,9 @@ from numpy.typing import NDArray
 
 from featurestore.definitions import Field
 from featurestore.offline.intake.conform import conform, stored_type
+from featurestore.offline.join.filled_columns import FilledColumns, column_bytes, is_filled
 from featurestore.offline.join.order import FILE_BITS
+from featurestore.offline.join.threads import in_threads
 from featurestore.offline.tables.snapshots import DataFile
 
 #: Rows of a row group that are decoded at once.
@@ -29,7 +28,9 @@ _POSITION = "position__"
 class Gathered:
     """Values of entity rows, part by part; each part can be taken once.
 
-    What does not fit into ``budget`` bytes waits in Arrow files in ``folder``, which :meth:`close` removes.
+    Columns of numbers are filled in place, if ``budget`` bytes hold them all. Other values are put in order when they
+    are taken; until then, what of them does not fit into these bytes waits in Arrow files in ``folder``, which
+    :meth:`close` removes.
 
     Attributes:
         part_rows: entity rows of a part.
@@ -38,6 +39,10 @@ class Gathered:
     def __init__(self, fields: Sequence[Field], rows: int, part_rows: int, *, budget: int, folder: Path) -> None:
         self._fields = fields
         self._rows = rows
+        numbers = {one.name: one.dtype.to_arrow() for one in fields if is_filled(one.dtype.to_arrow())}
+        fits = sum(column_bytes(dtype, rows) for dtype in numbers.values()) <= budget
+        self._filled = FilledColumns(numbers if fits else {}, rows)
+        self._waiting = [one.name for one in fields if one.name not in self._filled.names]
         self.part_rows = part_rows
         self._budget = budget
         self._lock = threading.Lock()
@@ -48,8 +53,10 @@ class Gathered:
 
     def add(self, values: pa.Table) -> None:
         """Take values in, from any thread; their column ``position__`` says of which entity rows they are."""
-        with self._lock:
-            self._add(values)
+        self._filled.fill(values, values.column(_POSITION).to_numpy())
+        if self._waiting:
+            with self._lock:
+                self._add(values.select([*self._waiting, _POSITION]))
 
     def _add(self, values: pa.Table) -> None:
         parts = values.column(_POSITION).to_numpy() // self.part_rows
@@ -76,24 +83,30 @@ class Gathered:
 
     def take(self, part: int) -> pa.Table:
         """Return the values of a part's entity rows, in order and in the declared types; null where there are none."""
+        first = part * self.part_rows
+        rows = min(self.part_rows, self._rows - first)
+        columns = self._filled.columns(first, rows) | self._waited(part, rows)
+        return pa.table({one.name: columns[one.name] for one in self._fields})
+
+    def _waited(self, part: int, rows: int) -> dict[str, pa.Array]:
         pieces = self._held.pop(part, [])
         for path, batches in self._runs:
             if part in batches:
                 with pa.ipc.open_file(path) as reader:
                     pieces.append(pa.Table.from_batches([reader.get_batch(batches[part])]))
-        rows = min(self.part_rows, self._rows - part * self.part_rows)
+        fields = [one for one in self._fields if one.name in self._waiting]
         if not pieces:
-            return pa.table({one.name: pa.nulls(rows, one.dtype.to_arrow()) for one in self._fields})
+            return {one.name: pa.nulls(rows, one.dtype.to_arrow()) for one in fields}
         found = pa.concat_tables(pieces).combine_chunks()
         del pieces
         where = np.full(rows, -1, np.int64)
         where[found.column(_POSITION).to_numpy() - part * self.part_rows] = np.arange(found.num_rows)
         indices = pa.array(where, mask=where < 0)
         columns = {}
-        for one in self._fields:
+        for one in fields:
             values = found.column(one.name).combine_chunks().take(indices)
             columns[one.name], _ = conform(values, one.dtype, one.name, "the table")
-        return pa.table(columns)
+        return columns
 
     def close(self) -> None:
         """Remove what was put aside."""
@@ -124,19 +137,8 @@ def gather(
     order = order[np.searchsorted(places[order], 0) :]
     names = [one.name for one in fields]
     types = pa.schema([(one.name, stored_type(one.dtype)) for one in fields])
-    workers = threads or os.cpu_count() or 1
-    waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for path, footer, group, rows, positions in _groups(files, places, order):
-                waiting.append(pool.submit(_read, gathered, path, footer, group, names, types, rows, positions))
-                if len(waiting) > 2 * workers:
-                    waiting.popleft().result()
-            while waiting:
-                waiting.popleft().result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    groups = _groups(files, places, order)
+    in_threads(lambda *group: _read(gathered, names, types, *group), groups, threads)
 
 
 def _groups(
@@ -161,11 +163,11 @@ def _groups(
 
 def _read(
     gathered: Gathered,
+    names: list[str],
+    types: pa.Schema,
     path: str,
     footer: pq.FileMetaData,
     group: int,
-    names: list[str],
-    types: pa.Schema,
     rows: NDArray[np.int64],
     positions: NDArray[np.int64],
 ) -> None:

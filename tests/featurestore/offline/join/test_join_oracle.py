@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, storage_id
 from featurestore.offline import engine
-from featurestore.offline.join import answering, matching
+from featurestore.offline.join import answering
 from featurestore.offline.join.entity_rows import check_entity_rows
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.join.question import Question
@@ -59,7 +59,6 @@ class Case:
     known_at: str | None
     with_status: bool
     memory: int
-    few: int
 
 
 @st.composite
@@ -84,7 +83,6 @@ def cases(draw: st.DrawFn) -> Case:
         known_at=draw(st.sampled_from([None, "row", "row"])),
         with_status=draw(st.booleans()),
         memory=draw(st.sampled_from([400, 1 << 30])),
-        few=draw(st.sampled_from([0, 50])),
     )
 
 
@@ -112,7 +110,6 @@ def crowded(seed: int) -> Case:
         known_at=random.choice([None, "row"]),
         with_status=random.random() < 0.5,
         memory=random.choice([400, 1 << 30]),
-        few=random.choice([0, 50]),
     )
 
 
@@ -228,7 +225,6 @@ def check(case: Case) -> None:
         # So that few rows are several parts, wait on disk, and are joined in several passes.
         patch.setattr(answering, "_part_rows", lambda _: 5)
         patch.setattr(engine, "memory_limit", lambda _: case.memory)
-        patch.setattr(matching, "_FEW", case.few)
         result = HistoricalFeatures(question(case, Path(folder))).to_arrow()
         assert [file.name for file in Path(folder).rglob("*.arrow")] == []
     expected = answers(case)
