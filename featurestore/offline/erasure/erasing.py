@@ -206,9 +206,8 @@ class TableErasure:
             raise
 
     def _staged(self, file: DataFile) -> StagedFile | None:
-        # Rows that stand in order, or of which no two share a key and a time, still do so when some are gone.
-        marks = "".join(mark for mark, holds in (("u", file.unique), ("s", file.ordered)) if holds)
-        target = self.table.path / new_name(marks)
+        # Rows that stand in order still do so when some are gone.
+        target = self.table.path / new_name("s" if file.ordered else "")
         with self._diary.open("a", encoding="utf-8") as diary:
             diary.write(f"{target.name}\n")
         rest = write_rest(Path(file.path), target, self.matches)

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -26,9 +26,8 @@ from featurestore.offline.intake.quarantine import QuarantineFile
 from featurestore.offline.intake.repeats import Repeats, values_so_far
 from featurestore.offline.sources.pieces import Piece
 from featurestore.offline.tables.provenance import Provenance
-from featurestore.offline.tables.snapshots import StagedFile, new_name
+from featurestore.offline.tables.snapshots import StagedFile
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
-from featurestore.offline.tables.tie_watch import TieWatch
 from featurestore.registry.records import Load
 
 
@@ -208,7 +207,6 @@ def load(
     schema = stored_schema(table_schema(view))
     counts = Counts()
     sample = Sample(watched(view.schema)) if past is not None else None
-    ties = TieWatch(list(view.keys), table.path)
     ids = pa.repeat(pa.scalar(load_id), BATCH_ROWS)
     # No rows are no excuse for a wrong schema; but an empty list has none.
     given = reader.schema if provenance is None else provenance.rest(reader.schema)
@@ -220,7 +218,6 @@ def load(
             parts = check(batch, view, latest=latest, repeats=repeats, suppressed=suppressed)
             good = parts.good
             bad.write(parts.bad)
-            ties.add(good)
             if sample is not None:
                 sample.add(good)
             numbers = pa.array(np.arange(counts.written, counts.written + good.num_rows))
@@ -236,7 +233,7 @@ def load(
         if repeats is not None and table.has_load(load_id):
             return Outcome(published=False)
         anomalies: tuple[str, ...] = ()
-        with QuarantineFile(quarantine) as bad, ties:
+        with QuarantineFile(quarantine) as bad:
             staged = table.stage(checked(bad, repeats), schema)
             if again and staged is None:
                 return Outcome(published=False, notes=tuple(counts.notes))
@@ -249,7 +246,6 @@ def load(
                     counts.hold(hold(staged.path, table_schema(view), bad, anomalies))
                     staged = None
                 bad.keep()
-                staged = _marked(staged, ties)
         if not counts.read:
             counts.note(["0 rows"])
         quarantined = Counter() if again else counts.reasons
@@ -288,27 +284,6 @@ def _thrown_away(staged: StagedFile | None) -> Iterator[None]:
         if staged is not None:
             staged.path.unlink(missing_ok=True)
         raise
-
-
-def _marked(staged: StagedFile | None, ties: TieWatch) -> StagedFile | None:
-    """Return the file under a name that says so if no two of its rows share key and event time.
-
-    Raises:
-        OfflineStoreError: the disk refuses.
-    """
-    if staged is None:
-        return None
-    try:
-        if not ties.unique():
-            return staged
-    except OSError as error:
-        raise OfflineStoreError(
-            f"The rows of a load cannot be compared: {error}.",
-            hint="Check the disk's space and rights; nothing was published.",
-        ) from error
-    path = staged.path.with_name(new_name("u"))
-    staged.path.rename(path)
-    return replace(staged, path=path)
 
 
 def _compared(sample: Sample, view: FeatureView, counts: Counts, past: Past) -> tuple[str, ...]:

@@ -133,10 +133,9 @@ class Compacting(Opened):
         written: list[StagedFile] = []
         try:
             for after, until in pairwise([None, *compaction.cuts(connection, group, target_bytes), None]):
-                ties = compaction.TieWatch(view)
-                batches = ties(compaction.sorted_rows(connection, view, group, schema, after, until))
+                batches = compaction.sorted_rows(connection, view, group, schema, after, until)
                 staged = table.stage(_counted(batches, progress), schema)
-                written += [] if staged is None else [staged.marked("s" if ties.seen else "us")]
+                written += [] if staged is None else [staged.marked("s")]
         except BaseException as error:
             _remove(written)
             if not isinstance(error, (duckdb.Error, OSError, OfflineStoreError)):

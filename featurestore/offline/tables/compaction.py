@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from featurestore.definitions import FeatureView
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
@@ -104,33 +103,3 @@ def sorted_rows(
     rows = connection.sql(f"SELECT {columns} FROM {parquet_scan(read)}{where} ORDER BY {order}")
     for batch in rows.to_arrow_reader(BATCH_ROWS):
         yield batch.cast(schema)
-
-
-class TieWatch:
-    """Passes sorted rows on, and finds out on the way whether two share key and event time."""
-
-    def __init__(self, view: FeatureView) -> None:
-        self._columns = (*view.keys, EVENT_TIMESTAMP)
-        self._last: pa.Table | None = None
-        self.seen = False
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the batches as they are."""
-        for batch in batches:
-            if not self.seen:
-                here = pa.Table.from_batches([batch.select(list(self._columns))])
-                rows = here if self._last is None else pa.concat_tables([self._last, here])
-                self.seen = _repeat(rows)
-                self._last = rows.slice(rows.num_rows - 1)
-            yield batch
-
-
-def _repeat(rows: pa.Table) -> bool:
-    if rows.num_rows < 2:
-        return False
-    same: pa.ChunkedArray | None = None
-    for column in rows.combine_chunks().columns:
-        # Null keys are no keys, and whether they are alike is not worth a thought: they count as ties.
-        equal = pc.equal(column.slice(1), column.slice(0, rows.num_rows - 1))
-        same = equal if same is None else pc.and_kleene(same, equal)
-    return bool(pc.any(pc.fill_null(same, True)).as_py())

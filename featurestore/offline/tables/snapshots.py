@@ -6,7 +6,6 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,18 +55,9 @@ class DataFile:
     last: int
 
     @property
-    def unique(self) -> bool:
-        """Whether no two of its rows share key and event time; its name says so."""
-        return "u" in self._marks
-
-    @property
     def ordered(self) -> bool:
         """Whether its rows stand by key, and of each key by event time; its name says so."""
-        return "s" in self._marks
-
-    @property
-    def _marks(self) -> str:
-        return marks_of(self.name)
+        return "s" in marks_of(self.name)
 
     def staged(self) -> StagedFile:
         """Return the file as one that a commit may add again."""
@@ -80,13 +70,6 @@ class Snapshot:
 
     version: int
     files: tuple[DataFile, ...]
-
-    @property
-    def unique(self) -> bool:
-        """Whether surely no two rows share key and event time: not in a file, and no two files overlap in time."""
-        spans = sorted((one.first, one.last) for one in self.files)
-        apart = all(earlier[1] < later[0] for earlier, later in pairwise(spans))
-        return apart and all(one.unique for one in self.files)
 
     @property
     def rows(self) -> int:

@@ -240,7 +240,7 @@ def test_a_load_that_came_again_with_other_rows_does_not_stand_for_the_first(sto
     assert offline(store) == [1.0, 3.0, None]
     store.restore("spending", to="first")
     (file,) = store.offline.table(VIEW).snapshot().files
-    assert (file.rows, file.unique, file.ordered) == (1, True, True)  # what is left of a compacted file is still
+    assert (file.rows, file.ordered) == (1, True)  # what is left of a compacted file is still
 
 
 def test_pieces_of_the_source_that_were_withdrawn_are_read_again(store: FeatureStore) -> None:

@@ -22,11 +22,11 @@ from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.store import OfflineStore
-from featurestore.offline.tables.compaction import TieWatch, groups
+from featurestore.offline.tables.compaction import groups
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, new_name
 from featurestore.registry import open_registry
 from featurestore.settings.sections import OfflineConfig
-from featurestore.types import Array, DType, Float64, Int64, String, Struct
+from featurestore.types import DType, Int64, String
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # an example takes a second: made smaller, it takes minutes
@@ -143,7 +143,6 @@ def test_results_are_the_same_before_and_after(
             ]
             assert instants_of == sorted(instants_of)
             assert file.ordered
-            assert file.unique == (len(set(instants_of)) == len(instants_of))
         assert report.rows == sum(map(len, loads))
         assert store.compact(KEYED, who="ada").rows == 0 or tiny
 
@@ -157,7 +156,6 @@ def test_large_groups_are_cut_by_event_time(store: OfflineStore, view: FeatureVi
     assert report.files_before == 8
     assert 3 <= len(after.files) <= 6
     assert after.rows == 2000
-    assert after.unique
     spans = sorted((one.first, one.last) for one in after.files)
     assert all(one[1] < other[0] for one, other in pairwise(spans))
 
@@ -196,30 +194,6 @@ def test_values_of_every_type_come_through_bit_for_bit(
         assert after.schema == kept[0].schema if kept else True
         assert {row["k"] for row in after.to_pylist()} == before.keys()
         assert all(same(row["value"], before[row["k"]]) for row in after.to_pylist())
-
-
-@given(st.lists(st.tuples(st.sampled_from([1, 2, None]), st.integers(0, 3)), max_size=12), st.integers(1, 4))
-def test_ties_are_seen_across_batches(pairs: list[tuple[int | None, int]], size: int) -> None:
-    view = FeatureView(
-        name="w",
-        entities=[Entity(name="k", dtypes=[Int64])],
-        schema=[Field(name="v", dtype=Struct({"x": Array(Float64)}))],
-    )
-    ordered = sorted(pairs, key=lambda one: (one[0] is None, one[0] or 0, one[1]))
-    table = pa.table(
-        {
-            "k": pa.array([key for key, _ in ordered], pa.int64()),
-            "event_timestamp": pa.array([at for _, at in ordered], pa.timestamp("us", "UTC")),
-        }
-    )
-    watch = TieWatch(view)
-    passed = list(watch(iter(table.to_batches(max_chunksize=size))))
-    assert sum(one.num_rows for one in passed) == len(pairs)
-    known = [one for one in ordered if one[0] is not None]
-    if len(set(known)) < len(known):
-        assert watch.seen
-    elif len(known) == len(ordered):
-        assert not watch.seen
 
 
 # While others write

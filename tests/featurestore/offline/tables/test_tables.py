@@ -20,7 +20,7 @@ from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables import table as module
-from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, statistics
+from featurestore.offline.tables.snapshots import DataFile, StagedFile, new_name, statistics
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable
 from featurestore.types import microseconds
 
@@ -156,18 +156,11 @@ def test_old_commits_stay_readable_however_many_follow(table: OfflineTable) -> N
     assert len(list(table.commits())) == 114
 
 
-def test_a_snapshot_is_unique_if_its_files_are_and_lie_apart() -> None:
-    def file(name: str, first: int, last: int) -> DataFile:
-        return DataFile(name=name, path=name, rows=1, size=1, first=first, last=last)
-
-    us, u, s, plain = new_name("us"), new_name("u"), new_name("s"), new_name()
-    assert (file(us, 0, 0).unique, file(us, 0, 0).ordered) == (True, True)
-    assert (file(u, 0, 0).unique, file(u, 0, 0).ordered) == (True, False)
-    assert (file(s, 0, 0).unique, file(s, 0, 0).ordered) == (False, True)
-    assert (file(plain, 0, 0).unique, file(plain, 0, 0).ordered) == (False, False)
-    assert Snapshot(version=1, files=(file(us, 0, 5), file(u, 6, 9))).unique
-    assert not Snapshot(version=1, files=(file(us, 0, 5), file(u, 5, 9))).unique
-    assert not Snapshot(version=1, files=(file(us, 0, 5), file(s, 6, 9))).unique
+@pytest.mark.parametrize(("marks", "ordered"), [("s", True), ("", False), ("us", True), ("u", False)])
+def test_the_name_of_a_file_says_whether_its_rows_are_in_order(marks: str, ordered: bool) -> None:
+    """The mark ``u`` is that of earlier releases."""
+    name = new_name(marks)
+    assert DataFile(name=name, path=name, rows=1, size=1, first=0, last=0).ordered is ordered
 
 
 def test_statistics_of_early_years_are_dates_that_delta_reads(tmp_path: Path) -> None:
