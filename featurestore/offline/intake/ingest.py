@@ -207,7 +207,7 @@ def load(
     schema = stored_schema(table_schema(view))
     counts = Counts()
     sample = Sample(watched(view.schema)) if past is not None else None
-    ids = pa.repeat(pa.scalar(load_id), BATCH_ROWS)
+    ids = pa.DictionaryArray.from_arrays(np.zeros(BATCH_ROWS, np.int32), pa.array([load_id]))
     # No rows are no excuse for a wrong schema; but an empty list has none.
     given = reader.schema if provenance is None else provenance.rest(reader.schema)
     if given.names:

@@ -60,7 +60,7 @@ def _repeats(name: str, column: pa.Array) -> bool:
     """Whether a dictionary of a column is worth trying; of nested ones it always is tried."""
     if name in (EVENT_TIMESTAMP, ROW_NUMBER):
         return False
-    if name == LOAD_ID or pa.types.is_nested(column.type):
+    if name == LOAD_ID or pa.types.is_dictionary(column.type) or pa.types.is_nested(column.type):
         return True
     probed = column[:_PROBED_ROWS].drop_null()
     return len(probed) < _LEAST_VALUES or len(probed.unique()) <= len(probed) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import queue
 import threading
@@ -24,7 +25,8 @@ class RowsWriter:
 
     Args:
         path: the file; whoever fails removes it.
-        schema: of the batches.
+        schema: of the batches; but a column of theirs may be a dictionary of its type, whose values are not looked up
+            again then.
 
     Attributes:
         rows: how many were taken.
@@ -92,7 +94,14 @@ class RowsWriter:
                 writer.close()
 
     def _open(self, batch: pa.RecordBatch) -> pq.ParquetWriter:
-        return pq.ParquetWriter(self._path, self._schema, **column_options(batch))
+        fields = [
+            field.with_type(column.type) if pa.types.is_dictionary(column.type) else field
+            for field, column in zip(self._schema, batch.columns, strict=True)
+        ]
+        writer = pq.ParquetWriter(self._path, pa.schema(fields), store_schema=False, **column_options(batch))
+        # Arrow keeps its own schema in a file, by which it would read dictionaries back; that is to be the plain one.
+        writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(self._schema.serialize())})
+        return writer
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch | None]) -> Iterator[list[pa.RecordBatch]]:

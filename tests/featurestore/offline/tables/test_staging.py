@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 import threading
@@ -67,6 +68,25 @@ def test_every_kind_of_column_reads_back(tmp_path: Path) -> None:
     assert tried["structs.a"]
     assert not tried["unique"]
     assert not tried["event_timestamp"]
+
+
+def test_a_dictionary_is_written_as_its_values_and_reads_back_as_them(tmp_path: Path) -> None:
+    """Whichever dictionaries come; and the file does not tell Arrow of them."""
+    plain = [rows(90_000, text=[f"{part}-{one % 3}" for one in range(90_000)]) for part in "ab"]
+    coded = [batch.set_column(2, "text", batch["text"].dictionary_encode()) for batch in plain]
+    RowsWriter(tmp_path / "rows.parquet", plain[0].schema).write_all(iter(coded))
+    found = pq.read_table(tmp_path / "rows.parquet")
+    assert found.schema.equals(plain[0].schema, check_metadata=True)
+    assert found.equals(pa.Table.from_batches(plain))
+    said = pq.read_metadata(tmp_path / "rows.parquet").metadata[b"ARROW:schema"]
+    assert pa.ipc.read_schema(pa.py_buffer(base64.b64decode(said))).equals(plain[0].schema)
+
+
+def test_batches_of_another_type_are_refused(tmp_path: Path) -> None:
+    batch = rows(10)
+    schema = pa.schema([("x", pa.string()), batch.schema.field("event_timestamp")])
+    with pytest.raises(ValueError, match="does not match"):
+        RowsWriter(tmp_path / "rows.parquet", schema).write_all(iter([batch]))
 
 
 def test_no_rows_make_no_file(tmp_path: Path) -> None:
