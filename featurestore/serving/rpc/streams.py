@@ -116,18 +116,20 @@ class StreamedLookups:
                     fault = fault_of(error, _METHOD)
                     self._watcher.refused(_METHOD, fault.code.name, 0.0, context)
                     return fault
-            self._turns.add(_Asked(data, who, context, outbox, time.perf_counter()))
+            asked = (data, who, context, outbox, time.perf_counter())
+            self._turns.add(tuple.__new__(_Asked, asked))  # without the function that names its parts
             if outbox.owe():
                 await outbox.room()
         return STOPPING
 
     def _answer_one(self, asked: _Asked, *, again: bool = False) -> None:
+        data, who, context, outbox, at = asked
         number = 0
         try:
-            message = _parse(asked.data)
+            message = _parse(data)
             number, request = message.correlation_id, message.request
-            if asked.who is not None:
-                asked.who.check_service(request.service)
+            if who is not None:
+                who.check_service(request.service)
             response, entry = self._lookups.answer(request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
@@ -136,11 +138,11 @@ class StreamedLookups:
                 self._later.add(task)
                 task.add_done_callback(self._later.discard)
                 return
-            asked.outbox.put(self._refused(error, number, asked))
+            outbox.put(self._refused(error, number, asked))
             return
-        self._watcher.answered(_METHOD, entry, time.perf_counter() - asked.at, asked.context)
+        self._watcher.answered(_METHOD, entry, time.perf_counter() - at, context)
         before = b"\x08" + varint(number) if number else b""
-        asked.outbox.put(b"%b\x12%b%b" % (before, varint(len(response)), response))
+        outbox.put(b"%b\x12%b%b" % (before, varint(len(response)), response))
 
     async def _answer_later(self, asked: _Asked, refresh: Callable[[], Awaitable[None]]) -> None:
         try:
