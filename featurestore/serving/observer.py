@@ -38,8 +38,7 @@ class Observer:
             self._counts.answered(method, "", 0, seconds)
         else:
             self._counts.answered(method, entry.plan.id, entry.row_count, seconds)
-            if self._rows.left > 0:
-                self._rows.answered(entry)
+            self._rows.answered(entry)
         if self._queues:
             self._hand_over(method, entry, "OK", seconds, context)
 

@@ -7,12 +7,11 @@ Each step can be done again: a process that is killed leaves work for the next o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.erasure.erased_keys import Matches
 from featurestore.offline.erasure.suppression import Suppressed, suppressed
 from featurestore.offline.tables.rewriting import abandoned, columns_of, count_matches, erase_in_place, write_rest
-from featurestore.offline.tables.snapshots import DataFile, StagedFile, new_name, statistics
+from featurestore.offline.tables.snapshots import DataFile, StagedFile, discard, new_name, statistics
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry, RewrittenFile
 
@@ -134,10 +133,10 @@ class TableErasure:
                 )
             except TableConflictError:
                 # A compaction or another erasure came first; its files are others.
-                self._discard(staged.values())
+                discard(staged.values())
                 continue
             except BaseException as error:
-                self._discard(staged.values())
+                discard(staged.values())
                 gone = any(not Path(one.path).exists() for one, _ in held.values())
                 if gone and isinstance(error, OfflineStoreError):
                     continue  # another erasure came first, and its old files went before they were read here
@@ -230,12 +229,6 @@ class TableErasure:
         for name in files:
             if name not in held:  # as one is that a restore has brought back meanwhile
                 (self.table.path / name).unlink(missing_ok=True)
-
-    def _discard(self, staged: Iterable[StagedFile | None]) -> None:
-        for one in staged:
-            if one is not None:
-                with contextlib.suppress(OSError):
-                    one.path.unlink(missing_ok=True)
 
 
 def erase_since(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -22,7 +21,7 @@ from featurestore.offline.intake.comparing import COMPARED, Counts, compare, com
 from featurestore.offline.intake.preview import Example, FeatureChange
 from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.tables.copying import copied
-from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile
+from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, discard
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
 from featurestore.types import microseconds
 
@@ -101,13 +100,13 @@ class Replacing(OfflineTable):
             counts, features = self._compared(staged)
             changes = counts.added or counts.changed or counts.removed
             if not self._decide(counts, features, metadata) or not changes:
-                self._remove(staged)
+                discard([staged])
                 return False
             if self._before is None:
                 return super().publish(staged, schema, metadata)
             self._replace(staged, counts, metadata)
         except BaseException:
-            self._remove(staged)
+            discard([staged])
             raise
         return True
 
@@ -205,14 +204,8 @@ class Replacing(OfflineTable):
         return microseconds(start), microseconds(end)
 
     def _discard(self) -> None:
-        for one in self._rest or ():
-            self._remove(one)
+        discard(self._rest or ())
         self._rest = None
-
-    def _remove(self, staged: StagedFile | None) -> None:
-        if staged is not None:
-            with contextlib.suppress(OSError):
-                staged.path.unlink(missing_ok=True)
 
 
 def _within(interval: Interval, batch: pa.RecordBatch) -> pa.RecordBatch:

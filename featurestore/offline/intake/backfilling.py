@@ -22,6 +22,7 @@ from featurestore.offline.intake.checks import UNREADABLE, table_schema, to_sche
 from featurestore.offline.intake.comparing import Counts
 from featurestore.offline.intake.loading import Loading, Progress, about
 from featurestore.offline.intake.preview import BackfillReport, FeatureChange, Preview
+from featurestore.offline.load_ids import BACKFILL
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.intervals import Interval, earlier, later, shown
 from featurestore.offline.sources.pieces import Piece
@@ -210,7 +211,7 @@ def _gone(counts: Counts, pieces: Sequence[Piece]) -> list[str]:
 
 
 def _load_id() -> str:
-    return f"backfill-{uuid.uuid4()}"
+    return f"{BACKFILL}{uuid.uuid4()}"
 
 
 def _incoming(view: FeatureView, *, cells: bool) -> pa.Schema:

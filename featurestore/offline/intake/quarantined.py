@@ -25,11 +25,10 @@ from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.intake.loading import Loading, Progress
 from featurestore.offline.intake.repeats import alone
 from featurestore.offline.join.order import rows_with_order, unreadable
+from featurestore.offline.load_ids import REQUEUED
 from featurestore.offline.tables import carry_over
 from featurestore.registry.records import Load
 
-#: How the ids of loads begin whose rows had been kept aside.
-REQUEUED = "requeued-"
 #: Stands between the id of such a load and that of the load which had kept its rows aside.
 _OF = ".of."
 

@@ -56,7 +56,11 @@ def values_so_far(
         try:
             gone = table.superseded(load_id) if isinstance(table, Superseding) else {}
             for file in table.files() if table.exists() else ():
-                columns = [EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER, *(one.name for one in within_table)]
+                columns = [
+                    EVENT_TIMESTAMP,
+                    *((LOAD_ID, ROW_NUMBER) if gone else ()),
+                    *(one.name for one in within_table),
+                ]
                 for batch in pq.ParquetFile(file).iter_batches(columns=columns):
                     if gone:
                         batch = batch.filter(pc.invert(in_rows(batch, gone)))

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, QuerySource
 from featurestore.errors import ConfigError, DataError, SchemaError, TimestampError, closest
+from featurestore.offline.load_ids import QUERY
 from featurestore.offline.sources.database_types import plain_schema, plainly
 from featurestore.offline.sources.pieces import Piece
 from featurestore.settings.sections import Connection
@@ -77,7 +78,7 @@ class QueryPiece(Piece):
         name = f'query "{source.name}"' if source.name else "query"
         super().__init__(
             name=f'{name} of connection "{connection}"',
-            load_id=f"query-{uuid.uuid4()}",  # each run is a load: what a database holds has no name
+            load_id=f"{QUERY}{uuid.uuid4()}",  # each run is a load: what a database holds has no name
             location=place_of(connection, config, db_schema),
             notes=notes,
         )

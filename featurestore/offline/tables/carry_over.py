@@ -14,8 +14,6 @@ from featurestore.registry.records import Load
 
 #: How the ids of loads begin that bring the rows of an older version.
 PREFIX = "carried-over-from-"
-#: How the ids of loads begin of which each table has its own: whether another has the same rows, they do not tell.
-OWN_IDS = ("query-", "backfill-", "requeued-")
 #: A column of rows on their way: which stretch of rows of one origin and instant they are of. No feature has the name.
 STRETCH = "stretch__"
 #: Name under which the stretches are registered: ``load__``, ``first__``, :data:`STRETCH`, ``wanted__``.

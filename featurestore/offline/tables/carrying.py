@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from featurestore.definitions import FeatureView, Heritage, heritage, storage_id
 from featurestore.errors import TableConflictError
-from featurestore.offline import engine
+from featurestore.offline import engine, load_ids
 from featurestore.offline.intake.ingest import IngestReport, Outcome
 from featurestore.offline.intake.loading import Loading
 from featurestore.offline.intake.pushed import PUSHED
@@ -124,7 +124,7 @@ class Carrying(Loading):
         eligible.update(load.order for load in carry_over.lacking(theirs, ledger, old, new, traced=traced))
         if since is not None:
             late = (load for load in theirs if load.order > since)
-            eligible.update(load.order for load in late if not load.load_id.startswith(carry_over.OWN_IDS))
+            eligible.update(load.order for load in late if not load.load_id.startswith(load_ids.OWN))
         found = origins(self.table(old), [one for one in theirs if one.order in eligible and one.order > covered])
         came_from_new = carry_over.load_id(new, "")
         missing = [

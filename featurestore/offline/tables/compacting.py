@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from featurestore.offline.join import order as join
 from featurestore.offline.opened import Opened
 from featurestore.offline.tables import compaction
 from featurestore.offline.tables.sharing import check_ours
-from featurestore.offline.tables.snapshots import DataFile, StagedFile
+from featurestore.offline.tables.snapshots import DataFile, StagedFile, discard
 from featurestore.offline.tables.table import OfflineTable, stored_schema
 
 #: How often a group of files is begun anew, because another writer has replaced some of them meanwhile.
@@ -137,7 +136,7 @@ class Compacting(Opened):
                 staged = table.stage(_counted(batches, progress), schema)
                 written += [] if staged is None else [staged.marked("s")]
         except BaseException as error:
-            _remove(written)
+            discard(written)
             if not isinstance(error, (duckdb.Error, OSError, OfflineStoreError)):
                 raise
             if not {one.name for one in group} <= {one.name for one in table.snapshot().files}:
@@ -164,15 +163,9 @@ def _replaced(
             project=project,
         )
     except BaseException:
-        _remove(written)
+        discard(written)
         raise
     return rows
-
-
-def _remove(staged: Sequence[StagedFile]) -> None:
-    for one in staged:
-        with contextlib.suppress(OSError):
-            one.path.unlink(missing_ok=True)
 
 
 def _counted(batches: Iterator[pa.RecordBatch], progress: Callable[[int], None] | None) -> Iterator[pa.RecordBatch]:

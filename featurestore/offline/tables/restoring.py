@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -25,7 +24,7 @@ from featurestore.offline.sources.pieces import DELTA, FILES
 from featurestore.offline.tables.copying import copied
 from featurestore.offline.tables.delta_log import Commit
 from featurestore.offline.tables.sharing import check_ours
-from featurestore.offline.tables.snapshots import StagedFile, statistics
+from featurestore.offline.tables.snapshots import StagedFile, discard, statistics
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.erasures import present_names
 from featurestore.registry.records import Load
@@ -209,9 +208,7 @@ class Restoring(Opened):
                     project=self._config.project,
                 )
         except BaseException:
-            for one in made:
-                with contextlib.suppress(OSError):
-                    one.path.unlink(missing_ok=True)
+            discard(made)
             raise
         self._after_erasure(view, table, added, who, reason)
         return {

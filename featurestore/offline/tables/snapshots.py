@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +34,14 @@ class StagedFile:
         path = self.path.with_name(new_name(marks))
         self.path.rename(path)
         return StagedFile(path, self.rows, self.stats)
+
+
+def discard(staged: Iterable[StagedFile | None]) -> None:
+    """Remove files that are not to be published; what cannot be removed is left to ``gc``, as nothing names it."""
+    for one in staged:
+        if one is not None:
+            with contextlib.suppress(OSError):
+                one.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ Carried rows have no values of added fields, and lack those that the older versi
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.tables.copying import copied
 from featurestore.offline.tables.delta_log import LoadMetadata
-from featurestore.offline.tables.snapshots import StagedFile
+from featurestore.offline.tables.snapshots import StagedFile, discard
 from featurestore.offline.tables.table import OfflineTable, OpenTable
 
 #: Rows of carried loads, by load: from one number up to before another.
@@ -63,9 +62,7 @@ class Superseding(OfflineTable):
                 project=metadata.project,
             )
         except BaseException:
-            for one in copies:
-                with contextlib.suppress(OSError):
-                    one.path.unlink(missing_ok=True)
+            discard(copies)
             raise
 
     def _carried(self, table: OpenTable, load_id: str) -> dict[str, list[tuple[int, int]]]:
@@ -88,7 +85,7 @@ def _has(file: Path, carried: CarriedRows) -> bool:
             return any(pc.any(in_rows(batch, carried)).as_py() for batch in batches)
     except (OSError, pa.ArrowException) as error:
         raise OfflineStoreError(
-            f"The file {file.name} cannot be read: {error}",
+            f"The file {file.name} of the table {file.parent.name} cannot be read: {error}",
             hint="If it is gone or damaged, bring it back from a backup.",
         ) from error
 

@@ -37,16 +37,15 @@ class ServedRows:
     """The statuses and ages of one worker's rows. Only the thread that serves may call it."""
 
     def __init__(self) -> None:
-        #: Entity rows that will be looked at.
-        self.left = BUDGET
+        self._left = BUDGET
         self._held: list[LogEntry] = []
         self._statuses: dict[tuple[str, str], list[int]] = {}
         self._ages: dict[tuple[str, str], list[float]] = {}
 
     def answered(self, entry: LogEntry) -> None:
         """Keep a lookup to be looked at, if there is room."""
-        if self.left > 0:
-            self.left -= entry.row_count
+        if self._left > 0:
+            self._left -= entry.row_count
             self._held.append(entry)
 
     def samples(self) -> Iterator[Sample]:
@@ -56,7 +55,7 @@ class ServedRows:
             self._look_at(entry, left)
             left -= entry.row_count
         self._held.clear()
-        self.left = BUDGET
+        self._left = BUDGET
         for labels, counts in self._statuses.items():
             for status, count in zip(_STATUSES, counts, strict=True):
                 yield STATUS.sample(count, *labels, status)

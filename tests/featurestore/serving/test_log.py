@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -183,14 +183,14 @@ def test_a_row_says_which_state_of_the_store_it_was_read_from(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, lacking: Callable[[str], NoReturn]) -> Iterator[Path]:
     """A filesystem of its own with room for a few files."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
     made = subprocess.run(command, capture_output=True, text=True) if shutil.which("mount") else None
     if made is None or made.returncode:
-        pytest.skip("a filesystem can be mounted here by root only")
+        lacking("a filesystem can be mounted here by root only")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

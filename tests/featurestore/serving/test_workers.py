@@ -321,3 +321,11 @@ def test_a_host_that_is_not_ours_is_named(repo: Path) -> None:
 def test_a_live_server_takes_no_clock(repo: Path) -> None:
     with pytest.raises(ConfigError, match="live server"):
         serve(load(repo), clock=START, port=0)
+
+
+def test_the_event_loop_is_uvloops_where_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("uvloop", "asyncio"):
+        loop = worker._event_loop()
+        assert type(loop).__module__.partition(".")[0] == module
+        loop.close()
+        monkeypatch.setitem(sys.modules, "uvloop", None)  # importing it fails from now on

@@ -13,7 +13,7 @@ import pytest
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, Field, FileSource, storage_id
-from featurestore.offline.intake.quarantined import REQUEUED
+from featurestore.offline.load_ids import REQUEUED
 from featurestore.offline.store import OfflineStore
 from featurestore.types import Float64, Int64
 
