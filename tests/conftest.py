@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,14 @@ SETTINGS = {
 Lacking = Callable[[str], NoReturn]
 #: Takes a program's name and Debian's package of it, and returns its path; lacking it, see :data:`Lacking`.
 Program = Callable[[str, str], str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Have Ctrl-C do what it does at a terminal: a shell has it ignored by what runs in its background, for good."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

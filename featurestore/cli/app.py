@@ -114,11 +114,6 @@ def run(arguments: list[str], *, debug: bool) -> int:
             traceback.print_exc()
         show_error(error)
         return 1
-    except RuntimeError as error:
-        if "interrupted" not in str(error):
-            return _our_fault(error, debug=debug)
-        typer.echo("Interrupted.", err=True)  # what DuckDB makes of Ctrl-C while a query runs
-        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, said in one line
         return _our_fault(error, debug=debug)
     finally:

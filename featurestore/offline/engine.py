@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from featurestore.errors import OfflineStoreError
+from featurestore.offline.ctrl_c import ending_queries
 from featurestore.settings.sections import OfflineConfig
 
 #: Rows of one Arrow batch that a query hands out.
@@ -26,6 +27,7 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
 
     Raises:
         OfflineStoreError: DuckDB refuses a query that runs in the block.
+        KeyboardInterrupt: Ctrl-C was pressed while a query ran.
     """
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": config.memory_limit,
@@ -36,7 +38,7 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
     if config.threads:
         settings["threads"] = config.threads
     try:
-        with duckdb.connect(":memory:", config=settings) as connection:
+        with duckdb.connect(":memory:", config=settings) as connection, ending_queries(connection):
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")  # it would stand amid what a notebook prints
             yield connection

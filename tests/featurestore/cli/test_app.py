@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from featurestore import FeatureStore
+from featurestore.offline.engine import connect
+from featurestore.settings.sections import OfflineConfig
 
 
 def _until_interrupted(*_: Any, **__: Any) -> None:
-    done = threading.Event()
-
-    def press() -> None:
-        # DuckDB was seen to miss a Ctrl-C once, on busy cores: whoever sits there presses again.
-        while not done.wait(1.0):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    pressing = threading.Thread(target=press)
+    pressing = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     pressing.start()
-    try:
-        with duckdb.connect() as connection:
-            for _batch in connection.sql("SELECT count(*) FROM range(1000000000000)").to_arrow_reader(1):
-                pass
-    finally:
-        done.set()
-        pressing.join()
+    with tempfile.TemporaryDirectory() as spill, connect(OfflineConfig(), Path(spill), "Counting") as connection:
+        connection.sql("SELECT count(*) FROM range(1000000000000)").fetchall()
 
 
 def test_ctrl_c_while_a_query_runs_is_said_in_one_word(
