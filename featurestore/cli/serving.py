@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,9 @@ def serve(
     repo: Repo = HERE,
 ) -> None:
     """Answer lookups over gRPC until Ctrl-C or SIGTERM."""
+    from featurestore.serving.experiments import choose_listener
+
+    choose_listener(os.environ)
     from featurestore.serving.workers import serve as serve_until_stopped
 
     with open_store(repo) as store:
