@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,11 +68,18 @@ class PushReport:
 class _Targets:
     """Which versions get the rows of a push, and for how long that is known."""
 
+    view: str
     id: str
     only: bool
     views: tuple[PushedView, ...]
     revision: int
     known_at: float
+
+    def joined_by(self, now: _Targets) -> _Targets:
+        """Return these, and which others are live by now; the rows are checked as the version that was named wants."""
+        known = {one.storage_id for one in self.views}
+        added = tuple(one for one in now.views if one.storage_id not in known)
+        return replace(self, views=(*self.views, *added), revision=now.revision)
 
 
 class _Push:
@@ -85,8 +92,14 @@ class _Push:
         self._digests: dict[str, frozenset[str]] = {}
         self._checked: Checked | None = None
 
+    def reach(self, targets: _Targets) -> None:
+        """Let others get the rows than those that were to."""
+        if len(targets.views) != len(self.targets.views):
+            self._checked = None
+        self.targets = targets
+
     def check(self, erased: Mapping[str, Suppressed | None]) -> Checked:
-        """Check the rows, or check them again if others are suppressed than when they were checked."""
+        """Check the rows, or check them again if others get them, or are suppressed, than when they were checked."""
         digests = {name: one.digests for name, one in erased.items() if one is not None}
         if self._checked is None or digests != self._digests:
             self._checked = checked(self._rows, self.targets.views, latest=self.latest, erased=erased)
@@ -182,7 +195,12 @@ class Pusher:
             views = tuple(PushedView(one) for one in fed)
             views[0].check_may_be_pushed()
             known = _Targets(
-                id=self._id(view, views[0]), only="@" in view, views=views, revision=revision, known_at=now
+                view=view,
+                id=self._id(view, views[0]),
+                only="@" in view,
+                views=views,
+                revision=revision,
+                known_at=now,
             )
             self._targets[view] = known
         return known
@@ -209,7 +227,12 @@ class Pusher:
             entries: list[Entry] = []
             online: dict[str, list[Row]] = {}
             place = commit.places
+            revision = self._registry.revision()
             for push in pushes:
+                # Asked once more, too: whoever has a version serve takes the lock after it is live. So either we see it
+                # here, or these rows are found in the log, or in a table, by then.
+                if push.targets.revision != revision:
+                    push.reach(push.targets.joined_by(self._targets_of(push.targets.view)))
                 done = push.check(self._erased(push.targets, erased))
                 if not done.accepted.num_rows:
                     continue

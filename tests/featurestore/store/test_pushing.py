@@ -574,3 +574,24 @@ def test_a_version_that_was_not_fed_serves_what_was_pushed_meanwhile_when_it_is_
         assert online(store, 1, service="scoring@1") == [1]
         store.flush_pushes()
         assert online(store, 1, service="scoring@1") == offline(store, 1, service="scoring@1") == [1]
+
+
+def test_a_push_reaches_a_version_that_comes_to_serve_while_the_push_is_under_way(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wider = replace(VIEW, schema=[*VIEW.schema, Field(name="plan", dtype=String)])
+    store.promote("scoring@1")
+    commit = store._pusher._commit
+
+    def after_a_promotion(push: Any) -> None:
+        with FeatureStore(store.config.root) as other:
+            other.apply([wider, replace(SERVICE, features=[wider])])
+            other.promote("scoring@2", catch_up=True)
+        commit(push)
+
+    monkeypatch.setattr(store._pusher, "_commit", after_a_promotion)
+    assert store.push("clicks", [row(1, 1)]).view == "clicks@1"
+    assert online(store, 1, service="scoring@2") == online(store, 1, service="scoring@1") == [1]
+    store.flush_pushes()
+    for version in ("scoring@1", "scoring@2"):
+        assert online(store, 1, service=version) == offline(store, 1, service=version) == [1]
