@@ -31,7 +31,7 @@ def total_variation(
         The distance; 0, with the interval 0 to 1, when a side has no rows.
     """
     one, two = np.asarray(reference, np.float64), np.asarray(current, np.float64)
-    if not one.sum() or not two.sum():
+    if not (one.sum() > 0 and two.sum() > 0 and reference_size > 0 and current_size > 0):
         return Estimate(0.0, 0.0, 1.0)
     p, q = one / one.sum(), two / two.sum()
     distance = float(np.abs(p - q).sum() / 2)

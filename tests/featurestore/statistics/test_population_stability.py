@@ -10,6 +10,7 @@ from scipy.special import ndtr
 from scipy.stats import ncx2
 
 from featurestore.statistics.population_stability import population_stability
+from featurestore.statistics.stability_index import stability_index
 
 counts = st.lists(st.integers(0, 500), min_size=3, max_size=3).filter(any)
 
@@ -33,11 +34,24 @@ def test_it_is_finite_whatever_is_empty_and_lies_in_its_interval(one: list[int],
     assert 0 <= estimate.low <= estimate.value <= estimate.high
 
 
-def test_its_interval_inverts_the_non_central_chi_square() -> None:
-    index, low, high = population_stability([500, 300, 200], [400, 400, 200], reference_size=2000, current_size=3000)
-    scale = 1 / (1 / 2000 + 1 / 3000)
-    assert ncx2.cdf(index * scale, 2, low * scale) == pytest.approx(0.975)
-    assert ncx2.cdf(index * scale, 2, high * scale) == pytest.approx(0.025)
+def test_its_interval_inverts_the_non_central_chi_square_near_no_change() -> None:
+    index, low, high = population_stability([500, 300, 200], [520, 290, 190], reference_size=9000, current_size=9000)
+    scale = 1 / (1 / 9000 + 1 / 9000)
+    assert ncx2.cdf(index * scale, 2, high * scale) == pytest.approx(0.025, abs=0.003)
+    _, low, _ = population_stability([500, 300, 200], [540, 280, 180], reference_size=900, current_size=900)
+    assert low == 0
+
+
+def test_its_interval_takes_in_the_delta_methods_far_from_no_change() -> None:
+    one, two, sizes = np.array([900.0, 80, 20]), np.array([300.0, 300, 400]), (40_000, 90_000)
+    index, low, high = population_stability(one, two, reference_size=sizes[0], current_size=sizes[1])
+    rng = np.random.default_rng(1)
+    drawn = [
+        stability_index(rng.multinomial(sizes[0], one / 1000), rng.multinomial(sizes[1], two / 1000))
+        for _ in range(4000)
+    ]
+    assert (high - low) / 2 == pytest.approx(1.96 * np.std(drawn), rel=0.04)
+    assert (high + low) / 2 == pytest.approx(index, rel=1e-3)
 
 
 def test_its_interval_begins_at_zero_while_chance_explains_the_index() -> None:
@@ -61,3 +75,23 @@ def test_a_side_without_rows_says_nothing() -> None:
 
 def test_one_cell_cannot_move() -> None:
     assert population_stability([9], [4], reference_size=9, current_size=4) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("tilt", "rows"), [(0.5, (3000, 3000)), (1.2, (9000, 1000))])
+def test_the_bias_of_many_cells_is_taken_off_and_no_more(tilt: float, rows: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    p = np.ones(100) / 100
+    q = p * np.exp(np.linspace(-tilt, tilt, 100))
+    q /= q.sum()
+    drawn = np.array(
+        [
+            population_stability(
+                rng.multinomial(rows[0], p), rng.multinomial(rows[1], q), reference_size=rows[0], current_size=rows[1]
+            )
+            for _ in range(300)
+        ]
+    )
+    truth = float(((q - p) * np.log(q / p)).sum())
+    assert np.mean(drawn[:, 1] > truth) <= 0.04
+    assert np.mean(drawn[:, 2] < truth) <= 0.04
+    assert truth - drawn[:, 1].mean() < 1.35 * 1.96 * drawn[:, 0].std()
