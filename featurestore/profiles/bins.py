@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from featurestore import types
 from featurestore.definitions import Field
 from featurestore.errors import SchemaError
+from featurestore.profiles.buckets import Buckets
+from featurestore.profiles.vectors import Derivation, derivations, is_vector, measured
 
 Kind = Literal["numeric", "categorical", "opaque"]
 
@@ -36,18 +38,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class FeatureBins:
-    """The frozen cells of one field.
+    """The frozen cells of one field, or of one number that is taken from a field of vectors.
 
     Attributes:
-        name: the field.
-        dtype: its type.
+        name: the field; ``vector.norm`` and the like for what is taken from vectors.
+        dtype: its type; Float64 for what is taken from vectors.
         cuts: numeric fields: ascending; cell i holds ``cuts[i-1] < x <= cuts[i]``. The first lies just under the
-            reference's minimum and the last is its maximum, so values out of range have cells of their own.
+            reference's minimum and the last is its maximum, so values out of range have cells of their own. They are
+            of type int for integers and instants, which are compared as such: no two are one, also beyond 2^53.
         events: positions in ``cuts`` of those that evidence is gathered on.
         categories: categorical fields: values with a cell of their own, the most frequent first.
         others: further values that the reference has; they share the cell OTHER.
         complete: whether ``categories`` and ``others`` are all that the reference has. When they are not, values
             beyond them count as OTHER.
+        derivation: how the number is taken from a vector; None for a field as it is.
     """
 
     name: str
@@ -57,8 +61,14 @@ class FeatureBins:
     categories: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     complete: bool = True
+    derivation: Derivation | None = None
 
     @property
+    def column(self) -> str:
+        """The column that is read: the field's."""
+        return self.derivation.column if self.derivation else self.name
+
+    @cached_property
     def kind(self) -> Kind:
         """Whether it has cuts, categories, or neither."""
         return kind_of(self.dtype)
@@ -74,7 +84,8 @@ class FeatureBins:
         if not shown:
             return ("any value", "NaN", "null")
         # The first cut lies just under the minimum; people read the minimum.
-        shown[0] = self._show(float(np.nextafter(self.cuts[0], np.inf)))
+        lowest = self.cuts[0]
+        shown[0] = self._show(lowest + 1 if isinstance(lowest, int) else float(np.nextafter(lowest, np.inf)))
         between = [low if low == high else f"{low} to {high}" for low, high in pairwise(shown)]
         return (f"under {shown[0]}", *between, f"over {shown[-1]}", "NaN", "null")
 
@@ -85,7 +96,7 @@ class FeatureBins:
         starts = [0, *(event + 1 for event in self.events)]
         return np.concatenate([np.add.reduceat(counts[: self.values], starts), counts[self.values :]])
 
-    @property
+    @cached_property
     def cells(self) -> int:
         """The number of cells: all rows fall into exactly one."""
         if self.kind == "opaque":
@@ -105,44 +116,21 @@ class FeatureBins:
                 return (_EPOCH + timedelta(microseconds=value)).strftime("%Y-%m-%dT%H:%M:%SZ")
         except OverflowError:  # Arrow's instants reach further than Python's years 1 to 9999
             pass
-        return f"{value:.6g}"
+        return str(value) if isinstance(value, int) else f"{value:.6g}"
 
     @cached_property
-    def _edges(self) -> NDArray[np.float64]:
-        return np.asarray(self.cuts, dtype=np.float64)
+    def buckets(self) -> Buckets:
+        """The cuts of a numeric field, ready to look values up."""
+        return Buckets(self.cuts)
 
     @cached_property
-    def _known(self) -> pa.Array:
+    def known(self) -> pa.Array:
+        """The values of a categorical field that have a cell, those of OTHER behind the others."""
         return pa.array([*self.categories, *self.others], pa.string())
-
-    def count(self, column: pa.Array | pa.ChunkedArray) -> Counted:
-        """Return the counts and moments of a column that has the field's type."""
-        counts = np.zeros(self.cells, np.int64)
-        counts[-1] = column.null_count
-        if self.kind == "opaque":
-            counts[0] = len(column) - column.null_count
-            return Counted(counts)
-        if self.kind == "categorical":
-            counts[:-1] = self._count_categories(column.drop_null())
-            return Counted(counts)
-        numbers = numbers_of(column)
-        present = numbers[~np.isnan(numbers)]
-        counts[-2] = len(numbers) - len(present)
-        cells = np.searchsorted(self._edges, present, side="left")
-        counts[:-2] = np.bincount(cells, minlength=len(self.cuts) + 1)
-        return Counted(counts, *_moments(present))
-
-    def _count_categories(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-        top = len(self.categories)
-        found = pc.index_in(texts_of(column), value_set=self._known)
-        positions = np.minimum(_numpy(found.drop_null()), top)
-        counts = np.bincount(positions, minlength=top + 2).astype(np.int64)
-        counts[top + 1 if self.complete else top] += found.null_count
-        return counts
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; :meth:`from_json` reads them back exactly."""
-        return {
+        values = {
             "name": self.name,
             "dtype": self.dtype.name,
             "cuts": self.cuts,
@@ -151,12 +139,16 @@ class FeatureBins:
             "others": self.others,
             "complete": self.complete,
         }
+        # Left out where there is none: bins that were made before vectors were measured keep their id.
+        return values | ({"derivation": self.derivation.to_json()} if self.derivation else {})
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> FeatureBins:
         """Return the bins that :meth:`to_json` came from."""
         sequences = {key: tuple(values[key]) for key in ("cuts", "events", "categories", "others")}
-        return cls(values["name"], types.by_name(values["dtype"]), complete=values["complete"], **sequences)
+        made = Derivation.from_json(values["derivation"]) if "derivation" in values else None
+        dtype = types.by_name(values["dtype"])
+        return cls(values["name"], dtype, complete=values["complete"], derivation=made, **sequences)
 
 
 @dataclass(frozen=True)
@@ -164,20 +156,40 @@ class Bins:
     """The frozen cells of several fields, in order; a profile's counts are theirs, end to end.
 
     Attributes:
-        features: one for each field.
+        features: one for each field, and several for a field of vectors.
     """
 
     features: tuple[FeatureBins, ...]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
-        """The fields, in order."""
+        """The features, in order."""
         return tuple(one.name for one in self.features)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns to read, each once, in order: the fields."""
+        return tuple(dict.fromkeys(one.column for one in self.features))
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Where each feature stands in :attr:`names`."""
+        return {name: place for place, name in enumerate(self.names)}
+
+    @cached_property
+    def name_column(self) -> pa.Array:
+        """The features, as a profile on disk names them."""
+        return pa.array(self.names, pa.string())
+
+    @cached_property
+    def widths(self) -> NDArray[np.int64]:
+        """How many cells each feature has."""
+        return np.array([one.cells for one in self.features], np.int64)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
         """Where each field's counts lie in :attr:`Profile.counts`."""
-        ends = np.cumsum([one.cells for one in self.features]).tolist()
+        ends = np.cumsum(self.widths).tolist()
         return {one.name: slice(end - one.cells, end) for one, end in zip(self.features, ends, strict=True)}
 
     @cached_property
@@ -193,19 +205,6 @@ class Bins:
     def from_json(cls, text: str | bytes) -> Bins:
         """Return the bins that :meth:`to_json` came from."""
         return cls(tuple(FeatureBins.from_json(values) for values in json.loads(text)))
-
-
-@dataclass(frozen=True)
-class Counted:
-    """One field's share of a profile; the moments are over finite numbers."""
-
-    counts: NDArray[np.int64]
-    infinite: int = 0
-    finite: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    minimum: float = np.inf
-    maximum: float = -np.inf
 
 
 def fit_bins(table: pa.Table, fields: Sequence[Field], *, least: int = 1) -> Bins:
@@ -227,8 +226,10 @@ def fit_bins(table: pa.Table, fields: Sequence[Field], *, least: int = 1) -> Bin
             )
         column = column_of(table, field.name, field.dtype)
         kind = kind_of(field.dtype)
-        if kind == "numeric":
-            cuts, events = _quantile_cuts(numbers_of(column))
+        if is_vector(field.dtype):
+            made += _vector_bins(field, column)
+        elif kind == "numeric":
+            cuts, events = _quantile_cuts(values_of(column))
             made.append(FeatureBins(field.name, field.dtype, cuts=cuts, events=events))
         elif kind == "categorical":
             made.append(_category_bins(field, column, least))
@@ -244,8 +245,11 @@ def kind_of(dtype: types.DType) -> Kind:
     return "opaque" if dtype == types.Bytes or not dtype.scalar else "categorical"
 
 
-def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return the values of a numeric field that are not null; what floats cannot hold is rounded, on all sides."""
+def values_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Return the values of a numeric field that are not null: integers, days and microseconds as int64.
+
+    A Decimal is rounded to the nearest float, on all sides: two that differ behind their sixteenth digit may be one.
+    """
     column = column.drop_null()
     if pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
@@ -253,7 +257,15 @@ def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
         column = column.cast(pa.int64())
     elif pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    return _numpy(column).astype(np.float64)
+    numbers = _numpy(column)
+    if pa.types.is_integer(column.type):
+        return numbers.astype(np.int64, copy=False)
+    return numbers.astype(np.float64, copy=False)
+
+
+def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return the values of a numeric field that are not null, as floats; what these cannot hold is rounded."""
+    return values_of(column).astype(np.float64, copy=False)
 
 
 def texts_of(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -275,10 +287,11 @@ def column_of(rows: pa.Table | pa.RecordBatch, name: str, dtype: types.DType) ->
         SchemaError: it cannot be read so.
     """
     column, wanted = rows.column(name), dtype.to_arrow()
-    # Of a list or a struct only the nulls count, and files keep lists of a fixed size as any others.
-    if column.type == wanted or not dtype.scalar:
+    if column.type == wanted or _reads_as_it_is(column.type, dtype):
         return column
     try:
+        if not dtype.scalar and not pa.types.is_null(column.type):
+            raise pa.ArrowNotImplementedError
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(
@@ -286,21 +299,54 @@ def column_of(rows: pa.Table | pa.RecordBatch, name: str, dtype: types.DType) ->
         ) from error
 
 
-def _quantile_cuts(numbers: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _reads_as_it_is(found: pa.DataType, dtype: types.DType) -> bool:
+    """Whether a column may stay as a file holds it: lists of a fixed size as any others, texts as a dictionary."""
+    if dtype.fields:
+        return bool(pa.types.is_struct(found))
+    if dtype.element is None:
+        return dtype is types.String and pa.types.is_dictionary(found) and pa.types.is_string(found.value_type)
+    if not (pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)):
+        return False
+    element = found.value_type
+    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return not is_vector(dtype) or any(fits(element) for fits in numbers)
+
+
+def _quantile_cuts(
+    numbers: NDArray[np.float64] | NDArray[np.int64],
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Return the cuts, and the positions of those for evidence; quantiles are values of the reference."""
     # Adding zero makes minus zero zero, which equals it and would still make other bins.
-    ordered = np.sort(numbers[np.isfinite(numbers)]) + 0.0
+    ordered = np.sort(numbers[np.isfinite(numbers)]) + numbers.dtype.type(0)
     if not len(ordered):
         return (), ()
     cells = (EVENT_CUTS + 1) * REFINEMENT
-    ranks = np.ceil(np.arange(1, cells) * len(ordered) / cells).astype(np.int64) - 1
+    # As Python's numbers: a product of two large counts does not overflow.
+    ranks = [-(-place * len(ordered) // cells) - 1 for place in range(1, cells)]
     quantiles = ordered[ranks]
-    with np.errstate(over="ignore"):  # nothing but minus infinity lies under the lowest float
-        below = np.nextafter(ordered[0], -np.inf)
-    ends = np.array([below, ordered[-1]]) if np.isfinite(below) else ordered[-1:]
+    ends = ordered[-1:]
+    if numbers.dtype == np.int64:
+        if ordered[0] > np.iinfo(np.int64).min:
+            ends = np.array([ordered[0] - 1, ordered[-1]])
+    else:
+        with np.errstate(over="ignore"):  # nothing but minus infinity lies under the lowest float
+            below = np.nextafter(ordered[0], -np.inf)
+        ends = np.array([below, ordered[-1]]) if np.isfinite(below) else ends
     cuts = np.unique(np.concatenate([ends, quantiles]))
     marked = np.unique(np.concatenate([ends, quantiles[REFINEMENT - 1 :: REFINEMENT]]))
     return tuple(cuts.tolist()), tuple(np.searchsorted(cuts, marked).tolist())
+
+
+def _vector_bins(field: Field, column: pa.Array | pa.ChunkedArray) -> list[FeatureBins]:
+    made = derivations(field.name, field.dtype, column)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [measured(chunk, list(made.values())) for chunk in chunks]
+    bins = []
+    for place, (name, one) in enumerate(made.items()):
+        numbers = np.concatenate([np.zeros(0), *(part[place] for part in parts)])
+        cuts, events = _quantile_cuts(numbers)
+        bins.append(FeatureBins(name, types.Float64, cuts=cuts, events=events, derivation=one))
+    return bins
 
 
 def _category_bins(field: Field, column: pa.Array | pa.ChunkedArray, least: int) -> FeatureBins:
@@ -314,18 +360,3 @@ def _category_bins(field: Field, column: pa.Array | pa.ChunkedArray, least: int)
         others=tuple(ordered[TOP_CATEGORIES:KNOWN_CATEGORIES]),
         complete=len(ordered) <= KNOWN_CATEGORIES and len(ordered) == len(counted),
     )
-
-
-def _moments(numbers: NDArray[np.float64]) -> tuple[int, int, float, float, float, float]:
-    """Return infinities, finite numbers, their mean, sum of squared distances, minimum and maximum."""
-    finite = numbers[np.isfinite(numbers)]
-    infinite = len(numbers) - len(finite)
-    if not len(finite):
-        return infinite, 0, 0.0, 0.0, np.inf, -np.inf
-    low, high = float(finite.min()), float(finite.max())
-    # The mean of numbers near the largest float would overflow as a sum; as a sum of shares it cannot.
-    scale = max(abs(low), abs(high)) or 1.0
-    mean = float(np.mean(finite / scale)) * scale
-    with np.errstate(over="ignore"):
-        squares = float(np.sum(np.square(finite - mean)))
-    return infinite, len(finite), mean, squares, low, high

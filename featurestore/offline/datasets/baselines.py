@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.definitions import Field
 from featurestore.definitions.names import EVENT_TIMESTAMP
-from featurestore.profiles import Baseline, Bins, fit_baseline
+from featurestore.profiles import Baseline, fit_baseline, side_by_side
 
 #: So many values are in memory at a time: few columns of many rows, many of few.
 _VALUES = 1 << 24
@@ -36,18 +34,4 @@ def baseline_of(file: Path, fields: Mapping[str, Field], instants: pa.ChunkedArr
         rows = pq.read_table(file, columns=chosen).select(chosen).rename_columns([one.name for one in watched])
         rows = rows.append_column(EVENT_TIMESTAMP, instants)
         parts.append(fit_baseline(rows if kept is None else rows.filter(kept), watched))
-    return _side_by_side(parts)
-
-
-def _side_by_side(parts: Sequence[Baseline]) -> Baseline:
-    """Return the baseline of all fields from those of one each, over the same rows."""
-    bins = Bins(tuple(one for part in parts for one in part.bins.features))
-    blocks = []
-    for profiles in zip(*(part.blocks for part in parts), strict=True):
-        start, first = profiles[0]
-        arrays = {
-            name: np.concatenate([getattr(one, name) for _, one in profiles])
-            for name in ("counts", "infinite", "finite", "mean", "squares", "minimum", "maximum")
-        }
-        blocks.append((start, replace(first, bins=bins, **arrays)))
-    return Baseline(bins, parts[0].block, tuple(blocks))
+    return side_by_side(parts)

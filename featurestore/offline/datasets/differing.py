@@ -22,7 +22,7 @@ from featurestore.offline.datasets.splitting import SPLIT
 from featurestore.offline.datasets.training import fields_of
 from featurestore.offline.datasets.training_dataset import TrainingDataset
 from featurestore.offline.engine import identifier, parquet_scan
-from featurestore.profiles import fit_bins, profile
+from featurestore.profiles import FeatureBins, Profile, fit_bins, profile
 
 _LABELS = (
     (pa.types.is_boolean, types.Bool),
@@ -194,14 +194,19 @@ def _column(
 def _spread(tables: list[pa.Table], field: Field) -> tuple[float | None, tuple[float | None, float | None]]:
     bins = fit_bins(tables[0], [field])
     one, two = (profile(table, bins) for table in tables)
-    means = (one.mean_of(field.name), two.mean_of(field.name))
-    if bins.features[0].kind == "opaque":
-        return None, means
-    cells = [bins.features[0].readable(side.cells(field.name))[:-1] for side in (one, two)]
+    # Of a vector several numbers are compared; a mean of one of them says nothing about its values.
+    means = (one.mean_of(field.name), two.mean_of(field.name)) if field.name in bins.names else (None, None)
+    found = [_stability(each, one, two) for each in bins.features]
+    return max((value for value in found if value is not None), default=None), means
+
+
+def _stability(each: FeatureBins, one: Profile, two: Profile) -> float | None:
+    if each.kind == "opaque":
+        return None
+    cells = [each.readable(side.cells(each.name))[:-1] for side in (one, two)]
     sizes = [float(side.sum()) for side in cells]
     if not all(sizes):
-        return None, means
+        return None
     from featurestore.statistics.population_stability import population_stability  # SciPy takes long to import
 
-    found = population_stability(cells[0], cells[1], reference_size=sizes[0], current_size=sizes[1])
-    return found.value, means
+    return population_stability(cells[0], cells[1], reference_size=sizes[0], current_size=sizes[1]).value
