@@ -83,6 +83,34 @@ def check_select(text: str, declared: Sequence[str], what: str, hint: str) -> tu
     return tuple(read)
 
 
+def check_condition(text: str, what: str) -> None:
+    """Check SQL that is to be true for the rows that count, without its data.
+
+    Raises:
+        DefinitionError: it is not one condition over the columns of a row, or can differ from one run to the next.
+    """
+    try:
+        statements = [one for one in sqlglot.parse(f"SELECT 1 WHERE ({text}\n)", read="duckdb") if one is not None]
+    except SqlglotError as error:
+        raise DefinitionError(
+            f'{what} ("{text}") is not valid SQL: {_first(error)}.', hint="It is read as DuckDB's SQL."
+        ) from None
+    query = statements[0]
+    where = query.args.get("where")
+    given = {name for name, part in query.args.items() if part}
+    condition = len(statements) == 1 and isinstance(query, exp.Select) and given == {"expressions", "where"}
+    if not condition or not isinstance(query, exp.Query) or not isinstance(where and where.this, exp.Paren):
+        raise DefinitionError(
+            f'{what} ("{text}") is not one condition.', hint='Write, for example, "label IS NOT NULL".'
+        )
+    if len(list(query.find_all(exp.Query))) > 1 or query.find(exp.AggFunc, exp.Window):
+        raise DefinitionError(f'{what} ("{text}") looks at other rows.', hint="It is asked of each row by itself.")
+    for changing in _changing(query):
+        raise DefinitionError(
+            f"{what} uses {changing}, whose result changes from run to run.", hint="Take it from a column of the rows."
+        )
+
+
 def named_columns(text: str) -> frozenset[str] | None:
     """Return the names of a query that may be those of columns of its sources, in lower case.
 

@@ -55,7 +55,7 @@ def pieces(view: FeatureView, config: Config, last: LoadMetadata | None) -> list
         return [_query_piece(source, view, config, last)]
     if isinstance(source, SqlSource):
         return [_sql_piece(source, view, config, last)]
-    location = _path(source, config)
+    location = path_of(source, config)
     if source.format == "delta":
         snapshot = Snapshot(config.path(location), f'The source of feature view "{view.name}"')
         return [SnapshotPiece(snapshot, None if last is None else last.watermark, location)]
@@ -145,7 +145,7 @@ def pieces_within(view: FeatureView, config: Config, interval: Interval) -> list
             )
         ]
     elif source.format == "delta":
-        location = _path(source, config)
+        location = path_of(source, config)
         snapshot = Snapshot(config.path(location), f'The source of feature view "{view.name}"')
         found = [SnapshotPiece(snapshot, None, location)]
     else:
@@ -213,6 +213,22 @@ def check_query(view: FeatureView, config: Config) -> None:
         )
 
 
+def tables_of(query: str, sources: Sequence[FileSource], config: Config, what: str) -> Mapping[str, Any]:
+    """Return what a query over files and Delta tables reads, as :class:`~.sql_pieces.SqlPiece` takes it.
+
+    Args:
+        query: one SELECT; columns that it cannot mean are not looked at.
+        sources: what it reads, by their names.
+        config: where they lie in this environment.
+        what: what the rows are for, to begin messages.
+
+    Raises:
+        DataError: nothing is where a source says.
+        ConfigError: ``featurestore.toml`` puts a source where such a source cannot be.
+    """
+    return _sources(query, sources, config, what).tables
+
+
 @dataclass(frozen=True)
 class _Sources:
     """What a query reads: the files or the dataset for each name, all files and the states of tables, and where."""
@@ -230,7 +246,7 @@ def _sources(query: str, sources: Sequence[FileSource], config: Config, what: st
     states: list[str] = []
     for one in sources:
         if one.format == "delta":
-            snapshot = Snapshot(config.path(_path(one, config)), what)
+            snapshot = Snapshot(config.path(path_of(one, config)), what)
             tables[one.name] = snapshot.dataset
             states.append(json.dumps(snapshot.identity(), sort_keys=True))
         else:
@@ -240,11 +256,11 @@ def _sources(query: str, sources: Sequence[FileSource], config: Config, what: st
                 found,
                 columns=named,
                 instants=one.timestamp_field,
-                partitions=_in_partitions(found, config.root),
+                partitions=in_partitions(found, config.root),
                 what=what,
             )
             files += found
-    return _Sources(tables, files, states, ", ".join(f"{one.name} in {_path(one, config)}" for one in sources))
+    return _Sources(tables, files, states, ", ".join(f"{one.name} in {path_of(one, config)}" for one in sources))
 
 
 def file_piece(file: Path, view: FeatureView) -> Piece:
@@ -317,7 +333,12 @@ def _misplaced(name: str, kind: str, keys: str) -> ConfigError:
     )
 
 
-def _path(source: FileSource, config: Config) -> str:
+def path_of(source: FileSource, config: Config) -> str:
+    """Return the path or pattern of a source in this environment.
+
+    Raises:
+        ConfigError: ``featurestore.toml`` puts the source where such a source cannot be.
+    """
     located = config.sources.get(source.name) if source.name else None
     if located is None:
         return source.path
@@ -327,7 +348,7 @@ def _path(source: FileSource, config: Config) -> str:
 
 
 def _files(source: FileSource, config: Config) -> list[Path]:
-    pattern = _path(source, config)
+    pattern = path_of(source, config)
     found = sorted(glob.glob(str(config.path(pattern)), recursive=True))  # noqa: PTH207 - the pattern may be absolute
     if not found:
         raise DataError(
@@ -337,7 +358,7 @@ def _files(source: FileSource, config: Config) -> list[Path]:
     return [Path(file) for file in found]
 
 
-def _in_partitions(files: list[Path], root: Path) -> bool:
+def in_partitions(files: list[Path], root: Path) -> bool:
     """Whether files lie in folders ``name=value`` of the source; those on the way to it say nothing of its rows."""
     above = root if all(file.is_relative_to(root) for file in files) else Path(os.path.commonpath(files))
     return any("=" in part for file in files for part in file.relative_to(above).parts[:-1])
@@ -348,7 +369,7 @@ def _declared(file: Path, view: FeatureView, root: Path | None = None) -> str:
     if file.suffix.lower() != ".csv":
         # DuckDB takes any folder on the way that is called name=value for a column, even in place of one that the
         # file has.
-        partitions = "true" if root is not None and _in_partitions([file], root) else "false"
+        partitions = "true" if root is not None and in_partitions([file], root) else "false"
         return f"SELECT * FROM read_parquet({engine.literal(str(file))}, hive_partitioning = {partitions})"
     declared = view.keys | {one.name: one.dtype for one in view.schema}
     true_from = [name for name in (view.timestamp_field, view.created_timestamp_column) if name is not None]
