@@ -1,0 +1,215 @@
+"""The two keys: what the evidence and the effects of all features together mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from featurestore.profiles import Baseline, FeatureBins, Profile
+from featurestore.statistics.design_effect import design_effect
+from featurestore.statistics.estimate import Estimate
+from monitor.decisions.effects import effects_of, grown
+from monitor.decisions.finding import Decision, Direction, FeatureFinding, Kind, Statistic, Verdict
+from monitor.decisions.movement import direction_of, moves_of
+from monitor.decisions.naming import named_features
+from monitor.decisions.showing import Shown, Thresholds, shown
+from monitor.detector import Evidence, Limits
+
+#: From where on an effect is as large as can be; 1 where it is a share of rows. Two normal distributions that lie two
+#: standard deviations apart have a third of their rows in common.
+_FAR: Mapping[Statistic, float] = {"wasserstein": 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Policy:
+    """What the caller sets, beside the data."""
+
+    thresholds: Thresholds
+    statistics: Mapping[str, Statistic]
+    predictions: frozenset[str]
+    launch: bool
+
+    def judged_by(self, feature: str, effects: Mapping[Statistic, Estimate]) -> Mapping[Statistic, Estimate]:
+        """Return the effects by which a feature is judged: those that are shares of rows, or the one that is chosen."""
+        chosen = self.statistics.get(feature)
+        if chosen is None:
+            return {name: effect for name, effect in effects.items() if name not in _FAR}
+        return {chosen: effects.get(chosen, Estimate(0.0, 0.0, _FAR.get(chosen, 1.0)))}
+
+    def plain_kind(self, feature: str) -> Kind:
+        """Return the kind of a difference that nothing more particular explains."""
+        if self.launch:
+            return "launch mismatch"
+        return "prediction drift" if feature in self.predictions else "drift"
+
+
+def decide(
+    baseline: Baseline,
+    current: Profile,
+    evidence: Evidence,
+    limits: Limits,
+    *,
+    effect_threshold: float,
+    rows_per_block: float,
+    pii: frozenset[str] = frozenset(),
+    thresholds: Mapping[str, float] | None = None,
+    statistics: Mapping[str, Statistic] | None = None,
+    importances: Mapping[str, float] | None = None,
+    onsets: Mapping[str, datetime] | None = None,
+    launch: bool = False,
+    predictions: frozenset[str] = frozenset(),
+    false_discovery_rate: float = 0.1,
+) -> Decision:
+    """Return the decision.
+
+    A feature's effect is ``severe`` when its interval lies over the middle between threshold and 1: most of what could
+    move has moved. (Of a Wasserstein distance, over the middle between threshold and two standard deviations.)
+
+    Args:
+        baseline: the training data.
+        current: the profile of the rows since the onset; of the last window when there is none.
+        evidence: the detector's, after the last window.
+        limits: those the evidence was gathered with.
+        effect_threshold: the least effect of which anyone is told.
+        rows_per_block: rows that one block of the baseline's length brings in serving.
+        pii: fields whose values must not leave: their findings carry no bins, categories or means.
+        thresholds: in place of ``effect_threshold``: by ``"feature:statistic"``, by ``"*:statistic"`` for all features,
+            or by ``"feature"`` for all its effects; the first of these that is there counts.
+        statistics: the one effect by which a feature is judged, where it is not to be the surest of all. One that does
+            not suit the feature's type judges nothing: the verdict is ``not enough data``.
+        importances: of features to the model, at least 0; equal when not given. One that is missing has the mean.
+        onsets: of features, where the detector has them; else the model's.
+        launch: whether the difference has been there from the first window on.
+        predictions: fields that are the model's output.
+        false_discovery_rate: of the features that are named.
+    """
+    policy = _Policy(
+        thresholds=Thresholds(usual=effect_threshold, others=thresholds or {}),
+        statistics=statistics or {},
+        predictions=predictions,
+        launch=launch,
+    )
+    weights = _weights(baseline.bins.names, importances or {})
+    named = named_features(evidence.features, evidence.windows, false_discovery_rate=false_discovery_rate)
+    findings = [
+        _finding(
+            one,
+            baseline.whole,
+            current,
+            limits,
+            evidence,
+            policy,
+            rows_per_block,
+            weight=weights[one.name],
+            named=one.name in named,
+            onset=(onsets or {}).get(one.name, evidence.onset),
+            open_values=one.column not in pii,
+        )
+        for one in baseline.bins.features
+    ]
+    ranked = sorted(findings, key=lambda one: (-one.rank, -one.effect_low, -one.effect, one.feature))
+    verdict = _verdict(evidence, ranked)
+    return Decision(
+        verdict=verdict,
+        evidence=evidence,
+        findings=tuple(ranked),
+        onset=evidence.onset if evidence.alarm else None,
+        kind=_kind(verdict, ranked, launch=launch),
+        named=named,
+    )
+
+
+def _weights(names: tuple[str, ...], importances: Mapping[str, float]) -> dict[str, float]:
+    """Return each feature's importance, 1 on average."""
+    given = [importances[name] for name in names if name in importances]
+    mean = sum(given) / len(given) if given else 0.0
+    if mean <= 0:
+        return dict.fromkeys(names, 1.0)
+    return {name: importances.get(name, mean) / mean for name in names}
+
+
+def _verdict(evidence: Evidence, findings: list[FeatureFinding]) -> Verdict:
+    found = {one.verdict for one in findings}
+    if not evidence.alarm:
+        return "ok" if "ok" in found else "not enough data"
+    if "severe" in found:
+        return "severe"
+    if "drift" in found:
+        return "drift"
+    return "not enough data" if any(one.effect_high > one.threshold for one in findings) else "ok"
+
+
+def _kind(verdict: Verdict, findings: list[FeatureFinding], *, launch: bool) -> Kind | None:
+    if verdict not in ("drift", "severe"):
+        return None
+    return "launch mismatch" if launch else next(one.kind for one in findings if one.verdict in ("drift", "severe"))
+
+
+def _finding(
+    one: FeatureBins,
+    reference: Profile,
+    current: Profile,
+    limits: Limits,
+    evidence: Evidence,
+    policy: _Policy,
+    rows_per_block: float,
+    *,
+    weight: float,
+    named: bool,
+    onset: datetime | None,
+    open_values: bool,
+) -> FeatureFinding:
+    limit = limits.features[one.name]
+    phi = float(design_effect(rows_per_block, limit.rho))
+    effects = effects_of(
+        one, reference, current, reference_worth=limit.rows / max(1, reference.rows), current_worth=1 / phi
+    )
+    judged = policy.judged_by(one.name, effects)
+    seen = shown(one, reference, current, judged, policy.thresholds, plain=policy.plain_kind(one.name))
+    verdict = _feature_verdict(seen, alarm=evidence.alarm, watched=bool(len(limit.limits)))
+    moves = moves_of(one, reference, current) if open_values else ()
+    return FeatureFinding(
+        feature=one.name,
+        statistic=seen.statistic,
+        effect=seen.effect.value,
+        effect_low=seen.effect.low,
+        effect_high=seen.effect.high,
+        threshold=seen.threshold,
+        baseline_null_rate=reference.nulls(one.name) / max(1, reference.rows),
+        current_null_rate=current.nulls(one.name) / max(1, current.rows),
+        baseline_mean=reference.mean_of(one.name) if open_values else None,
+        current_mean=current.mean_of(one.name) if open_values else None,
+        baseline_rows=reference.rows,
+        current_rows=current.rows,
+        log_evidence=evidence.features.get(one.name),
+        moved=tuple(str(move) for move in moves),
+        verdict=verdict,
+        kind=seen.kind,
+        kinds=seen.kinds,
+        direction=_direction(one, reference, current, seen.statistic),
+        onset=onset if verdict in ("drift", "severe") else None,
+        importance=weight,
+        rank=seen.effect.low * weight,
+        named=named,
+        effective_rows=current.rows / phi,
+        effects=effects,
+        moves=moves,
+    )
+
+
+def _direction(one: FeatureBins, reference: Profile, current: Profile, statistic: Statistic) -> Direction:
+    if statistic in ("kolmogorov_smirnov", "wasserstein"):
+        return direction_of(one, reference, current)
+    way = grown(one, reference, current, statistic)
+    return "up" if way > 0 else "down" if way < 0 else ""
+
+
+def _feature_verdict(seen: Shown, *, alarm: bool, watched: bool) -> Verdict:
+    low, high, threshold = seen.effect.low, seen.effect.high, seen.threshold
+    far = _FAR.get(seen.statistic, 1.0)
+    if not watched or (low <= threshold and high >= far):
+        return "not enough data"
+    if not alarm or low <= threshold:
+        return "ok"
+    return "severe" if low > (far + threshold) / 2 else "drift"
