@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from multiprocessing.connection import Connection
 
 import structlog
 
 from featurestore.config import Config
+from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError
 from featurestore.online import open_online_store
+from featurestore.registry.records import Registered
 from featurestore.serving.access_log import nobody
 from featurestore.serving.certificates import Certificates
 from featurestore.serving.feedback import FeedbackLog
@@ -35,10 +37,12 @@ from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.tokens import KnownTokens
 from featurestore.serving.upkeep import Upkeep
+from featurestore.serving.worker_status import StatusFile
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
 _METRICS_SECONDS = 1.0
+_STATUS_SECONDS = 5.0
 #: What ends a server.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -66,7 +70,7 @@ def serve_here(
             tokens = KnownTokens() if config.serving.authentication == "token" else None
             observing = Observing(config, metrics, nobody if tokens is None else partial(caller_name, tokens))
             worker = _Worker(runtime, lookups, observing, tokens)
-            with asyncio.Runner(loop_factory=_event_loop) as runner:
+            with contextlib.closing(worker), asyncio.Runner(loop_factory=_event_loop) as runner:
                 runner.run(worker.run(address, parent, ready))
         finally:
             store.close()
@@ -90,9 +94,16 @@ class _Worker:
         self._config = runtime.config
         self._feed = ReplayFeed(runtime.offline, lookups.store) if lookups.replay else None
         self._heads: HeadLog | None = None
+        self._status: StatusFile | None = None
         self._tokens = tokens
         self._revision = -1
+        self._services: Mapping[str, Registered[FeatureService]] = {}
         self._reloading = threading.Lock()
+
+    def close(self) -> None:
+        """Say nothing of itself any more: however it ended, it serves no longer."""
+        if self._status is not None:
+            self._status.close()
 
     async def run(self, address: str, parent: Connection | None, ready: Callable[[], None]) -> None:
         """Serve until a signal comes or the parent is gone."""
@@ -114,6 +125,9 @@ class _Worker:
             replay=self._lookups.replay,
         )
         if self._feed is None:  # a rehearsal's log is thrown away, and would be no witness
+            # After the log, which says by an error of its own that its folder cannot be written.
+            self._status = StatusFile(self._config.path(serving.log_path))
+            self._status.current(self._revision, self._services)
             self._heads = HeadLog(self._config.path(serving.log_path), self._runtime)
             self._heads.add()
         feedback = FeedbackLog(self._config.path(serving.feedback_path))
@@ -172,6 +186,9 @@ class _Worker:
         if self._tokens is not None:
             enter = partial(asyncio.to_thread, self._tokens.enter_expired, self._runtime.enter_expired_tokens)
             beside.append(asyncio.create_task(_every(_RELOAD_SECONDS, "audit of expired tokens", enter)))
+        if self._status is not None:
+            write = partial(asyncio.to_thread, self._status.write)
+            beside.append(asyncio.create_task(_every(_STATUS_SECONDS, "status of this server", write)))
         upkeep = Upkeep(self._runtime, self._lookups.store)
         if self._feed is None:  # a rehearsal keeps its rows
             beside.append(
@@ -198,6 +215,8 @@ class _Worker:
         with self._reloading:
             revision = self._runtime.revision()
             if revision == self._revision:
+                if self._status is not None:
+                    self._status.current(revision)
                 return
             if self._tokens is not None:  # first: a token is revoked also when no service can be read
                 self._tokens.replace(self._runtime.tokens())
@@ -207,7 +226,9 @@ class _Worker:
                 self._feed.follow(view for service in services.values() for view in service.definition.views)
             beside = canaries(services, plans, self._runtime.canaries())
             self._lookups.plans, self._lookups.canaries = plans, beside
-            self._revision = revision
+            self._revision, self._services = revision, services
+            if self._status is not None:
+                self._status.current(revision, services)
             if self._heads is not None:
                 self._heads.add()
 

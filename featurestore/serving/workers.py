@@ -28,6 +28,7 @@ from featurestore.serving.metrics.server import ServerMetrics
 from featurestore.serving.replay import ReplayFeed, instant, sole_holder
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.worker import SIGNALS, serve_here
+from featurestore.serving.worker_status import remove_dead_statuses
 
 _RESTART_SECONDS = 1.0
 #: Beyond the grace that calls get: a worker writes its log.
@@ -137,6 +138,7 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
             Certificates(config).tell()
         if not config.replay:
             remove_finished_watermarks(log)
+            remove_dead_statuses(log)
             return line
         if any(log.glob("*/*.parquet")):
             raise ConfigError(

@@ -20,9 +20,11 @@ from featurestore.definitions import FeatureService
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registry
+from featurestore.settings.sections import OfflineConfig
 from monitor.parity import check_parity, same_values
 
-_START = datetime(2013, 7, 1, tzinfo=UTC)
+# Long after the rows are loaded, so that they are known when they are served.
+_START = datetime(2099, 7, 1, tzinfo=UTC)
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
@@ -42,7 +44,8 @@ class Joined:
 
 def _prepare(scene: Any) -> tuple[Joined, pa.Table]:
     """Ingest a day of hourly weather and return the rows that a right server would log for it."""
-    store = Joined(scene.config, scene.registry)
+    any_future = OfflineConfig(max_future_seconds=1e10)
+    store = Joined(scene.config.model_copy(update={"offline": any_future}), scene.registry)
     hours = range(24)
     weather = pa.table(
         {
@@ -55,7 +58,7 @@ def _prepare(scene: Any) -> tuple[Joined, pa.Table]:
         }
     )
     view = scene.registry.feature_view("weather").definition
-    OfflineStore(scene.config, scene.registry).ingest(view, weather, who="test")
+    OfflineStore(store.config, scene.registry).ingest(view, weather, who="test")
     asked = pa.table(
         {
             "origin": ["JFK"] * 48 + ["LGA"],
@@ -138,7 +141,7 @@ def test_each_use_of_a_view_has_a_lag_of_its_own(scene: Any) -> None:
     log = log.append_column("request_id", pa.array([f"r{n}" for n in range(len(hours))]))
     log = log.append_column("service", pa.array(["flight_delay@2"] * len(hours)))
     log = log.append_column("row", pa.array([0] * len(hours), pa.int32()))
-    log = _with(log, "there__temp", {3: 99.0, 5: 99.0})
+    log = _with(log, "there__temp", {3: 0.0, 5: 99.0})
     log = _with(log, "temp", {7: 99.0})
     scene.serve(_with(log, "there__event_timestamp", {3: _START, 7: _START}))
     report = check_parity(store, "flight_delay@2")

@@ -49,7 +49,9 @@ def predictions(folder: Path, model: str, start: datetime | None = None, end: da
     return kept.sort_by([("predicted_at", "ascending"), ("prediction_id", "ascending")])
 
 
-def outcomes(folder: Path, model: str, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
+def outcomes(
+    folder: Path, model: str, start: datetime | None = None, end: datetime | None = None, *, every: bool = False
+) -> pa.Table:
     """Return outcomes in the order of their instants: of those of one prediction and metric the one observed last.
 
     What was observed at ``end`` or later counts as not known yet, so a range that is over stays the same.
@@ -59,6 +61,7 @@ def outcomes(folder: Path, model: str, start: datetime | None = None, end: datet
         model: ``churn``; a version says nothing here, as an outcome is of a prediction, whichever version made it.
         start: the first instant (``observed_at``).
         end: the first instant that is too late.
+        every: also those that a later one replaces, for those who count them.
 
     Returns:
         The columns of ``OUTCOMES.stored``.
@@ -67,8 +70,26 @@ def outcomes(folder: Path, model: str, start: datetime | None = None, end: datet
         OfflineStoreError: a file cannot be read.
     """
     found = _read(OUTCOMES, folder, model.partition("@")[0], _within("observed_at", start, end))
-    kept = _one_each(found, ["prediction_id", "metric"], ["observed_at", "logged_at", _PLACE], last=True)
+    # One arrival is one outcome: a merge that died leaves it in two files.
+    one = ["observed_at", "logged_at"] if every else []
+    kept = _one_each(found, ["prediction_id", "metric", *one], ["observed_at", "logged_at", _PLACE], last=True)
     return kept.sort_by([("observed_at", "ascending"), ("prediction_id", "ascending"), ("metric", "ascending")])
+
+
+def known_predictions(folder: Path, model: str, ids: pa.Array) -> pa.Array:
+    """Return those of some ids under which any version of a model predicted at any time.
+
+    Args:
+        folder: of predictions and outcomes.
+        model: ``churn``; a version says nothing here.
+        ids: of predictions, texts.
+
+    Raises:
+        OfflineStoreError: a file cannot be read.
+    """
+    wanted = pc.field("prediction_id").isin(ids)
+    found = _read(PREDICTIONS, folder, model.partition("@")[0], wanted, ["prediction_id"])
+    return found.column("prediction_id").unique()
 
 
 def _within(column: str, start: datetime | None, end: datetime | None) -> pc.Expression | None:

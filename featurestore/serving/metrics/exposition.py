@@ -22,13 +22,14 @@ class MetricsPage:
         host: the address.
         port: the port.
         sources: what is on the page; asked for each time that it is read.
+        section: of ``featurestore.toml``, where the address stands.
 
     Raises:
         AddressInUseError: another process listens on the port.
         ConfigError: the address cannot be bound.
     """
 
-    def __init__(self, host: str, port: int, sources: Sequence[Source]) -> None:
+    def __init__(self, host: str, port: int, sources: Sequence[Source], *, section: str = "serving") -> None:
         registry = prometheus_client.CollectorRegistry(auto_describe=False)
         registry.register(_Sources(sources))
         try:
@@ -37,11 +38,11 @@ class MetricsPage:
             if error.errno == errno.EADDRINUSE:
                 raise AddressInUseError(
                     f"Port {port} of {host}, for metrics, is taken by another process.",
-                    hint='Stop it, or choose another "metrics_port" under [serving] in featurestore.toml.',
+                    hint=f'Stop it, or choose another "metrics_port" under [{section}] in featurestore.toml.',
                 ) from None
             raise ConfigError(
                 f"Metrics cannot be served at {host}:{port}: {error.strerror}.",
-                hint='Check "metrics_host" and "metrics_port" under [serving] in featurestore.toml.',
+                hint=f'Check "metrics_host" and "metrics_port" under [{section}] in featurestore.toml.',
             ) from None
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.errors import OfflineStoreError, TimestampError
-from featurestore.serving.feedback import OUTCOMES, PREDICTIONS, Kind, outcomes, predictions
+from featurestore.serving.feedback import OUTCOMES, PREDICTIONS, Kind, known_predictions, outcomes, predictions
 
 START = datetime.fromisoformat("2024-05-01T00:00:00Z")
 SECOND = timedelta(seconds=1)
@@ -133,3 +133,21 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (folder / "w-0-00000001.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(OfflineStoreError, match=r"outcomes of churn in .* cannot be read"):
         outcomes(tmp_path, "churn")
+
+
+def test_outcomes_that_a_later_one_replaces_can_be_asked_for_each_once(tmp_path: Path) -> None:
+    first = {"model": "churn", "prediction_id": "a", "metric": "", "number": 0.0}
+    first |= {"observed_at": at(1), "logged_at": at(1)}
+    later = first | {"number": 1.0, "logged_at": at(2)}
+    # In two files, as a merge that died leaves them.
+    put(tmp_path, OUTCOMES, [first, later], [first])
+    assert [one["number"] for one in outcomes(tmp_path, "churn").to_pylist()] == [1.0]
+    assert sorted(one["number"] for one in outcomes(tmp_path, "churn", every=True).to_pylist()) == [0.0, 1.0]
+
+
+def test_ids_are_known_under_which_any_version_predicted_at_any_time(tmp_path: Path) -> None:
+    first = {"model": "churn@1", "prediction_id": "a", "number": 1.0, "predicted_at": at(1), "logged_at": at(1)}
+    put(tmp_path, PREDICTIONS, [first, first | {"model": "churn@2", "prediction_id": "b"}])
+    ids = pa.array(["a", "b", "c"])
+    assert sorted(known_predictions(tmp_path, "churn@2", ids).to_pylist()) == ["a", "b"]
+    assert known_predictions(tmp_path / "nothing", "churn", ids).to_pylist() == []
