@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.engine import Row
 
-from featurestore.definitions import Model
+from featurestore.definitions import Evaluation, Model
 from featurestore.definitions.names import check_name
 from featurestore.errors import ObjectNotFoundError, closest
 from featurestore.registry import schema, values
@@ -80,8 +80,9 @@ def insert_model(
     version = _next(connection, schema.models, project, model.name)
     kept = {
         part: values.to_json(getattr(model, part), f'The {part} of model "{model.name}"')
-        for part in ("hyperparameters", "metrics", "feature_importances", "environment")
+        for part in ("hyperparameters", "metrics", "feature_importances", "importance_intervals", "environment")
     }
+    kept["evaluation"] = values.to_json(model.evaluation.to_dict(), f'The evaluation of model "{model.name}"')
     connection.execute(
         insert(schema.models).values(
             project=project,
@@ -98,6 +99,20 @@ def insert_model(
         )
     )
     return get_model(connection, project, f"{model.name}@{version}")
+
+
+def update_model(
+    connection: Connection, project: str, model: ModelRecord, changes: Mapping[str, Mapping[str, Any]]
+) -> ModelRecord:
+    """Replace parts of a model's record, by column, as JSON values; the project is locked.
+
+    Raises:
+        RegistryError: a part holds something that JSON has not.
+    """
+    kept = {part: values.to_json(dict(value), f"The {part} of model {model.id}") for part, value in changes.items()}
+    mine = {"project": project, "name": model.name, "version": model.version}
+    connection.execute(update(schema.models).filter_by(**mine).values(**kept))
+    return get_model(connection, project, model.id)
 
 
 def get_model(connection: Connection, project: str, reference: str) -> ModelRecord:
@@ -171,6 +186,9 @@ def _model(row: Row[Any]) -> ModelRecord:
         metrics=json.loads(row.metrics),
         feature_importances=json.loads(row.feature_importances),
         environment=json.loads(row.environment),
+        evaluation=Evaluation.from_dict(json.loads(row.evaluation)),
+        importance_intervals={name: (low, high) for name, (low, high) in json.loads(row.importance_intervals).items()},
+        reference_performance=json.loads(row.reference_performance),
         git_commit=row.git_commit,
         created_at=values.instant(row.created_at),
         created_by=row.created_by,

@@ -54,7 +54,7 @@ def describe(spec: Mapping[str, Any], notes: Mapping[str, Any], pins: Mapping[st
             shape[key] = dict(value)
         elif key in ("entities", "inputs"):
             shape[key] = dict(_use(one, None, one.get("use", {}), pins) for one in value)
-        elif key == "features":
+        elif key == "features" and not all(isinstance(part, str) for part in value):
             shape[key] = dict(_use(part["view"], part.get("features"), part, pins) for part in value)
         elif key in ("schema", "request"):
             shape[key] = {

@@ -145,7 +145,8 @@ def references(definition: Definition) -> Iterator[Definition]:
                 else:
                     yield one if isinstance(one, FeatureView) else one.view
         case MonitorPolicy() | PromotionPolicy():
-            yield definition.service
+            if definition.service is not None:
+                yield definition.service
 
 
 def own_notes(definition: Definition) -> dict[str, Any]:

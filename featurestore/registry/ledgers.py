@@ -6,7 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from featurestore.definitions import FeatureService, Model
+from sqlalchemy import Connection
+
+from featurestore.definitions import Evaluation, FeatureService, Model
+from featurestore.definitions.model import checked_intervals, finite_numbers
 from featurestore.errors import DefinitionError, ObjectInUseError, ObjectNotFoundError, closest
 from featurestore.registry import artifacts, audit, loads, values
 from featurestore.registry.audit import Event
@@ -282,23 +285,60 @@ class Ledgers(Project):
             RegistryError: a hyperparameter is something that JSON has not, such as NaN.
         """
         with self._write() as connection:
-            versions = Versions(connection, self.project)
-            used = versions.find(model.service, "feature_service")
-            service = versions.definition(used)
-            assert isinstance(service, FeatureService)  # noqa: S101 - found by its kind
-            features = [one.name for fields in service.outputs.values() for one in fields]
-            for name in model.feature_importances:
-                if name not in features:
-                    raise DefinitionError(
-                        f'Model "{model.name}" has an importance of "{name}", which is no feature of "{service.name}".',
-                        hint=closest(name, features),
-                    )
+            used = Versions(connection, self.project).find(model.service, "feature_service")
+            _check_features(connection, self.project, model.name, model.service, model.feature_importances)
             trained_on = artifacts.get_dataset(connection, self.project, model.dataset)
             if trained_on.removed_at is not None:
                 raise ObjectNotFoundError(f"The rows of dataset {trained_on.id} were removed.")
             at = (used.row.name, used.row.version)
             made = artifacts.insert_model(connection, self.project, model, service=at, dataset=trained_on, author=who)
             details = {"service": made.service, "dataset": made.dataset, "metrics": dict(made.metrics)}
+            self._audit(connection, who, Event(action="model", object=made.id, details=details))
+        return made
+
+    def update_model(
+        self,
+        reference: str,
+        *,
+        who: str,
+        evaluation: Evaluation | None = None,
+        feature_importances: Mapping[str, float] | None = None,
+        importance_intervals: Mapping[str, tuple[float, float]] | None = None,
+        reference_performance: Mapping[str, Any] | None = None,
+    ) -> ModelRecord:
+        """Record what is known of a model since it was recorded; what is None stays as it is.
+
+        Args:
+            reference: ``name`` (the newest version) or ``name@version``.
+            who: who says so.
+            evaluation: what it predicts, and how its predictions meet their outcomes.
+            feature_importances: finite numbers by feature of its service; intervals that were there go.
+            importance_intervals: of these importances.
+            reference_performance: how it did when it was new, as JSON values.
+
+        Raises:
+            ObjectNotFoundError: there is no such model.
+            DefinitionError: an importance is of no feature of the service, or no number, or outside its interval.
+            RegistryError: ``reference_performance`` holds something that JSON has not.
+        """
+        with self._write() as connection:
+            model = artifacts.get_model(connection, self.project, reference)
+            changes: dict[str, Mapping[str, Any]] = {}
+            if evaluation is not None:
+                changes["evaluation"] = evaluation.to_dict()
+            if feature_importances is not None or importance_intervals is not None:
+                what = f"Model {model.id}"
+                given = model.feature_importances if feature_importances is None else feature_importances
+                numbers = finite_numbers(given, what, "feature_importances")
+                _check_features(connection, self.project, model.name, model.service, numbers)
+                changes["feature_importances"] = numbers
+                changes["importance_intervals"] = checked_intervals(importance_intervals or {}, numbers, what)
+            if reference_performance is not None:
+                changes["reference_performance"] = reference_performance
+            if not changes:
+                return model
+            made = artifacts.update_model(connection, self.project, model, changes)
+            details = {"change": "update", **changes}
             self._audit(connection, who, Event(action="model", object=made.id, details=details))
         return made
 
@@ -315,3 +355,19 @@ class Ledgers(Project):
         """Return models in order of creation; of a service (``name``) or one version of it (``name@version``)."""
         with self._database.read() as connection:
             return artifacts.list_models(connection, self.project, service)
+
+
+def _check_features(
+    connection: Connection, project: str, model: str, reference: str, importances: Mapping[str, float]
+) -> None:
+    """Raise :class:`DefinitionError` if an importance is of no feature of a service."""
+    versions = Versions(connection, project)
+    service = versions.definition(versions.find(reference, "feature_service"))
+    assert isinstance(service, FeatureService)  # noqa: S101 - found by its kind
+    features = [one.name for fields in service.outputs.values() for one in fields]
+    for name in importances:
+        if name not in features:
+            raise DefinitionError(
+                f'Model "{model}" has an importance of "{name}", which is no feature of "{service.name}".',
+                hint=closest(name, features),
+            )

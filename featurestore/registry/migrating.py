@@ -10,7 +10,7 @@ from featurestore.database import Database
 from featurestore.errors import RegistryError
 
 #: The newest step in ``migrations/versions``; it stands here so that opening need not import Alembic.
-REVISION = "0004"
+REVISION = "0005"
 
 #: Names Alembic's table, so that another part's migrations can share a database.
 VERSION_TABLE = "registry_revision"

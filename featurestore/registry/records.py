@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
-from featurestore.definitions import Definition
+from featurestore.definitions import Definition, Evaluation
 
 D = TypeVar("D", bound=Definition, covariant=True)
 
@@ -108,7 +108,10 @@ class DatasetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """One recorded version of a :class:`featurestore.Model`; ``service`` and ``dataset`` name versions."""
+    """One recorded version of a :class:`featurestore.Model`; ``service`` and ``dataset`` name versions.
+
+    ``reference_performance`` is how it did when it was new, as the monitor measured it; empty while nothing is known.
+    """
 
     name: str
     version: int
@@ -121,6 +124,9 @@ class ModelRecord:
     git_commit: str
     created_at: datetime
     created_by: str
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    importance_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    reference_performance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -37,7 +37,7 @@ def _shared(definition: object) -> tuple[SharedView, ...]:
         case OnDemandFeatureView() | FeatureService():
             return definition.shared
         case MonitorPolicy() | PromotionPolicy():
-            return definition.service.shared
+            return () if definition.service is None else definition.service.shared
     return ()
 
 
@@ -85,6 +85,7 @@ class _Resolver:
             case FeatureService():
                 return replace(definition, features=[self._feature(one) for one in definition.features])
             case MonitorPolicy() | PromotionPolicy():
+                assert definition.service is not None  # noqa: S101 - without one it shares nothing
                 return replace(definition, service=cast("FeatureService", self._definition(definition.service)))
         return definition
 

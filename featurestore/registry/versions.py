@@ -185,9 +185,11 @@ class Versions:
         if kind == "feature_service":
             return FeatureService.from_spec(spec, self._all_notes(stored))
         if kind in ("monitor_policy", "promotion_policy"):
+            policy = MonitorPolicy if kind == "monitor_policy" else PromotionPolicy
+            if "service" not in spec:  # a monitor policy of another stream of rows
+                return MonitorPolicy.from_spec(spec, stored.notes)
             service = self.definition(self._pinned(stored, spec["service"]))
             assert isinstance(service, FeatureService)  # noqa: S101 - a policy can refer to nothing else
-            policy = MonitorPolicy if kind == "monitor_policy" else PromotionPolicy
             return policy.from_spec(spec, stored.notes, service)
         raise RegistryError(
             f'"{stored.row.name}" is of kind "{kind}", which this release does not know.',

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from featurestore.definitions import FeatureService, Model, Split
+from featurestore.definitions import Evaluation, FeatureService, Model, Split
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.offline.datasets.diff import DatasetDiff
 from featurestore.offline.datasets.environment import git_commit, packages
@@ -134,6 +134,12 @@ class Datasets(Sharing):
         metrics: Mapping[str, float] | None = None,
         feature_importances: Mapping[str, float] | None = None,
         environment: Mapping[str, str] | None = None,
+        importance_intervals: Mapping[str, tuple[float, float]] | None = None,
+        task: str = "",
+        label_delay: timedelta = timedelta(0),
+        missing_outcome: str = "unknown",
+        positive_label: str = "",
+        decision_threshold: float = 0.5,
     ) -> ModelRecord:
         """Record a trained model, with the commit of the code: the next version of its name.
 
@@ -145,10 +151,17 @@ class Datasets(Sharing):
             metrics: finite numbers by name.
             feature_importances: finite numbers by feature of the service.
             environment: versions by package; Python's and those of all installed packages when not given.
+            importance_intervals: low and high end by feature, of any of ``feature_importances``.
+            task: ``binary``, ``multiclass`` or ``regression``; its performance is measured once it is given.
+            label_delay: how long after a prediction its outcome may still come.
+            missing_outcome: what no outcome means then: ``unknown``, or ``negative`` (of a binary model).
+            positive_label: of a binary model whose classes are labels, the one that counts as 1.
+            decision_threshold: of a binary model, the score from which on a prediction counts as positive.
 
         Raises:
             ObjectNotFoundError: there is no such service or dataset.
-            DefinitionError: a number is not finite, or an importance is of no feature of the service.
+            DefinitionError: a number is not finite, an importance is of no feature of the service, or what is declared
+                of outcomes contradicts itself.
         """
         model = Model(
             name=name,
@@ -159,5 +172,41 @@ class Datasets(Sharing):
             feature_importances=feature_importances or {},
             git_commit=git_commit(self.config.root),
             environment=packages() if environment is None else environment,
+            importance_intervals=importance_intervals or {},
+            evaluation=Evaluation(
+                task=task,
+                label_delay=label_delay,
+                missing_outcome=missing_outcome,
+                positive_label=positive_label,
+                decision_threshold=decision_threshold,
+            ),
         )
         return self.registry.record_model(model, who=self.who())
+
+    def update_model(
+        self,
+        reference: str,
+        *,
+        evaluation: Evaluation | None = None,
+        feature_importances: Mapping[str, float] | None = None,
+        importance_intervals: Mapping[str, tuple[float, float]] | None = None,
+    ) -> ModelRecord:
+        """Record what became known of a model after it was recorded; what is None stays as it is.
+
+        Args:
+            reference: ``churn`` (the newest version) or ``churn@3``.
+            evaluation: what it predicts, and how its predictions meet their outcomes, as a whole.
+            feature_importances: finite numbers by feature of its service; intervals that were there go.
+            importance_intervals: low and high end by feature, of these importances.
+
+        Raises:
+            ObjectNotFoundError: there is no such model.
+            DefinitionError: an importance is of no feature of the service, or no number, or outside its interval.
+        """
+        return self.registry.update_model(
+            reference,
+            who=self.who(),
+            evaluation=evaluation,
+            feature_importances=feature_importances,
+            importance_intervals=importance_intervals,
+        )

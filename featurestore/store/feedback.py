@@ -12,7 +12,15 @@ import pyarrow as pa
 
 from featurestore.errors import InvalidRequestError
 from featurestore.offline.intake.frames import to_table
-from featurestore.serving.feedback import OUTCOMES, PREDICTIONS, FeedbackLog, Kind, outcomes, predictions
+from featurestore.serving.feedback import (
+    OUTCOMES,
+    PREDICTIONS,
+    FeedbackLog,
+    Kind,
+    known_predictions,
+    outcomes,
+    predictions,
+)
 from featurestore.serving.feedback.rows import checked, from_frame
 from featurestore.store.opened import Opened
 
@@ -87,18 +95,29 @@ class Feedback(Opened):
         found = self.registry.model(model)
         return predictions(self._feedback_folder, found.id if "@" in model else found.name, start, end)
 
-    def outcomes(self, model: str, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
+    def outcomes(
+        self, model: str, start: datetime | None = None, end: datetime | None = None, *, every: bool = False
+    ) -> pa.Table:
         """Return what came of predictions, observed from ``start`` on and before ``end``, each outcome once.
 
-        Of several for one prediction and metric the one observed last counts. See
-        :func:`featurestore.serving.feedback.reading.outcomes`.
+        Of several for one prediction and metric the one observed last counts; with ``every`` the others are there, too.
+        See :func:`featurestore.serving.feedback.reading.outcomes`.
 
         Raises:
             ObjectNotFoundError: there is no such model.
             TimestampError: an instant names no time zone.
             OfflineStoreError: a file cannot be read.
         """
-        return outcomes(self._feedback_folder, self.registry.model(model).name, start, end)
+        return outcomes(self._feedback_folder, self.registry.model(model).name, start, end, every=every)
+
+    def known_predictions(self, model: str, ids: pa.Array) -> pa.Array:
+        """Return those of some ids under which any version of a model predicted at any time.
+
+        Raises:
+            ObjectNotFoundError: there is no such model.
+            OfflineStoreError: a file cannot be read.
+        """
+        return known_predictions(self._feedback_folder, self.registry.model(model).name, ids)
 
     @property
     def _feedback_folder(self) -> Any:

@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event
 
 from featurestore import database
-from featurestore.definitions import Entity, MonitorPolicy
+from featurestore.definitions import Entity, Evaluation, MonitorPolicy
 from featurestore.errors import RegistryError
 from featurestore.registry import Registry, audit, migrating, open_registry
 from featurestore.registry.migrating import open_database
@@ -100,6 +100,7 @@ def test_a_registry_of_the_first_schema_keeps_what_is_in_it(bare_url: str) -> No
         assert registry.dataset("delays").manifest["service"] == "flight_delay@1"
         (model,) = registry.models()
         assert (model.metrics, model.feature_importances, model.environment) == ({"rmse": 12.5}, {}, {})
+        assert (model.evaluation, model.reference_performance) == (Evaluation(), {})
         assert len(registry.audit()) == 14
         assert registry.rollback("flight_delay", who="ada").id == "flight_delay@1"
         assert registry.verify_audit() == []

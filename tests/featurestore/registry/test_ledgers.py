@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
-from featurestore.definitions import Model, MonitorPolicy
+from featurestore.definitions import Evaluation, Model, MonitorPolicy
 from featurestore.errors import DefinitionError, ObjectNotFoundError, RegistryError
 from featurestore.registry import Load, Registry, current_user, values
 
@@ -117,6 +117,8 @@ def test_a_model_names_the_service_and_dataset_versions_it_was_made_with(registr
         "metrics": {"mae": np.float64(9.5)},
         "feature_importances": {"temp": 0.75},
         "environment": {"python": "3.11"},
+        "evaluation": Evaluation(task="binary", label_delay=timedelta(days=7), missing_outcome="negative"),
+        "importance_intervals": {"temp": (0.5, 1.0)},
     }
     made = registry.record_model(model(**said), who="ada")
     registry.apply([policy(ttl=None)], who="ada")
@@ -128,6 +130,29 @@ def test_a_model_names_the_service_and_dataset_versions_it_was_made_with(registr
     assert [one.id for one in registry.models("flight_delay@2")] == ["ridge@2"]
     assert [one.id for one in registry.models("flight_delay")] == ["ridge@1", "ridge@2"]
     assert [one.id for one in registry.models()] == ["ridge@1", "ridge@2"]
+
+
+def test_what_becomes_known_of_a_model_is_added_and_audited(registry: Registry, policy: Build) -> None:
+    registry.apply([policy()], who="ada")
+    registry.record_dataset("delays", {}, who="ada")
+    made = registry.record_model(
+        model(feature_importances={"temp": 0.75}, importance_intervals={"temp": (0.5, 1.0)}), who="ada"
+    )
+    assert (made.evaluation, made.reference_performance) == (Evaluation(), {})
+    assert registry.update_model("ridge", who="eve") == made, "nothing was said"
+    evaluation = Evaluation(task="regression", label_delay=timedelta(hours=36))
+    told = registry.update_model("ridge@1", who="eve", evaluation=evaluation, reference_performance={"rows": 3})
+    assert (told.evaluation, told.reference_performance) == (evaluation, {"rows": 3})
+    assert told.importance_intervals == {"temp": (0.5, 1.0)}, "what was not said stays"
+    told = registry.update_model("ridge@1", who="eve", feature_importances={"temp": 0.25})
+    assert (told.feature_importances, told.importance_intervals) == ({"temp": 0.25}, {})
+    assert registry.model("ridge") == told
+    assert [(one.who, one.object) for one in registry.audit()[-2:]] == [("eve", "ridge@1")] * 2
+    assert registry.verify_audit() == []
+    with pytest.raises(DefinitionError, match='importance of "tmp"'):
+        registry.update_model("ridge", who="eve", feature_importances={"tmp": 0.25})
+    with pytest.raises(DefinitionError, match="as the interval of 'temp'"):
+        registry.update_model("ridge", who="eve", importance_intervals={"temp": (0.5, 1.0)})
 
 
 def test_a_model_of_unknown_parts_is_refused(registry: Registry, policy: Build) -> None:
@@ -156,6 +181,11 @@ def test_a_model_of_unknown_parts_is_refused(registry: Registry, policy: Build) 
         {"metrics": {"mae": True}},
         {"feature_importances": {"temp": "high"}},
         {"environment": {"python": 3.11}},
+        {"evaluation": {"task": "binary"}},
+        {"importance_intervals": {"temp": (0, 1)}},
+        {"feature_importances": {"temp": 2.0}, "importance_intervals": {"temp": (0, 1)}},
+        {"feature_importances": {"temp": 2.0}, "importance_intervals": {"temp": 1}},
+        {"feature_importances": {"temp": 2.0}, "importance_intervals": [1]},
     ],
 )
 def test_a_model_that_says_nothing_sensible_is_refused_when_it_is_built(wrong: dict[str, Any]) -> None:
