@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from featurestore.client import FeatureClient as FeatureClient
+    from featurestore.definitions import BaselineSource as BaselineSource
     from featurestore.definitions import Entity as Entity
+    from featurestore.definitions import Evaluation as Evaluation
     from featurestore.definitions import FeatureService as FeatureService
     from featurestore.definitions import FeatureView as FeatureView
     from featurestore.definitions import Field as Field
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from featurestore.store import FeatureStore as FeatureStore
 
 _HOMES = {
+    "BaselineSource": "definitions",
     "Entity": "definitions",
+    "Evaluation": "definitions",
     "FeatureClient": "client",
     "FeatureService": "definitions",
     "FeatureStore": "store",
@@ -61,7 +65,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "BaselineSource",
     "Entity",
+    "Evaluation",
     "FeatureClient",
     "FeatureService",
     "FeatureStore",

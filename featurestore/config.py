@@ -100,7 +100,9 @@ class Config(Section):
                 "serving": self.serving.model_copy(
                     update={"log_path": f"{folder}/log", "feedback_path": f"{folder}/feedback"} | _UNWATCHED
                 ),
-                "monitor": self.monitor.model_copy(update={"database": f"sqlite:///{folder}/monitor.db"}),
+                "monitor": self.monitor.model_copy(
+                    update={"database": f"sqlite:///{folder}/monitor.db", "metrics_port": 0}
+                ),
                 "replay": name,
             }
         )

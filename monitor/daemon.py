@@ -1,4 +1,8 @@
-"""The monitor as a process: one job a policy, one that delivers, one heartbeat, until it is told to stop."""
+"""The monitor as a process: one job a policy, one that delivers, one heartbeat, until it is told to stop.
+
+One of the daemons on a database works, and the others stand by: when its process ends, however it ends, the next one
+goes on from what the database knows.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,9 @@ from featurestore.registry import Registered
 from monitor.alerts.base import Channel
 from monitor.alerts.outbox import Courier
 from monitor.history import History
-from monitor.lock import sole_monitor
+from monitor.lock import next_monitor, sole_monitor
+from monitor.metrics import MonitorMetrics, serve_metrics
+from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
 
 #: How many jobs run at once: a policy, the courier and the heartbeat need not wait for a slow policy.
@@ -49,12 +55,18 @@ class Daemon:
         store: configuration and registry.
         history: the monitor's database.
         channels: by name; see :func:`monitor.alerts.channels.open_channels`.
+        standby: whether to wait for another monitor on the database to end.
     """
 
-    def __init__(self, store: Store, history: History, channels: Mapping[str, Channel]) -> None:
+    def __init__(
+        self, store: Store, history: History, channels: Mapping[str, Channel], *, standby: bool = True
+    ) -> None:
         self._store = store
         self._history = history
         self._courier = Courier(history, channels)
+        self._standby = standby
+        self._signal = ""
+        self._metrics = MonitorMetrics(history, store.config.project)
         self._stop = threading.Event()
         self._delivering = threading.Lock()
         self._started_at = datetime.now(UTC)
@@ -72,31 +84,51 @@ class Daemon:
         Call it in the main thread.
 
         Raises:
-            MonitorError: another monitor works on the database.
+            MonitorError: another monitor works on the database, and this one is not to stand by.
+            AddressInUseError: another process listens on the port for metrics.
         """
-        with sole_monitor(self._history.path):
-            before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-            try:
-                self._scheduler.start()
-                poll = self._store.config.monitor.poll_seconds
-                self._every(poll, "heartbeat", self._beat)
-                self._every(poll, "registry", self._follow_registry)
-                self._every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
-                # Not one long wait: a signal that the system gives to another thread does not end it.
-                while not self._stop.wait(_SIGNAL_SECONDS):
-                    pass
-                self._scheduler.shutdown(wait=True)
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-        _log.info("stopped")
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            if not self._standby:
+                with sole_monitor(self._history.path):
+                    self._work()
+                return
+            with next_monitor(self._history.path, stop=self._stop, waiting=self._waits) as ours:
+                if ours:
+                    self._work()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _log.info("stopped", signal=self._signal)
+
+    def _work(self) -> None:
+        # Only who works has metrics: daemons of one host share the port.
+        page = serve_metrics(self._store.config, self._metrics)
+        try:
+            self._started_at = datetime.now(UTC)
+            self._scheduler.start()
+            poll = self._store.config.monitor.poll_seconds
+            self._every(poll, "heartbeat", self._beat)
+            self._every(poll, "registry", self._follow_registry)
+            self._every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
+            # Not one long wait: a signal that the system gives to another thread does not end it.
+            while not self._stop.wait(_SIGNAL_SECONDS):
+                pass
+            self._scheduler.shutdown(wait=True)
+        finally:
+            if page is not None:
+                page.close()
+
+    def _waits(self, holder: str) -> None:
+        _log.info("standing by", works=holder, database=str(self._history.path))
 
     def stop(self) -> None:
         """Make :meth:`run` return."""
         self._stop.set()
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        _log.info("stopping", signal=signal.Signals(number).name)
+        # Nothing is written here: the main thread may be at it, and hold the lock of the log.
+        self._signal = signal.Signals(number).name
         self.stop()
 
     def _every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
@@ -115,9 +147,13 @@ class Daemon:
             work()
         except FeatureStoreError as error:
             # Other jobs go on, and this one is tried again.
+            self._metrics.failed(name)
             _log.error("job failed", job=name, error=error.message, hint=error.hint)
         except Exception:  # noqa: BLE001 - what is unforeseen is told in our log, and ends no other job
+            self._metrics.failed(name)
             _log.exception("job failed", job=name)
+        else:
+            self._metrics.succeeded(name)
 
     def _follow_registry(self) -> None:
         """Have one job for each current policy, as applies change them."""
@@ -135,8 +171,19 @@ class Daemon:
         self._revision = revision
 
     def _run_policy(self, policy: Registered[MonitorPolicy]) -> None:
-        run_once(self._store, self._history, policy, now=datetime.now(UTC), stop=self._stop.is_set)
-        self._deliver()
+        pace, more = Pace(self._store.config.monitor.cpu_share), True
+        # After a pause there may be more windows than one run takes: it is bounded, and so is its memory.
+        while more and not self._stop.is_set():
+            report = run_once(
+                self._store,
+                self._history,
+                policy,
+                now=datetime.now(UTC),
+                stop=lambda: pace.keep(self._stop.wait) or self._stop.is_set(),
+            )
+            self._metrics.ran(policy.name, report)
+            self._deliver()
+            more = report.more
 
     def _deliver(self) -> None:
         # Whoever delivers goes on until nothing is due, so a second one has nothing to do.

@@ -25,6 +25,7 @@ _TOLD = (
     (schema.signals, "payload"),
     (schema.windows, "decision"),
     (schema.detectors, "state"),
+    (schema.checks, "findings"),
 )
 _SQLITE = "sqlite:///"
 

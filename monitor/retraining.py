@@ -31,7 +31,7 @@ def retraining_signal(context: Context, decision: Decision, incident: Incident, 
         now: the wall clock.
     """
     findings = moved(decision)
-    reason = f"{context.service} is served other data than {context.baseline} has: {named(findings)}"
+    reason = f"{context.whom} is served other data than {context.baseline} has: {named(findings)}"
     return to_json(
         pb.RetrainingSignal(
             id=signal_id(context.project, context.service, context.baseline, incident.key),
@@ -42,6 +42,30 @@ def retraining_signal(context: Context, decision: Decision, incident: Incident, 
             created_at=now,
             evidence=evidence_message(decision.evidence),
             features=finding_messages(findings),
+            incident=incident.key,
+            replay=bool(context.replay),
+            model=context.model,
+        )
+    )
+
+
+def told_signal(context: Context, reason: str, incident: Incident, *, now: datetime) -> dict[str, Any]:
+    """Return the JSON form of ``featurestore.v1.RetrainingSignal`` for what no distribution shows: a fall in accuracy.
+
+    Args:
+        context: whom it is about.
+        reason: why, in a sentence.
+        incident: the incident.
+        now: the wall clock.
+    """
+    return to_json(
+        pb.RetrainingSignal(
+            id=signal_id(context.project, context.service, context.baseline, incident.key),
+            project=context.project,
+            service=context.service,
+            baseline=context.baseline,
+            reason=rehearsed(context, reason),
+            created_at=now,
             incident=incident.key,
             replay=bool(context.replay),
             model=context.model,

@@ -1,7 +1,9 @@
 """What a user writes: entities, views, services, policies. Frozen, and checked when they are built."""
 
+from featurestore.definitions.baseline_source import BaselineSource
 from featurestore.definitions.canonical import Definition, content_hash, kind_of, storage_hash, storage_id
 from featurestore.definitions.entity import Entity
+from featurestore.definitions.evaluation import Evaluation
 from featurestore.definitions.field import Field
 from featurestore.definitions.gate import LoadGate
 from featurestore.definitions.history import Heritage, heritage
@@ -16,8 +18,10 @@ from featurestore.definitions.splits import GroupSplit, KeySplit, RandomSplit, S
 from featurestore.definitions.views import FeatureView, ViewProjection
 
 __all__ = [
+    "BaselineSource",
     "Definition",
     "Entity",
+    "Evaluation",
     "FeatureService",
     "FeatureView",
     "Field",

@@ -73,6 +73,7 @@ class ChannelConfig(Section):
     url: str = ""
     secret: SecretStr = SecretStr("")
     timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # false pages a quarter, of all policies together
     rehearsals: bool = False  # whether alerts from a replay reach it too
     allow_private_addresses: bool = False
 
@@ -83,6 +84,13 @@ class MonitorConfig(Section):
     database: str = "sqlite:///data/monitor.db"
     poll_seconds: Annotated[float, Field(gt=0)] = 60.0
     lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
+    windows_per_run: Annotated[int, Field(ge=1)] = 1_000
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: no metrics
+    memory_limit: str = "512MB"
+    threads: Annotated[int, Field(ge=0)] = 1  # 0: as many as there are cores
+    cpu_share: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # of one core, on average
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
 class AuditConfig(Section):

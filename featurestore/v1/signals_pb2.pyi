@@ -20,7 +20,7 @@ ALERT_STATE_FIRING: AlertState
 ALERT_STATE_RESOLVED: AlertState
 
 class Alert(_message.Message):
-    __slots__ = ("incident", "project", "service", "state", "summary", "onset", "decided_at", "evidence", "features", "baseline", "suggested_action", "replay")
+    __slots__ = ("incident", "project", "service", "state", "summary", "onset", "decided_at", "evidence", "features", "baseline", "suggested_action", "replay", "rule", "slice", "severity", "reasons")
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,10 @@ class Alert(_message.Message):
     BASELINE_FIELD_NUMBER: _ClassVar[int]
     SUGGESTED_ACTION_FIELD_NUMBER: _ClassVar[int]
     REPLAY_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    SLICE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
     incident: str
     project: str
     service: str
@@ -45,7 +49,11 @@ class Alert(_message.Message):
     baseline: str
     suggested_action: str
     replay: bool
-    def __init__(self, incident: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[AlertState, str]] = ..., summary: _Optional[str] = ..., onset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., baseline: _Optional[str] = ..., suggested_action: _Optional[str] = ..., replay: _Optional[bool] = ...) -> None: ...
+    rule: str
+    slice: str
+    severity: str
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, incident: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[AlertState, str]] = ..., summary: _Optional[str] = ..., onset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., baseline: _Optional[str] = ..., suggested_action: _Optional[str] = ..., replay: _Optional[bool] = ..., rule: _Optional[str] = ..., slice: _Optional[str] = ..., severity: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("log_value", "log_limit", "windows")

@@ -52,7 +52,10 @@ def block(message: Message) -> list[str]:
     lines = [f"{_TITLES[message.kind]}  {said}"]
     if payload.get("onset"):
         lines.append(f"  since     {payload['onset']}")
-    lines.append(f"  evidence  {_evidence(payload['evidence'])}")
+    if payload.get("evidence"):
+        lines.append(f"  evidence  {_evidence(payload['evidence'])}")
+    reasons = payload.get("reasons", [])[:_SHOWN_FEATURES]
+    lines.extend(f"  {'found   ' if not place else '        '}  {reason}" for place, reason in enumerate(reasons))
     features = payload["features"]
     lines.extend(
         f"  {'moved   ' if not place else '        '}  {_feature(features[place])}"

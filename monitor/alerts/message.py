@@ -20,6 +20,9 @@ _SHORT = {
     "total_variation": "TV",
     "null_rate": "null rate",
     "nan_rate": "NaN rate",
+    "unseen_rate": "unseen categories",
+    "out_of_range_rate": "out of range",
+    "wasserstein": "W1 in standard deviations",
 }
 _NAMED = 4
 
@@ -35,6 +38,8 @@ class Context:
         baseline: the dataset.
         model: the model, or "".
         views: the view of each feature.
+        slice: which rows; "" for all.
+        severity: the policy's.
     """
 
     project: str
@@ -43,6 +48,17 @@ class Context:
     baseline: str
     model: str
     views: Mapping[str, str]
+    slice: str = ""
+    severity: str = "page"
+
+    @property
+    def whom(self) -> str:
+        """The service, with its slice where it is about one: ``flight_delay@1 (carrier=AA)``."""
+        return f"{self.service} ({self.slice})" if self.slice else self.service
+
+    def view_of(self, feature: str) -> str:
+        """Return the view that a feature is of, or the number ``vector.norm`` of a feature; "" if it is of none."""
+        return self.views.get(feature.partition(".")[0], "")
 
 
 def moved(decision: Decision) -> list[FeatureFinding]:
@@ -51,7 +67,13 @@ def moved(decision: Decision) -> list[FeatureFinding]:
 
 
 def alert(
-    context: Context, decision: Decision, incident: Incident, notification: Notification, *, decided_at: datetime
+    context: Context,
+    decision: Decision,
+    incident: Incident,
+    notification: Notification,
+    *,
+    decided_at: datetime,
+    rule: str = "drift",
 ) -> dict[str, Any]:
     """Return the JSON form of ``featurestore.v1.Alert``.
 
@@ -61,15 +83,16 @@ def alert(
         incident: after the change.
         notification: what changed.
         decided_at: end of that window.
+        rule: what was looked for.
     """
     if notification is Notification.FIRING:
         state, findings = pb.ALERT_STATE_FIRING, moved(decision)
-        summary = _firing(context, decision, findings, incident)
-        action = _action(context, findings)
+        summary = _firing(context, decision, findings, incident, rule)
+        action = _action(context, findings, rule)
     else:
         state, findings = pb.ALERT_STATE_RESOLVED, []
-        summary = f"{context.service} is back: for {incident.quiet} windows no feature was surely over its threshold"
-        action = "Nothing; find out what it was, if you have not."
+        summary = f"{context.whom} is back: for {incident.quiet} windows no feature was surely over its threshold"
+        action = _NOTHING
     return to_json(
         pb.Alert(
             incident=incident.key,
@@ -84,6 +107,55 @@ def alert(
             baseline=context.baseline,
             suggested_action=action,
             replay=bool(context.replay),
+            rule=rule,
+            slice=context.slice,
+            severity=context.severity,
+        )
+    )
+
+
+def told(
+    context: Context,
+    reasons: Sequence[str],
+    incident: Incident,
+    notification: Notification,
+    *,
+    rule: str,
+    decided_at: datetime,
+) -> dict[str, Any]:
+    """Return the JSON form of ``featurestore.v1.Alert`` for what is told in sentences: facts, skew, performance.
+
+    Args:
+        context: whom it is about.
+        reasons: what was found, the worst first.
+        incident: after the change.
+        notification: what changed.
+        rule: what was looked for.
+        decided_at: end of the window that changed it.
+    """
+    firing = notification is Notification.FIRING
+    name = rule.replace("_", " ")
+    if firing:
+        rest = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        summary = f"{context.whom}, {name}: {reasons[0] if reasons else 'see the status of the monitor'}{rest}"
+    else:
+        summary = f"{context.whom} is back: {name} was not seen {incident.quiet} times in a row"
+    return to_json(
+        pb.Alert(
+            incident=incident.key,
+            project=context.project,
+            service=context.service,
+            state=pb.ALERT_STATE_FIRING if firing else pb.ALERT_STATE_RESOLVED,
+            summary=rehearsed(context, summary),
+            onset=incident.onset,
+            decided_at=decided_at,
+            baseline=context.baseline,
+            suggested_action=_DO.get(rule, _LOOK) if firing else _NOTHING,
+            replay=bool(context.replay),
+            rule=rule,
+            slice=context.slice,
+            severity=context.severity,
+            reasons=reasons if firing else (),
         )
     )
 
@@ -120,19 +192,48 @@ def to_json(message: Protobuf) -> dict[str, Any]:
     return values
 
 
-def _firing(context: Context, decision: Decision, findings: Sequence[FeatureFinding], incident: Incident) -> str:
-    how = "drifted severely" if decision.verdict == "severe" else "drifted"
+#: How a rule reads as a verb, where it is not that something drifted, and what to do about it.
+_VERBS = {
+    "launch mismatch": "is not what it was trained on, from the start",
+    "null spike": "has values missing",
+    "unseen categories": "has values that training never saw",
+    "out of range": "has values out of range",
+    "constant": "has stopped changing",
+    "prediction drift": "is predicted otherwise",
+}
+_NOTHING = "Nothing; find out what it was, if you have not."
+_LOOK = "Do what the reasons say."
+_DO = {
+    "training_serving_skew": "Fix the pipeline or the deployment; retraining would teach the model the fault. "
+    "featurestore monitor parity shows rows.",
+    "performance": "See which features drifted; if their sources are right, retrain on newer rows.",
+}
+
+
+def _firing(
+    context: Context, decision: Decision, findings: Sequence[FeatureFinding], incident: Incident, rule: str
+) -> str:
+    how = _VERBS.get(rule, "drifted") + (" severely" if decision.verdict == "severe" and rule not in _VERBS else "")
     since = f"{incident.onset:%Y-%m-%d %H:%M}".removesuffix(" 00:00") if incident.onset else "unknown"
-    return f"{context.service} {how}: {named(findings)}, since {since}; retrain or check the source"
+    what = "retrain or check the source" if rule == "drift" else "check the source"
+    return f"{context.whom} {how}: {named(findings)}, since {since}; {what}"
 
 
-def _action(context: Context, findings: Sequence[FeatureFinding]) -> str:
+def _action(context: Context, findings: Sequence[FeatureFinding], rule: str) -> str:
+    if rule == "launch mismatch":
+        return (
+            "Compare the training set with the traffic: filters, sampling, joins, request fields. It was different "
+            "before anything could drift, so newer rows of the same kind change nothing."
+        )
     first = findings[0]
-    view = context.views[first.feature]
+    view = context.view_of(first.feature)
     if first.statistic in ("null_rate", "nan_rate"):
         return (
             f'Fix the pipeline: look at the source of view "{view}", where {first.feature} is missing in '
             f"{first.current_null_rate:.1%} of the rows (baseline {first.baseline_null_rate:.1%})."
         )
-    views = ", ".join(f'"{name}"' for name in dict.fromkeys(context.views[one.feature] for one in findings))
+    if not view:
+        return "Look at what the rows are made of; if that is right, the world has changed: retrain on newer rows."
+    names = dict.fromkeys(context.view_of(one.feature) or one.feature for one in findings)
+    views = ", ".join(f'"{name}"' for name in names)
     return f"Look at the sources of {views}; if they are right, the world has changed: retrain on newer rows."

@@ -1,4 +1,4 @@
-"""The life of an incident: ok -> firing -> resolved, and again.
+"""The life of an incident: ok -> pending -> firing -> resolved, and again.
 
 Pure: an incident and what one window showed go in, the next incident and what people should hear come out. A window
 that holds no rows shows nothing and is not passed here.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-#: Windows in a row without effect after which a firing incident is resolved.
+#: Windows in a row without effect after which a firing incident is resolved, unless a policy says another number.
 KEEP_FIRING_FOR = 3
 
 
@@ -19,6 +19,7 @@ class State(StrEnum):
     """Where an incident is."""
 
     OK = "ok"
+    PENDING = "pending"
     FIRING = "firing"
     RESOLVED = "resolved"
 
@@ -32,7 +33,7 @@ class Notification(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """What is wrong with one service, by one rule.
+    """What is wrong with one stream or slice, by one rule.
 
     Attributes:
         key: the deduplication key, see :func:`incident_key`.
@@ -40,6 +41,7 @@ class Incident:
         episode: how often it has fired, this time included.
         onset: start of the first window that is likely different, of the latest episode.
         span: windows from the onset to the alarm; the effect is judged over as many while it fires.
+        held: windows with the effect since the alarm, while it is pending.
         quiet: windows in a row without effect, while it fires.
     """
 
@@ -48,7 +50,13 @@ class Incident:
     episode: int = 0
     onset: datetime | None = None
     span: int = 0
+    held: int = 0
     quiet: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether an alarm is held or fires: then the effect alone says how it goes on."""
+        return self.state in (State.PENDING, State.FIRING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,41 +76,71 @@ class Observation:
     span: int
 
 
-def incident_key(project: str, replay: str, service: str, rule: str) -> str:
+def incident_key(project: str, replay: str, service: str, rule: str, slice_: str = "") -> str:
     """Return the deduplication key: the same for every window and score, so that one incident stays one.
 
     Args:
         project: the namespace.
         replay: the name of a rehearsal, or "" for the live log: a rehearsal must not resolve a live incident.
-        service: the service version, ``flight_delay@1``.
+        service: the service version, ``flight_delay@1``, or another stream.
         rule: what is violated, ``flight_drift/drift`` for the drift rule of a policy.
+        slice_: which rows, ``carrier=AA``; "" for all.
     """
-    text = f"incident/1\n{project}\n{replay}\n{service}\n{rule}"
+    text = f"incident/1\n{project}\n{replay}\n{service}\n{rule}" + (f"\n{slice_}" if slice_ else "")
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def advance(
-    incident: Incident, seen: Observation, *, keep_firing_for: int = KEEP_FIRING_FOR
+    incident: Incident, seen: Observation, *, hold_for: int = 0, keep_firing_for: int = KEEP_FIRING_FOR
 ) -> tuple[Incident, Notification | None]:
     """Return the incident after one more window, and the notification that is due, if one is.
 
     An alarm of an incident that already fires is part of it and notifies nobody again. It resolves when the effect,
-    not the evidence, has been gone for ``keep_firing_for`` windows: evidence falls only slowly.
+    not the evidence, has been gone for ``keep_firing_for`` windows: evidence falls only slowly. An alarm that is still
+    held is dropped, unheard, by the first window without effect.
+
+    Args:
+        incident: before the window.
+        seen: what the window showed.
+        hold_for: windows with the effect that must follow the alarm's before anyone is told.
+        keep_firing_for: windows in a row without effect that end it.
     """
-    if incident.state is not State.FIRING:
-        if not seen.alarm:
-            return incident, None
-        fired = Incident(
-            key=incident.key,
-            state=State.FIRING,
-            episode=incident.episode + 1,
-            onset=seen.onset,
-            span=seen.span,
-        )
-        return fired, Notification.FIRING
+    if incident.state is State.FIRING:
+        return _kept(incident, seen, keep_firing_for)
+    if incident.state is State.PENDING:
+        if not seen.effect:
+            return replace(incident, state=_before(incident), held=0), None
+        held = replace(incident, held=incident.held + 1)
+        return _fired(held) if held.held >= hold_for else (held, None)
+    if not seen.alarm:
+        return incident, None
+    begun = replace(incident, state=State.PENDING, onset=seen.onset, span=seen.span, held=0, quiet=0)
+    return (begun, None) if hold_for else _fired(begun)
+
+
+def expected(incident: Incident, seen: Observation) -> Incident:
+    """Return an incident whose alarm came of windows of the past: the next window says whether its effect is there.
+
+    An incident that is open is left as it is: what it has to go on with is the next window too.
+    """
+    if incident.open or not seen.alarm:
+        return incident
+    return replace(incident, state=State.PENDING, onset=seen.onset, span=seen.span, held=0, quiet=0)
+
+
+def _kept(incident: Incident, seen: Observation, keep_firing_for: int) -> tuple[Incident, Notification | None]:
     if seen.effect:
         return replace(incident, quiet=0), None
     quiet = incident.quiet + 1
     if quiet < keep_firing_for:
         return replace(incident, quiet=quiet), None
     return replace(incident, state=State.RESOLVED, quiet=quiet), Notification.RESOLVED
+
+
+def _fired(incident: Incident) -> tuple[Incident, Notification]:
+    return replace(incident, state=State.FIRING, episode=incident.episode + 1, held=0), Notification.FIRING
+
+
+def _before(incident: Incident) -> State:
+    """Return where an incident was before it was pending: one that has fired was resolved."""
+    return State.RESOLVED if incident.episode else State.OK

@@ -86,10 +86,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds, or fail after half a minute."""
+    """Wait until something holds, or fail after a minute."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "it never came to hold"
             time.sleep(0.02)
@@ -148,8 +148,15 @@ class Scene:
         return History(self.config.database_url(self.config.monitor.database))
 
     def apply(self, **settings: Any) -> None:
-        """Apply the policy with other settings."""
-        values = {"window": timedelta(days=1), "effect_threshold": 0.1, "routes": ["ops"]} | settings
+        """Apply the policy with other settings; without the checks, which this scene has nothing for."""
+        values = {
+            "window": timedelta(days=1),
+            "effect_threshold": 0.1,
+            "average_run_length": 2160,
+            "routes": ["ops"],
+            "quality": False,
+            "skew": False,
+        } | settings
         policy = MonitorPolicy(name="flight_drift", service=SERVICE, **values)
         self.registry.apply([policy], who="test")
 
@@ -188,7 +195,15 @@ class Scene:
             }
         )
 
-    def train(self, name: str = "delays", *, model: str = "", days: int = 40, version: str = "flight_delay@1") -> str:
+    def train(
+        self,
+        name: str = "delays",
+        *,
+        model: str = "",
+        days: int = 40,
+        version: str = "flight_delay@1",
+        dated: bool = False,
+    ) -> str:
         """Record a dataset with a baseline of so many days, and a model where one is named; return the dataset's id."""
         rows = pa.concat_tables([self.rows(TRAINING_START + timedelta(days=day)) for day in range(days)])
         fields = [one for fields in SERVICE.outputs.values() for one in fields]
@@ -196,7 +211,10 @@ class Scene:
         path = f"data/offline/datasets/{name}.parquet"
         self.config.path(path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(fit_baseline(table, fields).to_arrow(), self.config.path(path))
-        record = self.registry.record_dataset(name, {"service": version, "baseline": path}, who="test")
+        manifest = {"service": version, "baseline": path}
+        if dated:
+            manifest["last_instant"] = (TRAINING_START + timedelta(days=days)).isoformat()
+        record = self.registry.record_dataset(name, manifest, who="test")
         if model:
             self.registry.record_model(Model(name=model, service=version, dataset=record.id), who="test")
         return record.id

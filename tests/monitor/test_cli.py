@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from featurestore.definitions import MonitorPolicy
-from featurestore.errors import ConfigError, FeatureStoreError, MonitorError
+from featurestore.errors import ConfigError, FeatureStoreError, MonitorError, TimestampError
 from monitor.cli import app
 from monitor.lock import sole_monitor
 from monitor.pipeline import run_once as run_policy
@@ -52,7 +52,8 @@ def call(scene: Any, *arguments: str) -> Result:
 
 def test_run_once_judges_and_delivers_and_says_what_it_did(written: Any, receiver: Any) -> None:
     written.train()
-    written.serve_days(0, 10, shift=1.0)
+    written.serve_days(0, 2)
+    written.serve_days(2, 8, shift=1.0)
     result = call(written, "run-once")
     assert result.exit_code == 0
     assert "flight_drift@1 on flight_delay@1: 10 new windows, drift, incident firing (1 fired" in result.output
@@ -62,10 +63,49 @@ def test_run_once_judges_and_delivers_and_says_what_it_did(written: Any, receive
     assert len(receiver.requests) == 2
 
 
+def test_the_exit_code_says_whether_an_incident_fires_if_that_is_asked_for(written: Any) -> None:
+    written.train()
+    written.serve_days(0, 3)
+    assert call(written, "run-once", "--exit-code").exit_code == 0
+    written.serve_days(3, 6, shift=1.0)
+    assert call(written, "run-once", "--exit-code").exit_code == 10
+    # Nothing is new, and it still fires.
+    assert call(written, "run-once", "--exit-code").exit_code == 10
+    assert call(written, "run-once").exit_code == 0
+
+
+def test_a_backtest_as_it_is_typed(written: Any) -> None:
+    written.train()
+    written.serve_days(0, 3)
+    written.serve_days(3, 6, shift=1.0)
+    call(written, "run-once")
+    few = ("--null-windows", "10")
+    text = call(written, "backtest", "flight_drift", *few).output
+    assert "It would have paged 1 time (1 drift):" in text
+    assert "Chance alone: " in text
+    found = json.loads(call(written, "backtest", "flight_drift", "--format", "json", "--threshold", "0.9", *few).output)
+    assert (found["pages"], found["achieved"]["windows"]) == ([], 10)
+    before = call(written, "backtest", "flight_drift", "--until", "2013-07-04T00:00:00Z", "--budget", "5", *few).output
+    assert "5 false pages a quarter" in before
+    assert "It would have paged nobody." in before
+    with pytest.raises(TimestampError, match="since"):
+        call(written, "backtest", "flight_drift", "--since", "yesterday")
+
+
+def test_status_says_budgets_and_limits(written: Any) -> None:
+    written.train()
+    written.serve_days(0, 3)
+    call(written, "run-once")
+    text = call(written, "status").output
+    assert "channel ops: 1 false pages a quarter, 100% of a budget of 1" in text
+    assert "limit ln 7.68 (2,160 windows)" in text
+
+
 def test_a_rehearsal_has_its_own_log_and_its_own_history(written: Any, receiver: Any) -> None:
     written.train()
     replayed = written.replayed("july")
-    replayed.serve_days(0, 10, shift=1.0)
+    replayed.serve_days(0, 2)
+    replayed.serve_days(2, 8, shift=1.0)
     assert "nothing was served yet" in call(written, "run-once").output
     assert "10 new windows" in call(written, "run-once", "--replay", "july").output
     assert json.loads(receiver.requests[0][1])["data"]["replay"] is True
@@ -87,7 +127,8 @@ def test_status_of_a_monitor_that_never_ran(written: Any) -> None:
 
 def test_what_was_decided_before_goes_out_even_if_this_run_fails(written: Any, receiver: Any) -> None:
     written.train()
-    written.serve_days(0, 10, shift=1.0)
+    written.serve_days(0, 2)
+    written.serve_days(2, 8, shift=1.0)
     with written.history() as history:
         run_policy(written, history, written.policy, now=datetime.now(UTC))
     written.apply(routes=["opps"])
@@ -98,7 +139,8 @@ def test_what_was_decided_before_goes_out_even_if_this_run_fails(written: Any, r
 
 def test_a_policy_that_fails_holds_up_no_other(written: Any, receiver: Any) -> None:
     written.train()
-    written.serve_days(0, 10, shift=1.0)
+    written.serve_days(0, 2)
+    written.serve_days(2, 8, shift=1.0)
     written.registry.apply(
         [MonitorPolicy(name="a_broken_one", service=written.policy.definition.service, routes=["opps"])], who="test"
     )
@@ -109,7 +151,9 @@ def test_a_policy_that_fails_holds_up_no_other(written: Any, receiver: Any) -> N
     assert len(receiver.requests) == 2
 
 
-@pytest.mark.parametrize("command", [["run-once"], ["start"], ["status"], ["parity", "flight_delay"]])
+@pytest.mark.parametrize(
+    "command", [["run-once"], ["start"], ["status"], ["parity", "flight_delay"], ["backtest", "flight_drift"]]
+)
 def test_a_rehearsal_that_never_was_is_named_and_not_made(written: Any, command: list[str]) -> None:
     written.replayed("july").serve_days(0, 1)
     with pytest.raises(ConfigError, match='no replay "juli"') as raised:
@@ -143,7 +187,8 @@ def test_start_works_until_it_is_told_to_stop(
     written: Any, receiver: Any, wait_for: Callable[[Callable[[], bool]], None]
 ) -> None:
     written.train()
-    written.serve_days(0, 10, shift=1.0)
+    written.serve_days(0, 2)
+    written.serve_days(2, 8, shift=1.0)
     command = [sys.executable, "-c", "from monitor.cli import app; app()", "start", "--repo", str(written.config.root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

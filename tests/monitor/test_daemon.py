@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,11 +44,13 @@ _DAEMON = textwrap.dedent(
         config: Config
         registry: object
 
-    config = Config(root=root, channels={"ops": hook}, monitor=MonitorConfig(poll_seconds=0.2))
+    standby, port = sys.argv[4] == "standby", int(sys.argv[5])
+    section = MonitorConfig(poll_seconds=0.2, metrics_port=port)
+    config = Config(root=root, channels={"ops": hook}, monitor=section)
     registry = open_registry(config.database_url(config.registry), config.project)
     with History(config.database_url(config.monitor.database)) as history:
         try:
-            Daemon(Store(config, registry), history, open_channels(config)).run()
+            Daemon(Store(config, registry), history, open_channels(config), standby=standby).run()
         except MonitorError as error:
             sys.exit(error.message)
     """
@@ -60,8 +64,9 @@ def start(receiver: Any, secret: str) -> Iterator[Start]:
     """Start a daemon on a scene; it is killed after the test if it still runs."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(scene: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _DAEMON, str(scene.config.root), receiver.url, secret]
+    def begin(scene: Any, *, standby: bool = True, metrics_port: int = 0) -> subprocess.Popen[str]:
+        how = ["standby" if standby else "alone", str(metrics_port)]
+        command = [sys.executable, "-c", _DAEMON, str(scene.config.root), receiver.url, secret, *how]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
         return process
@@ -73,6 +78,13 @@ def start(receiver: Any, secret: str) -> Iterator[Start]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
 
 
 def _status(scene: Any) -> dict[str, Any]:
@@ -127,6 +139,7 @@ def test_a_policy_applied_while_it_runs_is_taken_up(scene: Any, start: Start, wa
     start(scene)
     wait_for(lambda: _judged(scene) == 2)
     scene.apply(average_run_length=5000)
+    wait_for(lambda: bool(_status(scene)["policies"][0]["services"]))  # by the new version
     scene.serve_days(2, 3)
     wait_for(lambda: _judged(scene) == 3)
     assert _status(scene)["policies"][0]["policy"] == "flight_drift@2"
@@ -158,15 +171,85 @@ def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any)
     assert [(line["event"], line["job"], line["exc_info"]) for line in said] == [("job failed", "odd", True)]
 
 
-def test_a_second_one_on_the_same_database_is_refused_and_told_the_first_ones_pid(
+def test_a_second_one_that_is_not_to_stand_by_is_refused_and_told_the_first_ones_pid(
     scene: Any, start: Start, wait_for: Callable[..., None]
 ) -> None:
     first = start(scene)
     wait_for(lambda: _status(scene)["daemon"] is not None)
-    second = start(scene)
-    output, _ = second.communicate(timeout=30)
+    second = start(scene, standby=False)
+    output, _ = second.communicate(timeout=60)
     assert second.returncode == 1
     assert f"Another monitor (pid {first.pid})" in output
+
+
+def test_others_stand_by_and_one_takes_over_when_the_first_is_killed(
+    scene: Any, start: Start, wait_for: Callable[..., None]
+) -> None:
+    scene.train()
+    scene.serve_days(0, 2)
+    first = start(scene)
+    wait_for(lambda: _judged(scene) == 2)
+    second = start(scene)
+    assert second.stdout is not None
+    told = next(line for line in second.stdout if "standing by" in line)
+    assert str(first.pid) in told
+    assert _status(scene)["daemon"]["pid"] == first.pid
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    scene.serve_days(2, 3)
+    wait_for(lambda: _judged(scene) == 5)
+    assert _status(scene)["daemon"]["pid"] == second.pid
+    second.terminate()
+    output, _ = second.communicate(timeout=60)
+    assert (second.returncode, "Traceback" in output) == (0, False)
+
+
+def test_one_that_stands_by_stops_when_told(scene: Any, start: Start) -> None:
+    with scene.history() as history, sole_monitor(history.path):
+        waiting = start(scene)
+        assert waiting.stdout is not None
+        next(line for line in waiting.stdout if "standing by" in line)
+        waiting.terminate()
+        waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+
+
+def test_its_metrics_tell_what_it_does(scene: Any, start: Start, free_port: int, wait_for: Callable[..., None]) -> None:
+    def page() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    scene.train()
+    scene.serve_days(0, 3)
+    scene.serve_days(3, 6, shift=1.0)
+    start(scene, metrics_port=free_port)
+    stream = 'policy="flight_drift",service="flight_delay@1"'
+    wait_for(lambda: f"featurestore_monitor_windows_judged_total{{{stream}}} 9.0" in page())
+    wait_for(lambda: 'featurestore_monitor_outbox_messages{state="delivered"} 2.0' in page())
+    found = page()
+    assert f'featurestore_monitor_verdict{{{stream},verdict="drift"}} 1.0' in found
+    assert f"featurestore_monitor_evidence_limit_log{{{stream}}} 7.67" in found
+    assert f"featurestore_monitor_lag_seconds{{{stream}}} 0.0" in found
+    assert "featurestore_monitor_incidents_firing 1.0" in found
+    assert f'featurestore_monitor_incidents_total{{change="fired",{stream}}}' in found or "incidents_total" in found
+    assert 'featurestore_monitor_job_errors_total{job="policy flight_drift"} 0.0' in found
+    assert 'featurestore_monitor_job_last_success_timestamp_seconds{job="heartbeat"}' in found
+
+
+def test_a_failed_job_is_counted(scene: Any) -> None:
+    def fail() -> None:
+        raise MonitorError("no")
+
+    with scene.history() as history:
+        daemon = Daemon(scene, history, {})
+        daemon._guarded("odd", fail)
+        daemon._guarded("odd", lambda: None)
+        found = {one.metric.name: one.values for one in daemon._metrics.samples() if one.labels == ("odd",)}
+    assert found["featurestore_monitor_job_errors_total"] == (1.0,)
+    assert found["featurestore_monitor_job_last_success_timestamp_seconds"][0] > 1e9
 
 
 def test_a_daemon_that_was_killed_leaves_no_lock(scene: Any, start: Start, wait_for: Callable[..., None]) -> None:

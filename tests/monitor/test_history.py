@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from sqlalchemy import select, update
 from featurestore.errors import MonitorError
 from monitor import schema
 from monitor.alerts.states import Incident, State
-from monitor.history import Detector, History, JudgedWindow, Watch
+from monitor.history import Check, Detector, History, JudgedWindow, Standing, Watch
+from monitor.windows import Position
 
 _START = datetime(2013, 7, 1, tzinfo=UTC)
 _WATCH = Watch(policy="drift", policy_version=1, service="f@1")
@@ -23,7 +25,8 @@ _WATCH = Watch(policy="drift", policy_version=1, service="f@1")
 def _window(number: int, *, baseline: str = "d@1", rows: int = 10) -> JudgedWindow:
     start = _START + timedelta(hours=number)
     return JudgedWindow(
-        start=start,
+        begin=Position(start),
+        stop=Position(start + timedelta(hours=1)),
         end=start + timedelta(hours=1),
         baseline=baseline,
         rows=rows,
@@ -35,25 +38,33 @@ def _window(number: int, *, baseline: str = "d@1", rows: int = 10) -> JudgedWind
 
 def _fire(history: History) -> None:
     with history.write() as connection:
-        history.save_incident(connection, _WATCH, Incident(key="k", state=State.FIRING, episode=1))
+        history.save_incident(connection, _WATCH, "drift", Incident(key="k", state=State.FIRING, episode=1))
         history.record(connection, _WATCH, _window(0), now=_START)
 
 
 def test_what_is_kept_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/deep/monitor.db"
-    detector = Detector(baseline="d@1", state={"x": [1.5, None]}, next_start=_START)
-    incident = Incident(key="k", state=State.FIRING, episode=2, onset=_START, span=3, quiet=1)
+    detector = Detector(baseline="d@1", state={"x": [1.5, None]})
+    standing = Standing(baseline="d@1", position=Position(_START, 3))
+    incident = Incident(key="k", state=State.FIRING, episode=2, onset=_START, span=3, held=2, quiet=1)
     with History(url) as history, history.write() as connection:
-        assert history.detector(connection, _WATCH) is None
+        assert history.detector(connection, _WATCH, "features") is None
+        assert history.standing(connection, _WATCH) is None
         assert history.incident(connection, "k") == Incident(key="k")
-        history.save_detector(connection, _WATCH, Detector(baseline="", state={}, next_start=None))
-        history.save_detector(connection, _WATCH, detector)
-        history.save_incident(connection, _WATCH, incident)
+        history.save_standing(connection, _WATCH, Standing(baseline="", position=None))
+        history.save_standing(connection, _WATCH, standing)
+        history.save_detector(connection, _WATCH, "features", Detector(baseline="", state={}))
+        history.save_detector(connection, _WATCH, "features", detector)
+        history.save_incident(connection, _WATCH, "drift", incident)
         history.record(connection, _WATCH, _window(0), now=_START)
         instance = history.instance
     with History(url) as history, history.read() as connection:
         assert history.instance == instance
-        assert history.detector(connection, _WATCH) == detector
+        assert history.detector(connection, _WATCH, "features") == detector
+        assert history.detector(connection, replace(_WATCH, slice="a=1"), "features") is None
+        assert history.standing(connection, _WATCH) == standing
+        assert history.incidents(connection, _WATCH) == {"drift": incident}
+        assert history.incidents(connection, replace(_WATCH, slice="a=1")) == {}
         assert history.incident(connection, "k") == incident
         (profile,) = history.profiles(connection, _WATCH, "d@1")
         assert profile.equals(_window(0).profile, check_metadata=True)
@@ -89,6 +100,56 @@ def test_a_window_cannot_be_recorded_twice_and_takes_back_all_that_came_with_it(
             assert history.incident(connection, "k").state is State.OK
 
 
+def test_the_ledger_of_several_versions_of_a_policy_has_each_window_once(tmp_path: Path) -> None:
+    newer = replace(_WATCH, policy_version=2)
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
+        for number in range(4):
+            history.record(connection, _WATCH, _window(number), now=_START)
+        history.record(connection, newer, replace(_window(3), verdict="drift"), now=_START)
+        history.record(connection, newer, _window(4), now=_START)
+        history.record(connection, replace(newer, slice="a=1"), _window(4), now=_START)
+        found = list(history.ledger(connection, replace(_WATCH, policy_version=0)))
+        assert [(one.begin.instant.hour, one.verdict) for one in found] == [
+            (0, "ok"),
+            (1, "ok"),
+            (2, "ok"),
+            (3, "drift"),
+            (4, "ok"),
+        ]
+        since = _START + timedelta(hours=1)
+        assert len(list(history.ledger(connection, _WATCH, since=since, until=since + timedelta(hours=2)))) == 2
+        assert [one.slice for one in history.watched(connection, "drift")] == ["", "a=1"]
+        assert history.counts(connection, _WATCH, since=since) == [
+            (_START + timedelta(hours=number), 10) for number in range(1, 5)
+        ]
+
+
+def test_windows_of_one_instant_are_told_apart_by_their_place(tmp_path: Path) -> None:
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
+        for offset in (0, 5):
+            one = replace(_window(offset), begin=Position(_START, offset), stop=Position(_START, offset + 5))
+            history.record(connection, _WATCH, one, now=_START)
+        assert len(list(history.ledger(connection, _WATCH))) == 2
+        (earlier,) = history.profiles(connection, _WATCH, "d@1", before=Position(_START, 5))
+        assert earlier.column("n")[0].as_py() == 0
+        history.note_late_rows(connection, _WATCH, Position(_START, 5), 7)
+        history.note_late_rows(connection, _WATCH, Position(_START, 5), 3)
+        assert [one.late_rows for one in history.ledger(connection, _WATCH)] == [0, 7]
+
+
+def test_a_check_looks_at_an_instant_once(tmp_path: Path) -> None:
+    check = Check(subject="quality", at=_START, verdict="drift", findings=[{"rule": "volume_drop"}])
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history:
+        with history.write() as connection:
+            assert history.checked_until(connection, _WATCH, "quality") is None
+            history.record_check(connection, _WATCH, check, now=_START)
+            assert history.checked_until(connection, _WATCH, "quality") == _START
+            assert history.checked_until(connection, _WATCH, "skew") is None
+            assert history.checks(connection, "drift") == [("f@1", check)]
+        with pytest.raises(MonitorError, match=r"monitor\.db"), history.write() as connection:
+            history.record_check(connection, _WATCH, check, now=_START)
+
+
 def test_a_signal_is_recorded_once(tmp_path: Path) -> None:
     signal = {"id": "s", "baseline": "d@1", "incident": "k"}
     with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
@@ -100,8 +161,8 @@ def test_a_new_version_of_a_policy_resumes_where_the_old_one_stood(tmp_path: Pat
     newer = Watch(policy="drift", policy_version=2, service="f@1")
     with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
         assert history.resume_from(connection, newer) is None
-        history.save_detector(connection, _WATCH, Detector(baseline="d@1", state={}, next_start=_START))
-        assert history.resume_from(connection, newer) == _START
+        history.save_standing(connection, _WATCH, Standing(baseline="d@1", position=Position(_START, 2)))
+        assert history.resume_from(connection, newer) == Position(_START, 2)
         assert history.resume_from(connection, Watch(policy="drift", policy_version=2, service="f@2")) is None
 
 

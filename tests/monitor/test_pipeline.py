@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,14 +15,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from featurestore.definitions import FeatureService
+from featurestore.definitions import BaselineSource, FeatureService, Field, FileSource, MonitorPolicy
 from featurestore.errors import FeatureStoreError, MonitorError
 from featurestore.profiles import fit_baseline
+from featurestore.types import Float64
 from monitor.alerts.base import Kind
 from monitor.alerts.states import State
 from monitor.history import History
@@ -77,8 +80,9 @@ def test_a_feature_of_a_use_is_watched_by_its_full_name_and_the_alert_names_the_
     manifest = {"service": "flight_delay@2", "baseline": "data/baseline.parquet"}
     scene.registry.record_dataset("pairs", manifest, who="test")
     first = datetime(2013, 7, 1, tzinfo=UTC)
-    scene.serve(rows(first, 15, shift=1.0, service="flight_delay@2"))
-    scene.mark(first + timedelta(days=15))
+    scene.serve(rows(first, 3, service="flight_delay@2"))
+    scene.serve(rows(first + timedelta(days=3), 15, shift=1.0, service="flight_delay@2"))
+    scene.mark(first + timedelta(days=18))
     assert run(scene).fired == 1
     (_, _, alert) = messages(scene)[0]
     assert [one["feature"] for one in alert["features"]] == ["there__temp"]
@@ -110,9 +114,10 @@ def test_a_change_gives_one_alert_and_one_retraining_signal_however_long_it_last
 
 def test_it_resolves_when_the_effect_has_gone_and_fires_again_without_a_second_signal(scene: Any) -> None:
     scene.train()
-    scene.serve_days(0, 10, shift=1.0)
-    scene.serve_days(10, 20)
-    scene.serve_days(30, 10, shift=1.0)
+    scene.serve_days(0, 3)
+    scene.serve_days(3, 10, shift=1.0)
+    scene.serve_days(13, 20)
+    scene.serve_days(33, 10, shift=1.0)
     report = run(scene)
     assert (report.fired, report.resolved, report.signals) == (2, 1, 1)
     kinds = [kind for _, kind, _ in messages(scene)]
@@ -120,7 +125,7 @@ def test_it_resolves_when_the_effect_has_gone_and_fires_again_without_a_second_s
     resolved = messages(scene)[2][2]
     assert (resolved["state"], resolved["features"]) == ("ALERT_STATE_RESOLVED", [])
     # The effect is judged over as many windows as it took to see it (two), and must be gone for three.
-    assert resolved["decidedAt"] <= "2013-07-15T00:00:00Z"
+    assert resolved["decidedAt"] <= "2013-07-18T00:00:00Z"
 
 
 def test_any_split_into_runs_gives_the_same_ledger_and_the_same_messages(scene: Any) -> None:
@@ -159,6 +164,20 @@ def test_rows_that_come_after_their_window_was_passed_are_left_out(scene: Any) -
     assert run(scene).windows == 0
 
 
+def test_rows_that_come_too_late_for_their_window_are_counted(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 2)
+    run(scene)
+    scene.serve(scene.rows(datetime(2013, 7, 2, tzinfo=UTC), count=30))
+    scene.serve_days(2, 1)
+    run(scene)
+    with scene.history() as history, history.read() as connection:
+        late = connection.execute(select(windows.c.rows, windows.c.late_rows).order_by(windows.c.window_start)).all()
+        (found,) = status(history, [scene.policy], watermark=None, replay="")["policies"][0]["services"]
+    assert [tuple(row) for row in late] == [(200, 0), (200, 30), (200, 0)]
+    assert found["late_rows"] == 30
+
+
 def test_stop_ends_a_run_after_the_window_at_hand(scene: Any) -> None:
     scene.train()
     scene.serve_days(0, 5)
@@ -194,15 +213,55 @@ def test_the_newest_model_says_what_the_baseline_is(scene: Any) -> None:
     assert found["policies"][0]["services"][0]["baseline"] == newest == "second@1"
 
 
-def test_a_new_baseline_starts_a_new_detector_and_the_ledger_goes_on(scene: Any) -> None:
+def test_a_new_baseline_judges_what_came_after_its_data_again_and_the_ledger_goes_on(scene: Any) -> None:
     scene.train("first", days=30)
     scene.serve_days(0, 3)
     run(scene)
+    before = [row[:4] for row in ledger(scene)]
     scene.train("second", days=40)
     scene.serve_days(3, 2)
     assert run(scene).windows == 2
-    assert len(ledger(scene)) == 5
-    assert json.loads(ledger(scene)[-1][3])["evidence"]["windows"] == 2
+    assert [row[:4] for row in ledger(scene)][:3] == before
+    assert json.loads(ledger(scene)[-1][3])["evidence"]["windows"] == 5
+
+
+def test_what_a_new_baseline_has_seen_is_not_judged_against_it(scene: Any) -> None:
+    scene.train("first", days=30)
+    scene.serve_days(0, 3)
+    run(scene)
+    scene.train("second", days=183)  # to July 2
+    scene.serve_days(3, 2)
+    assert run(scene).windows == 2
+    assert json.loads(ledger(scene)[-1][3])["evidence"]["windows"] == 3
+
+
+def test_a_change_is_seen_though_there_is_a_new_baseline_for_each_window(scene: Any) -> None:
+    """Each baseline by itself sees one window, which never is enough."""
+    scene.train("model_0")
+    scene.serve_days(0, 2)
+    fired = []
+    for day in range(2, 8):
+        scene.serve_days(day, 1, shift=0.5)
+        fired.append(run(scene).fired)
+        scene.train(f"model_{day}", days=40 - day)
+    assert sum(fired) == 1
+    assert fired[0] == 0
+    assert "2013-07-03" <= messages(scene)[0][2]["onset"] < "2013-07-06"
+
+
+def test_a_run_that_dies_while_a_new_baseline_is_taken_up_goes_on_there(scene: Any) -> None:
+    scene.train("first", days=30)
+    scene.serve_days(0, 6)
+    run(scene)
+    scene.train("second", days=40)
+    asked = iter([False, False, True])
+    run(scene, stop=lambda: next(asked))
+    with scene.history() as history, history.read() as connection:
+        baselines = [one.baseline for one in connection.execute(select(windows).order_by(windows.c.window_start))]
+    assert baselines == ["second@1"] * 2 + ["first@1"] * 4
+    scene.serve_days(6, 1)
+    run(scene)
+    assert json.loads(ledger(scene)[-1][3])["evidence"]["windows"] == 7
 
 
 def test_a_new_version_of_the_policy_does_not_judge_the_past_anew(scene: Any) -> None:
@@ -216,7 +275,9 @@ def test_a_new_version_of_the_policy_does_not_judge_the_past_anew(scene: Any) ->
 
 
 def test_each_version_of_the_service_has_its_own_detector(scene: Any) -> None:
+    service = scene.policy.definition.service
     scene.train()
+    scene.registry.apply([replace(service, features=service.features[:1])], who="test", allow_breaking=True)
     scene.serve_days(0, 2)
     with scene.history() as history:
         first = run_once(scene, history, scene.policy, now=_NOW)
@@ -264,7 +325,8 @@ def test_a_route_that_is_not_configured_is_an_error_before_anything_is_judged(sc
 def test_a_rehearsal_tells_only_channels_that_want_it_and_says_so(make_scene: Callable[..., Any]) -> None:
     scene = make_scene(routes=("ops", "here")).replayed()
     scene.train()
-    scene.serve_days(0, 8, shift=1.0)
+    scene.serve_days(0, 2)
+    scene.serve_days(2, 8, shift=1.0)
     assert run(scene).fired == 1
     sent = messages(scene)
     assert {channel for channel, _, _ in sent} == {"ops"}
@@ -276,7 +338,8 @@ def test_a_rehearsal_tells_only_channels_that_want_it_and_says_so(make_scene: Ca
 def test_a_policy_that_does_not_retrain_makes_no_signal(scene: Any) -> None:
     scene.apply(retrain=False)
     scene.train()
-    scene.serve_days(0, 8, shift=1.0)
+    scene.serve_days(0, 2)
+    scene.serve_days(2, 8, shift=1.0)
     report = run(scene)
     assert (report.fired, report.signals) == (1, 0)
     assert [kind for _, kind, _ in messages(scene)] == [Kind.FIRING]
@@ -284,9 +347,12 @@ def test_a_policy_that_does_not_retrain_makes_no_signal(scene: Any) -> None:
 
 def test_a_view_without_rows_is_an_alert_that_names_the_view_to_fix(scene: Any) -> None:
     scene.train()
-    scene.serve_days(0, 8, missing=0.9)
-    assert run(scene).fired == 1
-    alert = messages(scene)[0][2]
+    scene.serve_days(0, 2)
+    scene.serve_days(2, 8, missing=0.9)
+    report = run(scene)
+    assert (report.fired, report.signals) == (1, 0)
+    ((_, _, alert),) = messages(scene)
+    assert alert["rule"] == "null spike"
     assert alert["suggestedAction"].startswith('Fix the pipeline: look at the source of view "')
     assert alert["features"][0]["statistic"] == "null_rate"
 
@@ -303,10 +369,11 @@ def test_no_key_and_no_value_of_a_pii_field_is_in_messages_or_ledger(scene: Any)
 
 def test_status_tells_where_everything_stands_in_strict_json(scene: Any) -> None:
     scene.train()
-    scene.serve_days(0, 8, shift=1.0)
+    scene.serve_days(0, 2)
+    scene.serve_days(2, 6, shift=1.0)
     run(scene)
     with scene.history() as history:
-        found = status(history, [scene.policy], watermark=_NOW, replay="")
+        found = status(history, [scene.policy], watermark=_NOW, replay="", budgets={"ops": 2.0})
     json.dumps(found, allow_nan=False)
     (service,) = found["policies"][0]["services"]
     assert (service["windows"], service["rows"]) == (8, 1600)
@@ -316,6 +383,135 @@ def test_status_tells_where_everything_stands_in_strict_json(scene: Any) -> None
     assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0}
     assert len(found["signals"]) == 1
     assert found["daemon"] is None
+    assert found["policies"][0]["budget"] == [{"route": "ops", "budget": 2.0, "weight": 1.0, "pages": 2.0}]
+
+
+def test_after_a_pause_an_incident_is_told_once_however_many_windows_it_has(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 3)
+    scene.serve_days(3, 40, shift=1.0)
+    assert run(scene).windows == 43
+    assert [kind for _, kind, _ in messages(scene)] == [Kind.FIRING, Kind.RETRAINING]
+
+
+def test_a_run_is_bounded_and_says_that_there_is_more(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 5)
+    monitor = scene.config.monitor.model_copy(update={"windows_per_run": 2})
+    scene.config = scene.config.model_copy(update={"monitor": monitor})
+    done = []
+    for _ in range(4):
+        with scene.history() as history:
+            report = run_once(scene, history, scene.policy, now=_NOW)
+        done.append((report.services[0].windows, report.more))
+    assert done == [(2, True), (2, True), (1, False), (0, False)]
+
+
+def test_an_alarm_is_held_before_it_fires_and_dropped_if_the_effect_goes(scene: Any) -> None:
+    scene.apply(hold_for=3, keep_firing_for=1)
+    scene.train()
+    scene.serve_days(0, 3)
+    scene.serve_days(3, 2, shift=2.0)
+    assert run(scene).state is State.PENDING
+    scene.serve_days(5, 3)
+    assert (run(scene).state, messages(scene)) == (State.OK, [])
+    scene.serve_days(8, 6, shift=2.0)
+    assert run(scene).fired == 1
+    assert messages(scene)[0][2]["decidedAt"] >= "2013-07-12T00:00:00Z"
+
+
+def test_slices_have_evidence_and_incidents_of_their_own(scene: Any) -> None:
+    first = datetime(2013, 7, 1, tzinfo=UTC)
+    scene.apply(slices=["hour=7"], baseline=BaselineSource(since=first, until=first + timedelta(days=20)))
+    scene.serve_days(0, 22, count=1000)
+    for day in range(22, 32):
+        rows = scene.rows(first + timedelta(days=day), count=1000)
+        there = pc.equal(rows.column("hour"), 7)
+        moved = pc.if_else(there, pc.add(rows.column("temp"), 1.0), rows.column("temp"))
+        scene.serve(rows.set_column(rows.column_names.index("temp"), "temp", moved))
+    scene.mark(first + timedelta(days=32))
+    run(scene)
+    (alert,) = [payload for _, kind, payload in messages(scene) if kind == Kind.FIRING]
+    assert (alert["slice"], alert["features"][0]["feature"]) == ("hour=7", "temp")
+    assert alert["summary"].startswith("flight_delay@1 (hour=7) drifted")
+    with scene.history() as history:
+        found = status(history, [scene.policy], watermark=None, replay="")["policies"][0]["services"]
+    assert [(one["slice"], one["state"]) for one in found] == [("", "ok"), ("hour=7", "firing")]
+    assert found[1]["rows"] < found[0]["rows"] / 20
+
+
+@pytest.mark.parametrize(("column", "why"), [("pilot=Ada", "tagged pii"), ("origin=JFK", "a join key")])
+def test_values_that_must_not_leave_are_no_slices(scene: Any, column: str, why: str) -> None:
+    scene.apply(slices=[column])
+    scene.train()
+    scene.serve_days(0, 1)
+    with pytest.raises(MonitorError, match=why):
+        run(scene)
+
+
+def test_only_the_features_that_a_policy_names_are_watched(scene: Any) -> None:
+    scene.apply(features=["wind"])
+    scene.train()
+    scene.serve_days(0, 2)
+    scene.serve_days(2, 10, shift=3.0)
+    report = run(scene)
+    assert (report.fired, report.verdict) == (0, "ok")
+    assert {one["feature"] for row in ledger(scene) for one in json.loads(row[3])["findings"]} == {"wind"}
+
+
+def test_a_threshold_of_a_feature_stands_in_for_the_policys(scene: Any) -> None:
+    scene.apply(thresholds={"temp": 0.9, "felt": 0.9})
+    scene.train()
+    scene.serve_days(0, 2)
+    scene.serve_days(2, 10, shift=1.0)
+    assert run(scene).fired == 0
+
+
+def test_the_run_length_follows_from_the_budget_and_from_who_shares_it(scene: Any) -> None:
+    def limit() -> float:
+        return math.exp(json.loads(ledger(scene)[-1][3])["evidence"]["log_limit"])
+
+    scene.train()
+    scene.apply(average_run_length=None)
+    scene.serve_days(0, 1)
+    run(scene)
+    assert limit() == pytest.approx(91.3125)
+    other = replace(scene.policy.definition, name="another", share=3.0)
+    scene.registry.apply([other], who="test")
+    scene.serve_days(1, 1)
+    run(scene)
+    assert limit() == pytest.approx(4 * 91.3125)
+
+
+def test_a_difference_from_the_first_window_on_is_one_finding_and_no_reason_to_retrain(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 20, shift=1.0)
+    report = run(scene)
+    assert (report.fired, report.signals) == (1, 0)
+    ((_, kind, alert),) = messages(scene)
+    assert (kind, alert["rule"]) == (Kind.FIRING, "launch mismatch")
+
+
+def test_files_are_watched_as_a_log_is(scene: Any) -> None:
+    folder = scene.config.root / "orders"
+    folder.mkdir()
+    for day in range(50):
+        rows = scene.rows(datetime(2013, 6, 1, tzinfo=UTC) + timedelta(days=day), shift=2.0 if day >= 40 else 0.0)
+        pq.write_table(rows.select(["served_at", "temp"]), folder / f"{day:03}.parquet")
+    policy = MonitorPolicy(
+        name="orders",
+        source=FileSource(path="orders/*.parquet", timestamp_field="served_at"),
+        fields=[Field(name="temp", dtype=Float64)],
+        baseline=BaselineSource(since=datetime(2013, 6, 1, tzinfo=UTC), until=datetime(2013, 7, 1, tzinfo=UTC)),
+        window=200,
+        routes=["ops"],
+    )
+    scene.registry.apply([policy], who="test")
+    with scene.history() as history:
+        (report,) = run_once(scene, history, scene.registry.policy("orders"), now=_NOW).services
+    assert (report.service, report.fired) == ("orders", 1)
+    assert report.windows >= 48
+    assert messages(scene)[0][2]["onset"] >= "2013-07-10T00:00:00Z"
 
 
 _RUNNER = textwrap.dedent(

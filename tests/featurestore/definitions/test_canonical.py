@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from featurestore import types
 from featurestore.definitions import (
+    BaselineSource,
     Definition,
     Entity,
     FeatureService,
@@ -54,7 +55,8 @@ CHILL = OnDemandFeatureView(
     expressions={"wind_chill": "temp - hour"},
 )
 SERVICE = FeatureService(name="flight_delay", features=[WEATHER[["temp"]], CHILL])
-POLICY = MonitorPolicy(name="watch", service=SERVICE, window=timedelta(days=1), routes=["ops"])
+# The first release wrote a run length into every policy; one that leaves it to the budget came later.
+POLICY = MonitorPolicy(name="watch", service=SERVICE, window=timedelta(days=1), average_run_length=2160, routes=["ops"])
 
 GOLDEN = {
     "airport": "b2e2f8993d39699b1649e5c9ff6cd828e543913a44c4d5583bb0c2adc0d8b337",
@@ -312,6 +314,57 @@ def services(draw: st.DrawFn) -> FeatureService:
 def stored(value: Any) -> Any:
     """Return what comes back from a database's text."""
     return json.loads(json.dumps(value))
+
+
+def test_what_a_policy_does_not_use_is_not_in_its_spec() -> None:
+    policy = MonitorPolicy(name="watch", service=SERVICE, routes=["pager"])
+    assert set(policy.spec()) == {
+        "name", "service", "window_us", "smallest_change", "effect_threshold", "routes", "retrain"
+    }  # fmt: skip
+
+
+def test_a_policy_that_uses_everything_comes_back_from_its_text() -> None:
+    policy = MonitorPolicy(
+        name="watch",
+        source=FileSource(path="orders/*.parquet", timestamp_field="at"),
+        fields=[Field(name="paid", dtype=types.Float64, tags={"pii": "true"}), Field(name="shop", dtype=types.String)],
+        window=500,
+        minimum_rows=100,
+        features=["paid"],
+        slices=["shop"],
+        baseline=BaselineSource(since="2026-01-01", until="2026-02-01", filter="paid > 0"),
+        thresholds={"paid": 0.3},
+        quality=False,
+        prediction_drift=False,
+        skew=False,
+        performance={"accuracy": 0.02},
+        hold_for=2,
+        keep_firing_for=5,
+        severity="ticket",
+        share=2.5,
+        routes=["pager"],
+        description="all of it",
+    )
+    again = MonitorPolicy.from_spec(stored(policy.spec()), stored(policy.notes()))
+    assert again == policy
+    assert again.fields[0].pii
+    assert content_hash(again) == content_hash(policy)
+
+
+def test_a_policy_of_the_first_release_comes_back_as_it_was() -> None:
+    spec = {
+        "name": "watch",
+        "service": "flight_delay",
+        "window_us": 86_400_000_000,
+        "average_run_length": 2160,
+        "smallest_change": 0.02,
+        "effect_threshold": 0.1,
+        "routes": ["ops"],
+        "retrain": True,
+    }
+    again = MonitorPolicy.from_spec(spec, {"description": "", "owner": "", "tags": {}}, SERVICE)
+    assert again == POLICY
+    assert again.spec() == spec
 
 
 @given(services())

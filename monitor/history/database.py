@@ -1,0 +1,166 @@
+"""The monitor's memory: which windows it has judged, where each detector stands, what is wrong, what it has said.
+
+One window's profile, verdict, detector state, incident and messages are written in one transaction, so that a monitor
+that dies at any moment goes on where it was: nothing is lost and nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, inspect, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from featurestore.database import Database
+from featurestore.errors import MonitorError
+from featurestore.types import microseconds
+from monitor import schema
+from monitor.history.checks import Checks
+from monitor.history.conditions import in_stream, is_watch
+from monitor.history.incidents import Incidents
+from monitor.history.ledger import Ledger
+from monitor.history.values import Detector, Standing, Watch, instant
+from monitor.migrating import migrate, stored_version
+from monitor.windows import Position
+
+_HINT = 'Write database = "sqlite:///data/monitor.db" under [monitor] in featurestore.toml.'
+
+
+class History(Ledger, Incidents, Checks):
+    """The monitor's database, opened; close it, or use it as a context manager.
+
+    Args:
+        url: ``sqlite:///`` and an absolute path.
+
+    Raises:
+        MonitorError: the URL is none of SQLite, the file cannot be opened, or a newer release has changed its tables.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, what="monitor's database", error=MonitorError, hint=_HINT)
+        if self._database.path is None:  # upserts are written for SQLite
+            raise MonitorError(f"The monitor's database cannot be kept in {self._database.dialect} yet.", hint=_HINT)
+        self.path = self._database.path
+        with self._database.errors():
+            self.instance = self._open()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def forget(self) -> None:
+        """Leave no byte of what was removed or written over in the database's files."""
+        self._database.forget()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that sees one snapshot."""
+        with self._database.read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that writes: all of it is kept, or nothing if an error leaves the block."""
+        with self._database.write() as connection:
+            yield connection
+
+    def _open(self) -> str:
+        # The tables are read before anything is written: most openings find them there.
+        with self.read() as connection:
+            known = inspect(connection).has_table("meta")
+        if not known:
+            self._database.enable_write_ahead_log()
+            with self.write() as connection:
+                schema.metadata.create_all(connection)
+                facts = {"schema_version": str(schema.VERSION), "instance": uuid.uuid4().hex}
+                for key, value in facts.items():
+                    connection.execute(upsert(schema.meta).values(key=key, value=value).on_conflict_do_nothing())
+        with self.read() as connection:
+            version = stored_version(connection)
+        if version > schema.VERSION:
+            raise MonitorError(
+                f"The monitor's database {self.path} was made by a newer release.",
+                hint="Upgrade the featurestore package here.",
+            )
+        if version < schema.VERSION:
+            # Two processes may come here at once: the second one finds nothing left to do.
+            with self.write() as connection:
+                migrate(connection)
+        with self.read() as connection:
+            named = select(schema.meta.c.value).where(schema.meta.c.key == "instance")
+            return str(connection.execute(named).scalar_one())
+
+    def standing(self, connection: Connection, watch: Watch) -> Standing | None:
+        """Return how far a policy's version has come in a stream; None if it has never looked at it."""
+        row = connection.execute(select(schema.streams).where(in_stream(schema.streams, watch))).one_or_none()
+        return None if row is None else Standing(baseline=row.baseline, position=_position(row))
+
+    def save_standing(self, connection: Connection, watch: Watch, standing: Standing) -> None:
+        """Keep how far a stream has been judged."""
+        position = standing.position
+        values = {
+            "baseline": standing.baseline,
+            "next_start": None if position is None else microseconds(position.instant),
+            "next_offset": 0 if position is None else position.offset,
+        }
+        keys = {"policy": watch.policy, "policy_version": watch.policy_version, "service": watch.service}
+        connection.execute(
+            upsert(schema.streams)
+            .values(**keys, **values)
+            .on_conflict_do_update(index_elements=list(keys), set_=values)
+        )
+
+    def resume_from(self, connection: Connection, watch: Watch) -> Position | None:
+        """Return where any version of the policy left off: a new version does not judge the past anew."""
+        table = schema.streams
+        query = select(table).where(table.c.policy == watch.policy, table.c.service == watch.service)
+        found = [_position(row) for row in connection.execute(query)]
+        return max((one for one in found if one is not None), default=None)
+
+    def detector(self, connection: Connection, watch: Watch, subject: str) -> Detector | None:
+        """Return where one of a watch's detectors stands; None if it has never run."""
+        table = schema.detectors
+        query = select(table).where(is_watch(table, watch), table.c.subject == subject)
+        row = connection.execute(query).one_or_none()
+        return None if row is None else Detector(baseline=row.baseline, state=json.loads(row.state))
+
+    def save_detector(self, connection: Connection, watch: Watch, subject: str, detector: Detector) -> None:
+        """Keep where a detector stands."""
+        values = {"baseline": detector.baseline, "state": json.dumps(detector.state)}
+        keys = ["policy", "policy_version", "service", "slice", "subject"]
+        connection.execute(
+            upsert(schema.detectors)
+            .values(**vars(watch), subject=subject, **values)
+            .on_conflict_do_update(index_elements=keys, set_=values)
+        )
+
+    def beat(self, *, host: str, pid: int, started_at: datetime, now: datetime) -> None:
+        """Say that the daemon lives."""
+        values = {
+            "host": host,
+            "pid": pid,
+            "started_at": microseconds(started_at),
+            "beat_at": microseconds(now),
+        }
+        with self.write() as connection:
+            connection.execute(
+                upsert(schema.heartbeats)
+                .values(id=1, **values)
+                .on_conflict_do_update(index_elements=["id"], set_=values)
+            )
+
+
+def _position(row: Any) -> Position | None:
+    start = instant(row.next_start)
+    return None if start is None else Position(start, row.next_offset)

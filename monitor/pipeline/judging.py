@@ -1,0 +1,237 @@
+"""One window of one stream or slice -> evidence, decision, and what each rule saw of it.
+
+Pure: the pipeline and the backtest judge by this one function, so what a policy would have paged is what it pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from featurestore.definitions import MonitorPolicy
+from featurestore.profiles import Profile, merge
+from monitor.alerts.states import Incident, Observation, State
+from monitor.baselines import Reference
+from monitor.decisions import Decision, FeatureFinding, decide
+from monitor.detector import DetectorState, Evidence, Limits, step
+
+#: The rule of an alarm that began with the first windows against a baseline: the training data never was the traffic.
+LAUNCH = "launch mismatch"
+DRIFT = "drift"
+#: What a distribution that has moved shows beside that.
+_OF_DRIFT = ("out of range", "unseen categories")
+
+_RANK = ("ok", "not enough data", "drift", "severe")
+
+
+class Memory(Protocol):
+    """The windows of one stream or slice that were judged before, over the bins of the present baseline."""
+
+    def profiles(self, *, since: datetime | None = None, last: int | None = None) -> list[Profile]:
+        """Return profiles, the newest first: those that start at ``since`` or later, at most ``last`` of them."""
+        ...
+
+    def rows_since(self, since: datetime) -> int:
+        """Return how many rows the windows had that start at ``since`` or later."""
+        ...
+
+    def first_start(self) -> datetime | None:
+        """Return the start of the first window."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """What windows are held against: it stays the same from one to the next.
+
+    Attributes:
+        policy: its numbers.
+        reference: the baseline, and where it comes from.
+        limits: that follow from it.
+        pii: fields whose values must not leave.
+        predictions: fields that a model gave.
+        importances: of features, where the model's are known.
+    """
+
+    policy: MonitorPolicy
+    reference: Reference
+    limits: Limits
+    pii: frozenset[str] = frozenset()
+    predictions: frozenset[str] = frozenset()
+    importances: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one rule saw in a window.
+
+    Attributes:
+        rule: what was looked for: ``drift``, ``null spike`` ...
+        observation: what the rule's incident goes on with.
+        decision: on the rows that it was judged over; its findings are the rule's.
+    """
+
+    rule: str
+    observation: Observation
+    decision: Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What one window led to.
+
+    Attributes:
+        state: the detector's, after it.
+        decision: what is shown of it: the worst that was decided.
+        seen: what each rule saw that has an open incident, or has found something.
+    """
+
+    state: DetectorState
+    decision: Decision
+    seen: tuple[Seen, ...]
+
+
+def judge(
+    yardstick: Yardstick,
+    state: DetectorState,
+    start: datetime,
+    end: datetime,
+    current: Profile,
+    *,
+    average_run_length: float,
+    incidents: Mapping[str, Incident],
+    memory: Memory,
+) -> Judgement:
+    """Judge one window.
+
+    An open incident is judged by the effect over as many windows as it took to see it: a single one would be too few to
+    tell, and all since the onset would hide that it has ended. An alarm is judged over the windows since its onset.
+
+    Args:
+        yardstick: what it is held against.
+        state: the detector's, before it.
+        start: its first instant.
+        end: the first instant after it.
+        current: the profile of its rows.
+        average_run_length: windows between two false alarms, at least.
+        incidents: of the stream or slice, by rule; those that never were may be missing.
+        memory: the windows before it.
+    """
+    rows_per_block = block_rows(yardstick, start, end, current.rows, memory)
+    state, evidence = step(
+        yardstick.limits,
+        state,
+        current,
+        window_start=start,
+        rows_per_block=rows_per_block,
+        average_run_length=average_run_length,
+    )
+    opened = {rule: one for rule, one in incidents.items() if one.open}
+    seen: list[Seen] = []
+    decisions: list[Decision] = []
+    known: set[str] = set()
+    for rule, incident in opened.items():
+        rows = merge([current, *memory.profiles(last=incident.span - 1)]) if incident.span > 1 else current
+        # The first key stays turned while an incident is open; the detector itself starts again after its alarm.
+        decision = _decide(yardstick, rows, replace(evidence, alarm=True), rows_per_block, launch=rule == LAUNCH)
+        known |= {one.feature for one in _moved(decision)}
+        of_rule = _only(decision, [one for one in decision.findings if _belongs(one, rule)], evidence)
+        seen.append(_seen(rule, of_rule, evidence, start, incident.span))
+        decisions.append(of_rule)
+    if evidence.alarm or not opened:
+        earlier = memory.profiles(since=evidence.onset) if evidence.alarm and evidence.onset is not None else []
+        decision = _decide(yardstick, merge([current, *earlier]), evidence, rows_per_block, launch=evidence.launch)
+        decisions.append(decision)
+        # What an open incident is about already is no news: a change that lasts raises one alarm after another.
+        for rule, found in rules_of([one for one in _moved(decision) if one.feature not in known]).items():
+            if rule not in opened:
+                seen.append(_seen(rule, _only(decision, found, evidence), evidence, start, 1 + len(earlier)))
+    shown = max(decisions, key=lambda one: _RANK.index(one.verdict))
+    return Judgement(state=state, decision=shown, seen=tuple(seen))
+
+
+def block_rows(yardstick: Yardstick, start: datetime, end: datetime, rows: int, memory: Memory) -> float:
+    """Return how many rows one block of the baseline's length brings in serving.
+
+    Windows shorter than a block are added up over the block that ends with this one. Until the log is as long as a
+    block, this window's rate counts if it gives more: too few would make rows look independent that are not.
+    """
+    block = yardstick.reference.baseline.block
+    length = max(end - start, timedelta(microseconds=1))
+    rate = rows * (block / length)
+    if length >= block:
+        return rate
+    since = end - block
+    served = float(rows + memory.rows_since(since))
+    first = memory.first_start()
+    return served if first is not None and first <= since else max(served, rate)
+
+
+def worst(states: Iterable[State]) -> State:
+    """Return the worst of some states; ok where there is none."""
+    order = (State.OK, State.RESOLVED, State.PENDING, State.FIRING)
+    return max(states, key=order.index, default=State.OK)
+
+
+def rules_of(moved: Sequence[FeatureFinding]) -> dict[str, list[FeatureFinding]]:
+    """Return the findings of one alarm by the rule whose incident they are.
+
+    Whoever is paged should be paged once for one change. A distribution that has moved reaches beyond its range and to
+    values never seen as well, so these are drift where there is any; only by themselves are they what they are called.
+    """
+    found: dict[str, list[FeatureFinding]] = {}
+    drifts = any(DRIFT in one.kinds for one in moved if one.kind in (DRIFT, *_OF_DRIFT))
+    for one in moved:
+        found.setdefault(DRIFT if drifts and one.kind in _OF_DRIFT else one.kind, []).append(one)
+    return found
+
+
+def _belongs(finding: FeatureFinding, rule: str) -> bool:
+    """Return whether a finding is one that an incident of a rule goes on with."""
+    return rule in (finding.kind, *finding.kinds) or (rule == DRIFT and finding.kind in _OF_DRIFT)
+
+
+def _decide(
+    yardstick: Yardstick, rows: Profile, evidence: Evidence, rows_per_block: float, *, launch: bool
+) -> Decision:
+    policy = yardstick.policy
+    decision = decide(
+        yardstick.reference.baseline,
+        rows,
+        evidence,
+        yardstick.limits,
+        effect_threshold=policy.effect_threshold,
+        rows_per_block=rows_per_block,
+        pii=yardstick.pii,
+        thresholds=policy.thresholds,
+        importances=yardstick.importances,
+        launch=launch,
+        predictions=yardstick.predictions,
+    )
+    if not policy.features:
+        return decision
+    watched = [one for one in decision.findings if policy.watches(one.feature.partition(".")[0])]
+    return _only(decision, watched, evidence)
+
+
+def _moved(decision: Decision) -> list[FeatureFinding]:
+    return [one for one in decision.findings if one.verdict in ("drift", "severe")]
+
+
+def _only(decision: Decision, findings: Sequence[FeatureFinding], evidence: Evidence) -> Decision:
+    """Return a decision with the findings of one rule; they alone say whether it is severe."""
+    moved = [one.verdict for one in findings if one.verdict in ("drift", "severe")]
+    verdict = (
+        max(moved, key=_RANK.index)
+        if moved
+        else ("ok" if decision.verdict in ("drift", "severe") else decision.verdict)
+    )
+    return replace(decision, findings=tuple(findings), verdict=verdict, evidence=evidence)
+
+
+def _seen(rule: str, decision: Decision, evidence: Evidence, start: datetime, span: int) -> Seen:
+    effect = decision.verdict in ("drift", "severe")
+    seen = Observation(alarm=effect and evidence.alarm, effect=effect, onset=evidence.onset or start, span=span)
+    return Seen(rule=rule, observation=seen, decision=decision)

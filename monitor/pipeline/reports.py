@@ -1,0 +1,78 @@
+"""What a run did, and what it needs of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from featurestore.config import Config
+from featurestore.registry import Registry
+from monitor.alerts.states import State
+
+#: What is said of a stream that has nothing to be compared with yet.
+NO_BASELINE = "no baseline"
+#: What is said of one that has a baseline and no closed window yet.
+NO_WINDOW = "no window yet"
+#: What is said where nothing could be judged.
+NOT_ENOUGH = "not enough data"
+
+
+class Store(Protocol):
+    """What a run needs of a feature store; a whole one gives more, which the comparison with the join takes."""
+
+    @property
+    def config(self) -> Config:
+        """Its configuration."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Its registry."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceReport:
+    """What a run did for one stream: a service version, another source, the predictions or the outcomes of a model.
+
+    Attributes:
+        service: the stream.
+        windows: windows judged in this run.
+        verdict: of the last of them; ``no baseline`` and ``no window yet`` where there was none.
+        state: the worst of its incidents, after them.
+        fired: incidents that began to fire.
+        resolved: incidents that were resolved.
+        signals: retraining signals made.
+        lag: how far what has been judged lies behind the stream's watermark; None where nothing can be said.
+        log_evidence: natural logarithm of the evidence over all rows; None where there is none.
+        log_limit: natural logarithm of its limit.
+    """
+
+    service: str
+    windows: int = 0
+    verdict: str = NO_WINDOW
+    state: State = State.OK
+    fired: int = 0
+    resolved: int = 0
+    signals: int = 0
+    lag: timedelta | None = None
+    log_evidence: float | None = None
+    log_limit: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        policy: ``flight_drift@1``.
+        watermark: up to where the rows were complete; None where nothing can be said yet.
+        services: one for each stream that has rows.
+        more: whether the run stopped at its bound, so that windows are left for the next one.
+    """
+
+    policy: str
+    watermark: datetime | None
+    services: tuple[ServiceReport, ...]
+    more: bool = False

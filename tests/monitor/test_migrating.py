@@ -1,0 +1,147 @@
+"""A database of an earlier release opens and goes on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, select
+
+from featurestore.types import microseconds
+from monitor import migrating, schema
+from monitor.alerts.states import State, incident_key
+from monitor.history import History
+from monitor.pipeline import run_once
+from monitor.status import status
+from monitor.windows import Position
+
+#: The tables of version 1, as SQLite had them.
+VERSION_1 = """
+CREATE TABLE meta ("key" VARCHAR NOT NULL, value VARCHAR NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE windows (policy VARCHAR NOT NULL, policy_version INTEGER NOT NULL, service VARCHAR NOT NULL,
+    window_start BIGINT NOT NULL, window_end BIGINT NOT NULL, baseline VARCHAR NOT NULL, rows BIGINT NOT NULL,
+    profile BLOB NOT NULL, verdict VARCHAR NOT NULL, decision TEXT NOT NULL, decided_at BIGINT NOT NULL,
+    PRIMARY KEY (policy, policy_version, service, window_start));
+CREATE TABLE detectors (policy VARCHAR NOT NULL, policy_version INTEGER NOT NULL, service VARCHAR NOT NULL,
+    baseline VARCHAR NOT NULL, state TEXT NOT NULL, next_start BIGINT,
+    PRIMARY KEY (policy, policy_version, service));
+CREATE TABLE incidents ("key" VARCHAR NOT NULL, policy VARCHAR NOT NULL, service VARCHAR NOT NULL,
+    state VARCHAR NOT NULL, episode INTEGER NOT NULL, onset BIGINT, span INTEGER NOT NULL, quiet INTEGER NOT NULL,
+    PRIMARY KEY ("key"));
+CREATE TABLE outbox (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "key" VARCHAR NOT NULL, channel VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL, project VARCHAR NOT NULL, service VARCHAR NOT NULL, incident VARCHAR NOT NULL,
+    episode INTEGER NOT NULL, payload TEXT NOT NULL, created_at BIGINT NOT NULL, attempts INTEGER NOT NULL,
+    next_at BIGINT NOT NULL, delivered_at BIGINT, dead_at BIGINT, last_error VARCHAR NOT NULL, UNIQUE ("key"));
+CREATE INDEX outbox_open ON outbox (delivered_at, dead_at, id);
+CREATE TABLE signals (id VARCHAR NOT NULL, policy VARCHAR NOT NULL, service VARCHAR NOT NULL,
+    baseline VARCHAR NOT NULL, incident VARCHAR NOT NULL, payload TEXT NOT NULL, created_at BIGINT NOT NULL,
+    PRIMARY KEY (id));
+CREATE TABLE heartbeats (id INTEGER NOT NULL, host VARCHAR NOT NULL, pid INTEGER NOT NULL,
+    started_at BIGINT NOT NULL, beat_at BIGINT NOT NULL, PRIMARY KEY (id));
+INSERT INTO meta VALUES ('schema_version', '1'), ('instance', 'old');
+"""
+
+_START = datetime(2013, 7, 1, tzinfo=UTC)
+
+
+def made_by_the_first_release(file: Path) -> sqlite3.Connection:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file)
+    connection.executescript(VERSION_1)
+    return connection
+
+
+@pytest.fixture
+def old(scene: Any) -> Any:
+    """A scene that the first release watched for three days, with an incident that fires."""
+    dataset = scene.train()
+    scene.serve_days(0, 3)
+    with made_by_the_first_release(scene.config.path("data/monitor.db")) as connection:
+        for day in range(3):
+            start = _START + timedelta(days=day)
+            connection.execute(
+                "INSERT INTO windows VALUES ('flight_drift', 1, 'flight_delay@1', ?, ?, ?, 200, ?, 'drift', ?, 0)",
+                (
+                    microseconds(start),
+                    microseconds(start + timedelta(days=1)),
+                    dataset,
+                    b"PAR1",
+                    json.dumps({"evidence": None, "findings": []}),
+                ),
+            )
+        key = incident_key("default", "", "flight_delay@1", "flight_drift/drift")
+        connection.execute(
+            "INSERT INTO detectors VALUES ('flight_drift', 1, 'flight_delay@1', ?, ?, ?)",
+            (dataset, json.dumps({"limits": "0" * 16, "windows": 3}), microseconds(_START + timedelta(days=3))),
+        )
+        connection.execute(
+            "INSERT INTO incidents VALUES (?, 'flight_drift', 'flight_delay@1', 'firing', 1, ?, 1, 0)",
+            (key, microseconds(_START)),
+        )
+    connection.close()
+    return scene
+
+
+def test_the_monitor_goes_on_where_the_first_release_stood(old: Any) -> None:
+    old.serve_days(3, 4)
+    with old.history() as history:
+        assert history.instance == "old"
+        (report,) = run_once(old, history, old.policy, now=datetime(2026, 5, 1, tzinfo=UTC)).services
+        # The old detector's state cannot be read: it begins anew. The incident goes on, and ends.
+        assert (report.windows, report.state, report.resolved) == (4, State.RESOLVED, 1)
+        (found,) = status(history, [old.policy], watermark=None, replay="")["policies"][0]["services"]
+        assert (found["windows"], found["rows"], found["last_window"]) == (7, 1400, "2013-07-07T00:00:00+00:00")
+
+
+def test_every_row_is_there_after_it(old: Any) -> None:
+    with old.history() as history, history.read() as connection:
+        assert migrating.stored_version(connection) == schema.VERSION
+        rows = connection.execute(select(schema.windows).order_by(schema.windows.c.window_start)).all()
+        assert [(row.slice, row.window_offset, row.late_rows) for row in rows] == [("", 0, 0)] * 3
+        assert all(row.stop_at == row.window_end for row in rows)
+        (detector,) = connection.execute(select(schema.detectors)).all()
+        assert (detector.slice, detector.subject) == ("", "features")
+        (stream,) = connection.execute(select(schema.streams)).all()
+        assert Position(_START + timedelta(days=3)) == Position(
+            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=stream.next_start), stream.next_offset
+        )
+        (incident,) = connection.execute(select(schema.incidents)).all()
+        assert (incident.rule, incident.slice, incident.held) == ("drift", "", 0)
+
+
+def test_a_migrated_database_has_the_tables_of_a_new_one(old: Any, tmp_path: Path) -> None:
+    def shape(history: History) -> dict[str, Any]:
+        with history.read() as connection:
+            found = inspect(connection)
+            return {
+                name: (
+                    {column["name"]: column["nullable"] for column in found.get_columns(name)},
+                    found.get_pk_constraint(name)["constrained_columns"],
+                )
+                for name in sorted(found.get_table_names())
+                if not name.startswith("sqlite_")
+            }
+
+    with old.history() as migrated, History(f"sqlite:///{tmp_path}/new.db") as new:
+        assert shape(migrated) == shape(new)
+
+
+def test_it_is_migrated_once_by_several_processes(old: Any) -> None:
+    code = "import sys; from monitor.history import History; print(History(sys.argv[1]).instance)"
+    url = old.config.database_url(old.config.monitor.database)
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [out.strip() for out, _ in said] == ["old"] * 3, said
+
+
+def test_every_version_has_a_step() -> None:
+    assert sorted(migrating._STEPS) == list(range(2, schema.VERSION + 1))
