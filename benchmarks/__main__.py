@@ -14,14 +14,19 @@ NAMES = (
     "asof",
     "asof_large",
     "client",
+    "drift",
     "false_alarms",
     "imports",
     "ingest",
     "materialize",
+    "power",
     "push",
     "registry",
     "serving",
 )
+
+#: Those whose ``run`` also takes ``plots``, a folder for pictures or None.
+DRAWN = ("false_alarms", "power")
 
 
 def main() -> int:
@@ -30,10 +35,12 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="which; all when none is named")
     parser.add_argument("--quick", action="store_true", help="smaller data: for a look, not for quoting")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the (last) table as JSON")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw what can be drawn, as PNG")
     options = parser.parse_args()
     reached = True
     for name in options.names or NAMES:
-        rows = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick)
+        more = {"plots": options.plots} if name in DRAWN else {}
+        rows = importlib.import_module(f"benchmarks.{name}").run(quick=options.quick, **more)
         reached &= report(name, rows, options.json)
     return 0 if reached else 1
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -290,9 +290,8 @@ def received(receiver: Receiver, kind: Kind) -> list[dict[str, Any]]:
 
 def tell(alert: dict[str, Any], said: Callable[[str], None]) -> None:
     """Print an alert's day, onset and foremost features."""
-    decided = datetime.fromisoformat(alert["decidedAt"])
-    days = (decided - datetime.fromisoformat(alert["onset"])).days
-    said(f"July: alert at the end of day {days} of what began on {alert['onset'][:10]}; it moved")
+    last = datetime.fromisoformat(alert["decidedAt"]) - timedelta(days=1)
+    said(f"July: alert after the window of {last:%Y-%m-%d}; likely different since {alert['onset'][:10]}; it moved")
     for feature in alert["features"][:5]:
         said(
             f"   {feature['feature']:<18} effect {feature['effect']:.2f} "
