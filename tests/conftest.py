@@ -17,6 +17,11 @@ from typing import NoReturn
 
 import psycopg
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 #: Holds the server, in a session of its own, until its standard input ends: so the server goes when the tests do,
 #: whether they finish, are interrupted or are killed, and takes its folder along.

@@ -31,7 +31,7 @@ HOMES = {
     "deltalake": tuple(
         f"featurestore/offline/{name}.py" for name in ("tables/table", "sources/delta_source", "join/writing")
     ),
-    "duckdb": ("featurestore/offline/", "monitor/windows.py"),
+    "duckdb": ("featurestore/offline/", "monitor/windows/"),
     "grpc": ("featurestore/serving/rpc/", "featurestore/client/", "featurestore/loadtest/sending.py"),
     "httpx": ("monitor/alerts/",),
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
@@ -40,13 +40,14 @@ HOMES = {
     "pydantic": ("featurestore/config.py", "featurestore/settings/"),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
-    "scipy": ("featurestore/statistics/", "monitor/detector.py"),
+    "scipy": ("featurestore/statistics/", "monitor/backtest/achieved.py", "monitor/detector/", "monitor/performance/"),
     "vl_convert": ("featurestore/plots.py",),
-    "typer": ("featurestore/cli/", "monitor/cli.py"),
+    "typer": ("featurestore/cli/", "monitor/cli.py", "monitor/performance/commands.py"),
 }
 
-#: Modules that read the environment or ask the operating system what the settings are.
-ENVIRONMENT_READERS = {"featurestore/config.py"}
+#: Modules that read the environment or ask the operating system what the settings are; the server's command sets what
+#: gRPC reads there.
+ENVIRONMENT_READERS = {"featurestore/config.py", "featurestore/cli/serving.py"}
 
 
 def _relative(path: Path) -> str:

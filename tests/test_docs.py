@@ -37,21 +37,32 @@ from monitor.alerts.webhook import sign
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
-CONFIGURATION, DATASETS, DEFINITIONS, ERASURE, LOADTEST, MONITORING, POINT_IN_TIME, SERVING, TESTING, VERSIONS = RUN = (
-    tuple(
-        ROOT / "docs" / f"{name}.md"
-        for name in (
-            "configuration",
-            "datasets",
-            "definitions",
-            "erasure",
-            "loadtest",
-            "monitoring",
-            "point-in-time",
-            "serving",
-            "testing",
-            "versions",
-        )
+(
+    CONFIGURATION,
+    DATASETS,
+    DEFINITIONS,
+    ERASURE,
+    LOADTEST,
+    MONITORING,
+    PERFORMANCE,
+    POINT_IN_TIME,
+    SERVING,
+    TESTING,
+    VERSIONS,
+) = RUN = tuple(
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "configuration",
+        "datasets",
+        "definitions",
+        "erasure",
+        "loadtest",
+        "monitoring",
+        "performance",
+        "point-in-time",
+        "serving",
+        "testing",
+        "versions",
     )
 )
 #: The server's address in documents; tests put their own in its place.
@@ -139,6 +150,8 @@ def test_every_number_of_a_policy_stands_in_its_table_with_its_default_and_no_ot
     assert set(documented) == set(fields) - {"name", "description", "owner", "tags"}
     for name, default in documented.items():
         expected = fields[name].default
+        if fields[name].default_factory is not dataclasses.MISSING:
+            expected = fields[name].default_factory()
         assert default == ("required" if expected is dataclasses.MISSING else _python(expected)), name
 
 
@@ -409,6 +422,21 @@ def test_the_datasets_document_prints_what_it_says(
     for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
         said = re.sub(r"\b[0-9a-f]{16}([0-9a-f]{48})?\b", "HASH", shop.run(*shlex.split(command)))
         assert _undated(said) == _undated(expected)
+
+
+def test_the_performance_document_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run_python(PERFORMANCE)["store"].close()
+    shown = re.findall(r"^# prints: (.*)$", PERFORMANCE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+    shop, ran = Shop(tmp_path / "shop"), 0
+    for block in blocks(PERFORMANCE):
+        for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+            assert _undated(shop.run(*shlex.split(command))) == _undated(expected)
+            ran += 1
+    assert ran == 5
 
 
 def test_every_attribute_of_a_field_stands_in_its_table() -> None:

@@ -16,7 +16,9 @@ from featurestore import errors
 ROOT = Path(__file__).parent.parent
 
 NAMES = {
+    "BaselineSource",
     "Entity",
+    "Evaluation",
     "FeatureClient",
     "FeatureService",
     "FeatureStore",

@@ -125,6 +125,8 @@ class Builder:
             for one in self._catalog.referrers
             if (one.kind, one.name, str(one.version)) == (node.kind, name, version)
         )
+        if not policy.pins:
+            return []  # it watches another stream of rows
         (service,) = policy.pins
         found = {*self._registry.aliases(service).values()}
         found |= {self._catalog.current[service]} if service in self._catalog.current else set()
