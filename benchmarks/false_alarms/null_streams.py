@@ -181,7 +181,7 @@ def _draw(outcomes: Sequence[Outcome], file: Path) -> None:
         if not one.others:
             continue
         x = np.unique(np.linspace(1, one.tried, 200).astype(int))
-        shown = {"the monitor": one.alarms, **{rule: one.others[rule] for rule in SHOWN}}
+        shown = {"the monitor": one.alarms, **{rule: one.others[rule] for rule in SHOWN if rule in one.others}}
         lines = [_line(rule, found, x) for rule, found in shown.items()]
         budget = pictures.Line(name="the budget", x=x.tolist(), y=(x / BUDGET).tolist())
         title = f"hourly windows: {one.stream}"

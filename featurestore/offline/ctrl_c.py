@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import socket
 import threading
@@ -61,28 +63,31 @@ def _listening() -> Iterator[None]:
     with heard, written:
         written.setblocking(False)
         before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
-        listener = threading.Thread(target=_listen, args=(heard,), name="ctrl-c", daemon=True)
+        listener = threading.Thread(target=_listen, args=(heard, before), name="ctrl-c", daemon=True)
         listener.start()
         try:
             yield
         finally:
-            signal.set_wakeup_fd(before)
+            try:
+                signal.set_wakeup_fd(before)
+            except (ValueError, OSError):  # that of a loop that was closed
+                signal.set_wakeup_fd(-1)
             written.shutdown(socket.SHUT_WR)
             listener.join()
 
 
 def _raises_here() -> bool:
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return False
-    taken = signal.set_wakeup_fd(-1)  # there is no other way to ask
-    signal.set_wakeup_fd(taken)
-    return taken == -1
+    return (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
 
 
-def _listen(heard: socket.socket) -> None:
+def _listen(heard: socket.socket, others: int) -> None:
     while numbers := heard.recv(64):
+        if others != -1:  # who was told before us, such as an event loop, or one that has gone
+            with contextlib.suppress(OSError):
+                os.write(others, numbers)
         if signal.SIGINT in numbers:
             for connection in tuple(_connections):
                 connection.interrupt()

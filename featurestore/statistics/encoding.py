@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from featurestore.profiles import Bins, FeatureBins
 from featurestore.profiles.bins import column_of, numbers_of, texts_of
+from featurestore.profiles.summary import source_type
 
 
 class Encoded(NamedTuple):
@@ -41,27 +43,26 @@ def encode(rows: pa.Table | pa.RecordBatch, bins: Bins) -> Encoded:
     """
     parts: list[NDArray[np.float64]] = []
     names: list[str] = []
-    for one in bins.features:
-        column = (
-            column_of(rows, one.name, one.dtype)
-            if one.name in rows.schema.names
-            else pa.nulls(rows.num_rows, one.dtype.to_arrow())
-        )
+    for name, group in groupby(bins.features, lambda one: one.column):
+        one = next(group)
+        dtype = source_type(one)
+        known = name in rows.schema.names
+        column = column_of(rows, name, dtype) if known else pa.nulls(rows.num_rows, dtype.to_arrow())
         valid = np.asarray(pc.is_valid(column), np.bool_)
-        if one.kind == "numeric":
+        if one.derivation is None and one.kind == "numeric":
             numbers = np.full((len(valid), 1), np.nan)
             numbers[valid, 0] = numbers_of(column)
             parts.append(numbers)
             names.append(one.name)
-        elif one.kind == "categorical":
+        elif one.derivation is None and one.kind == "categorical":
             parts.append(_one_hot(column, one))
             names += [f"{one.name}={label}" for label in one.labels]
-        elif one.dtype.size:
-            parts.append(_vectors(column, one, valid))
-            names += [f"{one.name}[{position}]" for position in range(one.dtype.size)]
+        elif dtype.size:
+            parts.append(_vectors(column, dtype.size, valid))
+            names += [f"{name}[{position}]" for position in range(dtype.size)]
         else:
             parts.append((~valid[:, None]).astype(np.float64))
-            names.append(f"{one.name}=null")
+            names.append(f"{name}=null")
     matrix = np.concatenate(parts, axis=1) if parts else np.zeros((rows.num_rows, 0))
     return Encoded(matrix, tuple(names))
 
@@ -80,13 +81,13 @@ def _one_hot(column: pa.Array | pa.ChunkedArray, one: FeatureBins) -> NDArray[np
     return matrix
 
 
-def _vectors(column: pa.Array | pa.ChunkedArray, one: FeatureBins, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    matrix = np.full((len(valid), one.dtype.size), np.nan)
+def _vectors(column: pa.Array | pa.ChunkedArray, size: int, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    matrix = np.full((len(valid), size), np.nan)
     present = column.drop_null()
     lengths = np.asarray(pc.list_value_length(present), np.int64)
     # A vector of another length is none of this feature's, and counts as missing.
-    fits = lengths == one.dtype.size
+    fits = lengths == size
     numbers = pc.list_flatten(present.filter(pa.array(fits)))
     rows = np.flatnonzero(valid)[fits]
-    matrix[rows] = np.asarray(numbers.cast(pa.float64()), np.float64).reshape(-1, one.dtype.size)
+    matrix[rows] = np.asarray(numbers.cast(pa.float64()), np.float64).reshape(-1, size)
     return matrix

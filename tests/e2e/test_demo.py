@@ -101,9 +101,11 @@ def test_ctrl_c_leaves_no_process_and_the_demo_can_be_run_again(tmp_path: Path) 
     try:
         # In the middle of the rehearsal: server and monitor are at work.
         _wait_for(tmp_path / "monitor.log")
-        time.sleep(2)
-        children = psutil.Process(demo.pid).children(recursive=True)
-        assert len(children) >= 2
+        until = time.monotonic() + 30
+        while len(children := psutil.Process(demo.pid).children(recursive=True)) < 2:
+            assert time.monotonic() < until, "server and monitor are never there at once"
+            time.sleep(0.1)
+        time.sleep(1)
         os.killpg(demo.pid, signal.SIGINT)
         output, _ = demo.communicate(timeout=60)
     finally:

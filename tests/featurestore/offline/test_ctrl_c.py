@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,37 @@ def test_ctrl_c_ends_a_query(query: Query, nested: bool, tmp_path: Path) -> None
         giving_up.cancel()
         assert outer.sql("SELECT 1").fetchall() == [(1,)]  # and the connection goes on
     assert not given_up.is_set()
-    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_who_was_told_of_signals_before_is_told_still(tmp_path: Path) -> None:
+    heard, written = socket.socketpair()
+    written.setblocking(False)
+    with heard, written:
+        before = signal.set_wakeup_fd(written.fileno())
+        try:
+            pressing = threading.Timer(0.5, _press)
+            pressing.start()
+            with pytest.raises(KeyboardInterrupt), connect(OfflineConfig(), tmp_path, "Counting") as connection:
+                _create(connection)
+            assert heard.recv(8) == bytes([signal.SIGINT])
+        finally:
+            assert signal.set_wakeup_fd(before) == written.fileno()
+
+
+def test_a_loop_that_has_gone_without_a_word_stands_in_no_way(tmp_path: Path) -> None:
+    heard, written = socket.socketpair()
+    written.setblocking(False)
+    before = signal.set_wakeup_fd(written.fileno())
+    heard.close()
+    written.close()
+    try:
+        pressing = threading.Timer(0.5, _press)
+        pressing.start()
+        with pytest.raises(KeyboardInterrupt), connect(OfflineConfig(), tmp_path, "Counting") as connection:
+            _create(connection)
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 def test_another_s_handler_is_left_in_its_place(tmp_path: Path) -> None:
