@@ -63,6 +63,8 @@ def _listening() -> Iterator[None]:
     with heard, written:
         written.setblocking(False)
         before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+        if before in (heard.fileno(), written.fileno()):  # a closed loop's, whose number has come to us
+            before = -1
         listener = threading.Thread(target=_listen, args=(heard, before), name="ctrl-c", daemon=True)
         listener.start()
         try:
