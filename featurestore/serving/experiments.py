@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 
 _VARIABLE = "GRPC_EXPERIMENTS"
 #: gRPC's newer listener hands each event from a thread of its own to the one that waits for it. Without it that one
-#: waits for the sockets itself, and a call takes a fifth less of the processor (benchmarks/results.md).
+#: waits for the sockets itself, and a call takes 5 to 20 % less of the processor (benchmarks/results.md).
 _WANTED = "-event_engine_listener"
 
 
