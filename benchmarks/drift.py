@@ -33,10 +33,8 @@ from featurestore.profiles import (
     Baseline,
     Profile,
     fit_baseline,
-    fit_slices,
     merge,
     profile,
-    profile_slices,
     profile_stream,
 )
 from featurestore.types import Bool, DType, Float64, Int64, String
@@ -72,9 +70,6 @@ def run(*, quick: bool) -> list[Row]:
         table.append(Row(work=f"{check}, beside reading them", ours=seconds, floor=reading, unit="s"))
         goal = None if quick else 1.0
         table.append(Row(work=f"{check}, peak beside 500 MB", ours=peak, floor=500, unit="MB", goal=goal))
-        sliced = _in_a_process("slices", folder, rows, 20)["seconds"]
-        alone = _in_a_process("profile", folder, rows, 20)["seconds"]
-        table.append(Row(work="profile in 11 slices, beside one profile", ours=sliced, floor=alone, unit="s"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _in_a_process("prepare_wide", folder, wide, width)
@@ -208,25 +203,6 @@ def read(folder: Path, rows: int, width: int) -> dict[str, float]:
     return _measured(started)
 
 
-def profiled(folder: Path, rows: int, width: int) -> dict[str, float]:
-    """Profile the window, which is in memory."""
-    del rows, width
-    bins, window = _baseline(folder).bins, pq.read_table(folder / "window.parquet")
-    started = time.perf_counter()
-    profile(window, bins, threads=1)
-    return _measured(started)
-
-
-def slices(folder: Path, rows: int, width: int) -> dict[str, float]:
-    """Profile the window, which is in memory, and its slices by one column."""
-    bins, window = _baseline(folder).bins, pq.read_table(folder / "window.parquet")
-    column = next(field.name for field in _fields(width) if field.dtype is String)
-    slicings = fit_slices(window.slice(0, 10_000), [column])
-    started = time.perf_counter()
-    assert profile_slices(window, bins, slicings).whole.rows == rows
-    return _measured(started)
-
-
 def wide(folder: Path, times: int, width: int) -> dict[str, float]:
     """Profile the rows so many times, as one stream, and decide."""
     started = time.perf_counter()
@@ -298,8 +274,6 @@ def main() -> None:
         "prepare_wide": prepare_wide,
         "check": check,
         "read": read,
-        "profile": profiled,
-        "slices": slices,
         "wide": wide,
         "read_wide": read_wide,
         "day": day,

@@ -30,6 +30,10 @@ app = typer.Typer(help="Watch what is served for drift from what was trained on.
 register(app)
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's log instead of the live one.")]
+ServedSince = Annotated[
+    str, typer.Option("--since", metavar="INSTANT", help="Only rows served from then on: 2024-05-01T00:00:00Z.")
+]
+ServedUntil = Annotated[str, typer.Option("--until", metavar="INSTANT", help="Only rows served before.")]
 
 
 #: The exit code of ``run-once --exit-code`` when an incident fires; an error is 1, a wrong command line 2.
@@ -179,10 +183,8 @@ def backtest(
 def parity(
     service: Annotated[str, typer.Argument(help="A service version: flight_delay@1.")],
     rows: Annotated[int, typer.Option(min=1, help="Logged rows to compare.")] = 1000,
-    since: Annotated[
-        str, typer.Option("--since", metavar="INSTANT", help="Only rows served from then on: 2024-05-01T00:00:00Z.")
-    ] = "",
-    until: Annotated[str, typer.Option("--until", metavar="INSTANT", help="Only rows served before.")] = "",
+    since: ServedSince = "",
+    until: ServedUntil = "",
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0, help="Of floats and decimals: 1e-9 forgives a billionth of a value.")
     ] = 0.0,
@@ -218,10 +220,8 @@ def parity(
 def second_opinion(
     service: Annotated[str, typer.Argument(help="A service version: flight_delay@1.")],
     rows: Annotated[int, typer.Option(min=50, help="Rows to draw of the log, and of the training data.")] = 2000,
-    since: Annotated[
-        str, typer.Option("--since", metavar="INSTANT", help="Only rows served from then on: 2024-05-01T00:00:00Z.")
-    ] = "",
-    until: Annotated[str, typer.Option("--until", metavar="INSTANT", help="Only rows served before.")] = "",
+    since: ServedSince = "",
+    until: ServedUntil = "",
     threshold: Annotated[
         float, typer.Option(min=0.001, max=0.999, help="The share of rows that must be elsewhere.")
     ] = 0.1,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import MonitorError
+from featurestore.profiles import merge_samples, sample_rows
 from featurestore.store import FeatureStore
 from monitor.baselines import find_reference
 from monitor.decisions import SecondOpinion, second_opinion
@@ -17,7 +18,8 @@ from monitor.windows import ServingLog
 
 #: Of a probability; it moves no figure here that is used.
 _SMALLEST_CHANGE = 0.02
-_SEED = 0
+#: Names the rows of a dataset, by where they stand.
+_PLACE = "place"
 
 
 def ask(
@@ -62,7 +64,7 @@ def ask(
     baseline = reference.baseline
     dataset = store.get_training_dataset(reference.dataset)
     limits = fit_limits(baseline, smallest_change=_SMALLEST_CHANGE)
-    trained = _sample(dataset.to_batches(), int(dataset.manifest["rows"]), rows, baseline.bins.columns)
+    trained = _sample(dataset.to_batches(), rows, baseline.bins.columns)
     days = np.unique(served.column("served_at").cast(pa.int64()).to_numpy() // (baseline.block.total_seconds() * 1e6))
     return second_opinion(
         trained,
@@ -75,12 +77,11 @@ def ask(
     )
 
 
-def _sample(batches: Iterator[pa.RecordBatch], count: int, rows: int, columns: Sequence[str]) -> pa.Table:
-    """Return some of the rows of a stream, drawn without replacement, in order."""
-    chosen = np.sort(np.random.default_rng(_SEED).choice(count, size=min(rows, count), replace=False))
-    parts, begin = [], 0
+def _sample(batches: Iterable[pa.RecordBatch], rows: int, columns: Sequence[str]) -> pa.Table:
+    """Return some of the rows of a stream, by hash of where they stand in it."""
+    samples, begin = [], 0
     for batch in batches:
-        mine = chosen[(chosen >= begin) & (chosen < begin + batch.num_rows)] - begin
-        parts.append(pa.table(batch.select([name for name in columns if name in batch.schema.names])).take(mine))
+        places = pa.array(range(begin, begin + batch.num_rows))
+        samples.append(sample_rows(batch.append_column(_PLACE, places), columns, names=[_PLACE], capacity=rows))
         begin += batch.num_rows
-    return pa.concat_tables(parts)
+    return merge_samples(samples).table

@@ -28,6 +28,9 @@ from featurestore.places import remember
 
 Severity = Literal["page", "ticket", "info"]
 
+#: What a threshold may be set for by itself.
+EFFECTS = ("kolmogorov_smirnov", "total_variation", "null_rate", "nan_rate", "unseen_rate", "out_of_range_rate")
+
 #: Fields that came after the first release: they are in a policy's spec only where they say something, so that a
 #: policy which does not use them has the hash it always had.
 _LATER = (
@@ -65,7 +68,8 @@ class MonitorPolicy:
         baseline: what is compared with; None for the training data of the newest model, else of the newest dataset.
         smallest_change: the smallest change of a probability that matters, between 0 and 1.
         effect_threshold: the least effect (0 to 1; see docs/glossary.md) of which anyone is told.
-        thresholds: the same for single features.
+        thresholds: the same for single features, ``"temp"``; for one effect of them, ``"temp:null_rate"``; or for one
+            effect of all features, ``"*:null_rate"``. The effects are :data:`EFFECTS`.
         quality: whether null spikes, unseen values, ranges, volume, freshness and the like are watched.
         prediction_drift: whether what models predict is watched as features are, where predictions are logged.
         skew: whether logged rows are compared with the point-in-time join.
@@ -203,10 +207,6 @@ class MonitorPolicy:
         """Return whether a feature is watched."""
         return not self.features or feature in self.features
 
-    def threshold(self, feature: str) -> float:
-        """Return the least effect of a feature of which anyone is told."""
-        return self.thresholds.get(feature, self.effect_threshold)
-
     def _check_stream(self, what: str) -> None:
         if self.service is not None and not isinstance(self.service, FeatureService):
             raise DefinitionError(f"{what} watches {self.service!r}, which is not a FeatureService.")
@@ -276,9 +276,16 @@ class MonitorPolicy:
                     f"{what} has {name}={given!r}, which is not a dict by name.", hint=f'Write {name}={{"NAME": 0.1}}.'
                 )
             object.__setattr__(self, name, dict(given))
-        for feature, number in self.thresholds.items():
-            self._check_feature(feature, what, "thresholds")
-            _check_between(number, 0, 1, f'{what} has the threshold {number!r} for "{feature}".')
+        for key, number in self.thresholds.items():
+            feature, one_effect, effect = key.partition(":")
+            if one_effect and effect not in EFFECTS:
+                raise DefinitionError(
+                    f'{what} has a threshold for "{key}", and "{effect}" is no effect.',
+                    hint=closest(effect, EFFECTS) or f"It is one of {', '.join(EFFECTS)}.",
+                )
+            if not (one_effect and feature == "*"):
+                self._check_feature(feature, what, "thresholds")
+            _check_between(number, 0, 1, f'{what} has the threshold {number!r} for "{key}".')
         for metric, number in self.performance.items():
             if not is_number(number) or not 0 < number < math.inf:
                 raise DefinitionError(

@@ -21,8 +21,7 @@ A Decimal is rounded to the nearest float for its cell too: two that differ behi
 A field whose column is missing counts as null in every row, for that is what a model would be given, and as absent. A
 column that cannot be read as the field's type is an error, or counts as null and as mistyped where one asks for that.
 
-Beside a profile of all rows there are those of slices of them (:mod:`~featurestore.profiles.slices`), and a bounded
-sample of the rows themselves (:mod:`~featurestore.profiles.row_sample`).
+Beside a profile there is a bounded sample of the rows themselves (:mod:`~featurestore.profiles.row_sample`).
 """
 
 from featurestore.profiles.baseline import Baseline, side_by_side
@@ -30,7 +29,6 @@ from featurestore.profiles.bins import Bins, FeatureBins, fit_bins
 from featurestore.profiles.fitting import baseline_of_profiles, fit_baseline
 from featurestore.profiles.rhythms import Rhythm
 from featurestore.profiles.row_sample import RowSample, merge_samples, sample_rows
-from featurestore.profiles.slices import Slice, Sliced, Slicing, fit_slices, merge_slices, profile_slices
 from featurestore.profiles.summary import Profile, merge, profile, profile_stream
 
 __all__ = [
@@ -40,18 +38,12 @@ __all__ = [
     "Profile",
     "Rhythm",
     "RowSample",
-    "Slice",
-    "Sliced",
-    "Slicing",
     "baseline_of_profiles",
     "fit_baseline",
     "fit_bins",
-    "fit_slices",
     "merge",
     "merge_samples",
-    "merge_slices",
     "profile",
-    "profile_slices",
     "profile_stream",
     "sample_rows",
     "side_by_side",

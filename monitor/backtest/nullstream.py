@@ -9,7 +9,6 @@ about the block.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -89,8 +88,3 @@ def _drawn(cells: NDArray[np.int64], size: int, random: np.random.Generator) -> 
     # "count" takes memory by rows and is refused beyond a billion; "marginals" goes cell by cell.
     drawn: NDArray[np.int64] = random.multivariate_hypergeometric(cells, size, method="marginals")
     return drawn
-
-
-def windows_for(length: timedelta, quarter: timedelta, least: int) -> int:
-    """Return how many null windows to replay: a quarter of them, and no fewer than ``least``."""
-    return max(least, math.ceil(quarter / length))

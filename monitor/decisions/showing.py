@@ -35,8 +35,9 @@ class Thresholds:
     others: Mapping[str, float]
 
     def of(self, feature: str, statistic: Statistic) -> float:
-        """Return the one for an effect of a feature."""
-        for key in (f"{feature}:{statistic}", f"*:{statistic}", feature):
+        """Return the one for an effect of a feature; of a number taken from a vector, its own or the vector's."""
+        column = feature.partition(".")[0]
+        for key in (f"{feature}:{statistic}", f"{column}:{statistic}", f"*:{statistic}", feature, column):
             if key in self.others:
                 return self.others[key]
         return self.usual

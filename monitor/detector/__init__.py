@@ -22,7 +22,6 @@ weight, the model's is the mean over kinds by their shares of the budget: a mean
 from monitor.detector.events import KINDS, Event, Kind
 from monitor.detector.launch import LAUNCH_BLOCKS
 from monitor.detector.limits import ALTERNATIVES, SHARES, FeatureLimits, Limits, fit_limits
-from monitor.detector.replaying import StoredWindow, carried, replay
 from monitor.detector.state import DetectorState, Evidence, Moved
 from monitor.detector.stepping import Budget, step
 
@@ -39,9 +38,6 @@ __all__ = [
     "Kind",
     "Limits",
     "Moved",
-    "StoredWindow",
-    "carried",
     "fit_limits",
-    "replay",
     "step",
 ]

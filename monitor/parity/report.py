@@ -183,39 +183,6 @@ class ParityReport:
         found = {cause: sum(one.rows.get(cause, 0) for one in self.features) for cause in CAUSES}
         return {cause: count for cause, count in sorted(found.items(), key=lambda item: -item[1]) if count}
 
-    def for_message(self) -> dict[str, Any]:
-        """Return what may leave this machine, as JSON values: no keys, values, request ids or instants of rows."""
-        return {
-            "service": self.service,
-            "since": None if self.since is None else self.since.isoformat(),
-            "until": None if self.until is None else self.until.isoformat(),
-            "rows": self.checked,
-            "requests": self.requests,
-            "mismatches": self.mismatches,
-            "lagged": self.lagged,
-            "late": self.late,
-            "features": [
-                {
-                    "feature": one.feature,
-                    "view": one.view,
-                    "rows": dict(one.rows),
-                    "details": dict(one.details),
-                    "share": one.share._asdict(),
-                }
-                for one in self.features
-            ],
-            "lag": [
-                {
-                    "view": one.view,
-                    "rows": one.rows,
-                    "share": one.share._asdict(),
-                    "served_age_seconds": _ages(one.served_age),
-                    "waited_seconds": _ages(one.waited),
-                }
-                for one in self.lag
-            ],
-        }
-
 
 def share_of(count: int, total: int, confidence: float = 0.95) -> Estimate:
     """Return a share with its Wilson score interval (Wilson 1927), 0 to 1 where there is nothing to take a share of."""
@@ -229,7 +196,3 @@ def share_of(count: int, total: int, confidence: float = 0.95) -> Estimate:
     low = 0.0 if count == 0 else max(0.0, (centre - spread) / scale)
     high = 1.0 if count == total else min(1.0, (centre + spread) / scale)
     return Estimate(rate, low, high)
-
-
-def _ages(ages: Ages) -> dict[str, float] | None:
-    return {"median": ages.median, "p95": ages.p95, "greatest": ages.greatest} if ages.rows else None

@@ -160,15 +160,6 @@ def read_joined(
     return join_outcomes(predictions, outcomes, evaluation, watermark=now, metric=metric, elsewhere=elsewhere)
 
 
-def read_reference(store: FeatureStore, model: str) -> Reference | None:
-    """Return the baseline that is recorded with a model; None where there is none.
-
-    Raises:
-        ObjectNotFoundError: there is no such model.
-    """
-    return reference_of(store.registry.model(model))
-
-
 def reference_of(record: ModelRecord) -> Reference | None:
     """Return the baseline of a model's record; None where there is none."""
     return Reference.from_dict(record.reference_performance) if record.reference_performance else None

@@ -107,11 +107,6 @@ class Metric:
     reason: str = ""
     spread: Spread | None = None
 
-    @property
-    def higher_is_better(self) -> bool | None:
-        """Whether more is better; None where 0 is best."""
-        return HIGHER_IS_BETTER[self.name]
-
     def at(self, confidence: float) -> Metric:
         """Return the same metric with the interval of another confidence.
 

@@ -136,8 +136,8 @@ def judge(
         rows = merge([current, *memory.profiles(last=incident.span - 1)]) if incident.span > 1 else current
         # The first key stays turned while an incident is open; the detector itself starts again after its alarm.
         decision = _decide(yardstick, rows, replace(evidence, alarm=True), rows_per_block, launch=rule == LAUNCH)
-        known |= {one.feature for one in _moved(decision)}
         of_rule = _only(decision, [one for one in decision.findings if _belongs(one, rule)], evidence)
+        known |= {one.feature for one in _moved(of_rule)}
         seen.append(_seen(rule, of_rule, evidence, start, incident.span))
         decisions.append(of_rule)
     if evidence.alarm or not opened:

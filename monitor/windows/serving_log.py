@@ -15,11 +15,9 @@ import pyarrow as pa
 from featurestore.config import Config
 from featurestore.errors import MonitorError
 from featurestore.offline.sources.intervals import Interval
-from featurestore.profiles import Bins, Profile
 from featurestore.serving.log import read_watermarks
 from featurestore.types import microseconds
-from monitor.windows.base import Cut, Position, Window
-from monitor.windows.measuring import profiled
+from monitor.windows.base import Window
 from monitor.windows.parquet_rows import ParquetRows
 from monitor.windows.row_stream import RowStream
 
@@ -123,26 +121,6 @@ class ServingLog:
     def stream(self, service: str) -> ServiceLog:
         """Return the log of a service version as a stream."""
         return self._streams.setdefault(service, ServiceLog(self._config, service))
-
-    def closed_windows(
-        self, service: str, length: timedelta, *, since: datetime | None, watermark: datetime
-    ) -> tuple[list[Window], datetime]:
-        """Return the closed windows that have rows, in order, and the end of the last closed window, rows or none.
-
-        Args:
-            service: the service version.
-            length: of a window.
-            since: start of the first window that counts; None for all.
-            watermark: see :meth:`watermark`; read it before, so that its rows are among the files found here.
-        """
-        place = None if since is None else Position(since)
-        closed = self.stream(service).closed_windows(Cut(size=length), since=place, watermark=watermark)
-        lateness = timedelta(seconds=self._config.monitor.lateness_seconds)
-        return list(closed.windows), _EPOCH + (watermark - lateness - _EPOCH) // length * length
-
-    def profile(self, window: Window, bins: Bins) -> Profile:
-        """Return the profile of a window's rows, read as a stream; see :func:`~monitor.windows.measuring.profiled`."""
-        return profiled(self.stream(window.subject), window, bins)
 
     def sample(
         self, service: str, rows: int, *, since: datetime | None = None, until: datetime | None = None

@@ -48,7 +48,6 @@ def test_both_ways_of_drawing_are_of_one_distribution() -> None:
 
 
 def test_alarms_are_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("altair")
     loud = np.arange(100)
     outcomes = [Outcome("a stream", 100, np.array([40]), 0.5, {"KS p<.05": loud, "quiet": loud[:0]}, 100)]
     _draw(outcomes, tmp_path / "plots" / "false_alarms.png")

@@ -357,6 +357,35 @@ def test_a_view_without_rows_is_an_alert_that_names_the_view_to_fix(scene: Any) 
     assert alert["features"][0]["statistic"] == "null_rate"
 
 
+def test_a_fault_that_goes_on_hides_no_change_of_another_feature(scene: Any) -> None:
+    scene.train()
+    first = datetime(2013, 7, 1, tzinfo=UTC)
+    for day in range(24):
+        rows = scene.rows(first + timedelta(days=day), shift=1.5 if day >= 10 else 0.0)
+        if day >= 2:
+            wind = [None if number % 10 else value for number, value in enumerate(rows.column("wind").to_pylist())]
+            rows = rows.set_column(rows.column_names.index("wind"), "wind", pa.array(wind, pa.float64()))
+        scene.serve(rows)
+    scene.mark(first + timedelta(days=24))
+    run(scene)
+    fired = [(payload["rule"], payload["features"]) for _, kind, payload in messages(scene) if kind == Kind.FIRING]
+    assert [rule for rule, _ in fired] == ["null spike", "drift"]
+    assert [one["feature"] for one in fired[0][1]] == ["wind"]
+    moved = {one["feature"] for one in fired[1][1]}
+    assert "temp" in moved
+    assert "wind" not in moved
+
+
+def test_what_an_open_incident_is_about_is_no_second_one_by_another_name(scene: Any) -> None:
+    scene.apply(features=["temp"], thresholds={"temp:kolmogorov_smirnov": 0.92})
+    scene.train()
+    scene.serve_days(0, 2, count=1000)
+    scene.serve_days(2, 10, count=1000, shift=2.8)  # a part lies out of range, and the distribution is forgiven
+    scene.serve_days(12, 12, count=1000, shift=6.0)  # now it is not
+    run(scene)
+    assert [payload["rule"] for _, kind, payload in messages(scene) if kind == Kind.FIRING] == ["out of range"]
+
+
 def test_no_key_and_no_value_of_a_pii_field_is_in_messages_or_ledger(scene: Any) -> None:
     scene.train()
     scene.serve_days(0, 8, shift=2.0, missing=0.9)

@@ -19,7 +19,7 @@ from featurestore.serving.runtime import compile_plans, served_services
 from featurestore.types import Array, Decimal, Embedding, Float64, Int64, String, Struct
 from monitor.baselines import find_reference
 from monitor.parity import check_parity
-from monitor.windows import ServingLog
+from monitor.windows import Cut, ServingLog, profiled
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 VIEW = FeatureView(
@@ -75,8 +75,9 @@ def test_values_of_every_type_are_profiled_and_agree_with_the_join(tmp_path: Pat
         assert reference is not None
         log = ServingLog(store.config)
         later = datetime.now(UTC) + timedelta(hours=1)
-        (window,), _ = log.closed_windows("svc@1", timedelta(minutes=1), since=None, watermark=later)
-        profile = log.profile(window, reference.baseline.bins)
+        stream = log.stream("svc@1")
+        (window,) = stream.closed_windows(Cut(size=timedelta(minutes=1)), since=None, watermark=later).windows
+        profile = profiled(stream, window, reference.baseline.bins)
         nulls = {"money": 2, "list.norm": 2, "vector.pca1": 2, "record": 2, "double": 2, "place.length": 0}
         assert {name: profile.nulls(name) for name in nulls} == nulls
         assert profile.mean_of("double") == pytest.approx(3.3)

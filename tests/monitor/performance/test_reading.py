@@ -12,7 +12,7 @@ from featurestore import Evaluation, FeatureStore
 from featurestore.errors import MonitorError, ObjectNotFoundError
 from monitor.performance.judging import PerformanceRules, judge
 from monitor.performance.ranking import model_importance
-from monitor.performance.reading import models_of, read_performance, read_reference, record_reference
+from monitor.performance.reading import models_of, read_performance, record_reference, reference_of
 
 DAY = timedelta(days=1)
 Serve = Callable[..., None]
@@ -82,7 +82,7 @@ def test_a_first_period_is_a_baseline_and_what_follows_is_judged_by_it(
     serve(churn, days=2, rows=400, quality=0.5, first=5)
     now = start + 9 * DAY
     made = record_reference(churn, "churn@1", now=now, until=start + 5 * DAY)
-    kept = read_reference(churn, "churn@1")
+    kept = reference_of(churn.registry.model("churn@1"))
     assert kept is not None
     assert kept.to_dict() == made.to_dict()
     assert (made.rows, made.blocks) == (2000, 5)

@@ -14,7 +14,7 @@ from featurestore.errors import MonitorError
 from featurestore.profiles import fit_bins, profile
 from featurestore.serving.log import SNAPSHOT
 from featurestore.settings.sections import MonitorConfig
-from monitor.windows import ServingLog
+from monitor.windows import Cut, Position, ServingLog, Window, profiled
 
 _DAY = timedelta(days=1)
 _START = datetime(2013, 7, 1, tzinfo=UTC)
@@ -23,6 +23,13 @@ _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 def _log(scene: Any) -> ServingLog:
     return ServingLog(scene.config)
+
+
+def _closed(log: ServingLog, mark: datetime, *, since: Position | None = None) -> tuple[list[Window], datetime]:
+    """Return the closed windows of a day, and where the next one begins."""
+    closed = log.stream("flight_delay@1").closed_windows(Cut(size=_DAY), since=since, watermark=mark)
+    assert closed.position is not None
+    return list(closed.windows), closed.position.instant
 
 
 def test_the_watermark_is_that_of_the_slowest_worker_at_work(scene: Any) -> None:
@@ -52,11 +59,11 @@ def test_a_window_is_closed_when_the_watermark_has_passed_its_end_and_the_latene
     config = scene.config.model_copy(update={"monitor": MonitorConfig(lateness_seconds=60)})
     log = ServingLog(config)
     mark = _START + 2 * _DAY + timedelta(seconds=59)
-    windows, end = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=mark)
+    windows, end = _closed(log, mark)
     assert [one.start for one in windows] == [_START]
     assert end == _START + _DAY
     mark += timedelta(seconds=1)
-    windows, end = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=mark)
+    windows, end = _closed(log, mark)
     assert [(one.start, one.end, one.rows) for one in windows] == [
         (_START, _START + _DAY, 200),
         (_START + _DAY, _START + 2 * _DAY, 200),
@@ -68,7 +75,7 @@ def test_windows_without_rows_are_left_out_and_passed_over(scene: Any) -> None:
     scene.serve_days(0, 1)
     scene.serve_days(5, 1)
     log = _log(scene)
-    windows, end = log.closed_windows("flight_delay@1", _DAY, since=_START + _DAY, watermark=_START + 9 * _DAY)
+    windows, end = _closed(log, _START + 9 * _DAY, since=Position(_START + _DAY))
     assert [one.start for one in windows] == [_START + 5 * _DAY]
     assert end == _START + 9 * _DAY
 
@@ -76,7 +83,7 @@ def test_windows_without_rows_are_left_out_and_passed_over(scene: Any) -> None:
 def test_a_row_at_a_boundary_belongs_to_the_window_that_starts_there(scene: Any) -> None:
     rows = scene.rows(_START, 2, span=2 * _DAY)
     scene.serve(rows)
-    windows, _ = _log(scene).closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + 2 * _DAY)
+    windows, _ = _closed(_log(scene), _START + 2 * _DAY)
     assert [(one.start, one.rows) for one in windows] == [(_START, 1), (_START + _DAY, 1)]
 
 
@@ -87,10 +94,10 @@ def test_rows_of_a_window_are_profiled_wherever_they_lie(scene: Any) -> None:
     scene.serve(pa.concat_tables([day.slice(200), scene.rows(_START + _DAY), other]))
     scene.serve(scene.rows(_START), name=".half-written.parquet")
     log = _log(scene)
-    (window,), _ = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + _DAY)
+    (window,), _ = _closed(log, _START + _DAY)
     fields = [one for fields in scene.policy.definition.service.outputs.values() for one in fields]
     bins = fit_bins(day, fields)
-    found = log.profile(window, bins)
+    found = profiled(log.stream(window.subject), window, bins)
     assert window.rows == found.rows == 500
     assert (found.counts == profile(day, bins).counts).all()
 
@@ -99,9 +106,9 @@ def test_values_that_were_not_served_count_as_nulls_and_so_does_a_missing_column
     rows = scene.rows(_START, 300, missing=0.4)
     scene.serve(rows.drop_columns(["wind"]))
     log = _log(scene)
-    (window,), _ = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + _DAY)
+    (window,), _ = _closed(log, _START + _DAY)
     fields = [one for fields in scene.policy.definition.service.outputs.values() for one in fields]
-    found = log.profile(window, fit_bins(rows, fields))
+    found = profiled(log.stream(window.subject), window, fit_bins(rows, fields))
     assert found.nulls("temp") == pc.sum(pc.not_equal(rows.column("weather__status"), 1)).as_py() > 0
     assert found.nulls("wind") == 300
 
@@ -111,9 +118,9 @@ def test_files_of_a_release_that_wrote_no_snapshot_count_beside_those_of_one_tha
     scene.serve(before)
     scene.serve(after.append_column(SNAPSHOT, pa.array([7] * 100, pa.int64())))
     log = _log(scene)
-    (window,), _ = log.closed_windows("flight_delay@1", _DAY, since=None, watermark=_START + _DAY)
+    (window,), _ = _closed(log, _START + _DAY)
     fields = [one for fields in scene.policy.definition.service.outputs.values() for one in fields]
-    assert window.rows == log.profile(window, fit_bins(before, fields)).rows == 200
+    assert window.rows == profiled(log.stream(window.subject), window, fit_bins(before, fields)).rows == 200
     sample = log.sample("flight_delay@1", 200)
     assert sorted(sample.column(SNAPSHOT).to_pylist(), key=str) == [7] * 100 + [None] * 100
 
