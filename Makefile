@@ -62,7 +62,7 @@ imports: $(VENV)/.dev  ## import rules (docs/design.md)
 tests: $(VENV)/.dev  ## pytest
 	@command -v npm >/dev/null && $(MAKE) --no-print-directory node || \
 		{ echo "npm is missing or offline: the contract's checks with Node.js are skipped"; test -z "$(REQUIRE_SERVICES)"; }
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations 30
 
 soak: $(VENV)/.dev  ## the long form of the tests that have a short one: some minutes
 	$(BIN)/python -m pytest tests/soak -m soak -rA --capture=tee-sys

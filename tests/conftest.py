@@ -58,6 +58,25 @@ Lacking = Callable[[str], NoReturn]
 Program = Callable[[str, str], str]
 
 
+class FailuresAtOnce:
+    """Show a failure when it happens: a run that is cut off says what failed until then."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(
+                f"\n{report.nodeid} ({report.when}, {report.duration:.0f} s)\n{report.longreprtext}"
+            )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard() -> Iterator[None]:
     """Have Ctrl-C do what it does at a terminal: a shell has it ignored by what runs in its background, for good."""
