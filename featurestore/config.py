@@ -16,11 +16,11 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
+from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
 from featurestore.settings.sections import (
     AuditConfig,
-    ChannelConfig,
     Connection,
     ConnectionConfig,
     ErasureConfig,
@@ -42,7 +42,10 @@ OWN_SIGNING_KEY = "data/keys/audit.pem"
 OWN_ERASURE_KEY = "data/keys/erasure.key"
 
 #: Settings whose values are left as they are written until someone needs the secret.
-_SECRETS = re.compile(r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)")
+_SECRETS = re.compile(
+    r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)"
+    r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)"
+)
 
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
@@ -77,7 +80,7 @@ class Config(Section):
     retention: RetentionConfig = RetentionConfig()
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     connections: dict[str, ConnectionConfig] = Field(default_factory=dict)
-    channels: dict[str, ChannelConfig] = Field(default_factory=dict)
+    channels: dict[str, AnyChannelConfig] = Field(default_factory=dict)
     replay: str = ""  # set by for_replay, never in the file
 
     def for_replay(self, name: str) -> Config:
@@ -107,17 +110,21 @@ class Config(Section):
             }
         )
 
-    def channel(self, name: str) -> ChannelConfig:
-        """Return a channel with its secret read.
+    def channel(self, name: str) -> AnyChannelConfig:
+        """Return a channel with its secrets read.
 
         Raises:
-            ConfigError: there is no such channel, or its secret's variable or file is missing.
+            ConfigError: there is no such channel, or a secret's variable or file is missing.
         """
         if name not in self.channels:
             raise ConfigError(f'There is no channel "{name}" in {FILE_NAME}.', hint=closest(name, self.channels))
         channel = self.channels[name]
-        secret = self._secret(channel.secret.get_secret_value(), f"channels.{name}.secret")
-        return channel.model_copy(update={"secret": SecretStr(secret)})
+        read = {
+            key: SecretStr(self._secret(value.get_secret_value(), f"channels.{name}.{key}"))
+            for key, value in channel
+            if isinstance(value, SecretStr)
+        }
+        return channel.model_copy(update=read)
 
     def signing_key(self) -> str | None:
         """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.
@@ -263,9 +270,17 @@ def _shown(folder: str | os.PathLike[str]) -> str:
 def _first_fault(error: ValidationError) -> tuple[str, str]:
     """Return what is wrong with the first wrong setting, and a hint."""
     fault = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])
+    place = fault["loc"]
+    if place[0] == "channels" and len(place) > 2:
+        kind, place = str(place[2]), (*place[:2], *place[3:])  # the kind is between the section and its setting
+    else:
+        kind = ""
+    key = ".".join(str(part) for part in place)
     if fault["type"] == "extra_forbidden":
-        return f'there is no setting "{key}".', closest(str(fault["loc"][-1]), _settings(fault["loc"][:-1]))
+        known = list(KINDS[kind].model_fields) if kind else _settings(place[:-1])
+        return f'there is no setting "{key}".', closest(str(place[-1]), known)
+    if fault["type"].startswith("union_tag"):
+        return f'setting "{key}.kind" does not name a kind of channel.', f"It is one of {', '.join(sorted(KINDS))}."
     if fault["type"] == "value_error":
         hint = _PLAIN_NAME_RULE if key == "project" else _EXPLAINED
         return f'setting "{key}": {fault["ctx"]["error"]}.', hint

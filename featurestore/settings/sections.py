@@ -1,4 +1,4 @@
-"""The settings of everything but the server."""
+"""The settings of everything but the server and the channels."""
 
 from __future__ import annotations
 
@@ -64,18 +64,6 @@ class Connection:
     entrypoint: str
     options: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-
-
-class ChannelConfig(Section):
-    """``[channels.NAME]``: where alerts and signals go."""
-
-    kind: Literal["webhook", "console"]
-    url: str = ""
-    secret: SecretStr = SecretStr("")
-    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
-    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # false pages a quarter, of all policies together
-    rehearsals: bool = False  # whether alerts from a replay reach it too
-    allow_private_addresses: bool = False
 
 
 class MonitorConfig(Section):

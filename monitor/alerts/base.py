@@ -13,8 +13,16 @@ class Kind(StrEnum):
     """What a message says; the value is the ``type`` of its CloudEvent."""
 
     FIRING = "featurestore.v1.alert.firing"
+    UPDATED = "featurestore.v1.alert.updated"  # a new alert of the incident, a repetition, an escalation
+    ACKNOWLEDGED = "featurestore.v1.alert.acknowledged"
     RESOLVED = "featurestore.v1.alert.resolved"
     RETRAINING = "featurestore.v1.retraining"
+    ACTION = "featurestore.v1.action"
+    TEST = "featurestore.v1.test"
+
+
+#: Kinds that tell the state of an incident; a later one says all that an earlier one did.
+OF_INCIDENTS = frozenset({Kind.FIRING, Kind.UPDATED, Kind.ACKNOWLEDGED, Kind.RESOLVED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +34,12 @@ class Message:
         kind: what it says.
         project: the namespace.
         service: ``flight_delay@1``.
-        incident: the deduplication key of the incident that it is about.
+        incident: the deduplication key of the incident: the same from its first message to its last, and never that of
+            another one; "" for a message of none.
+        severity: ``page``, ``ticket`` or ``info``.
         created_at: when it was written.
-        payload: the JSON form of ``featurestore.v1.Alert`` or ``featurestore.v1.RetrainingSignal``.
+        payload: the JSON form of ``featurestore.v1.Alert``, ``RetrainingSignal`` or ``Action``.
+        thread: what the channel called its first message of the incident (:attr:`Outcome.reference`); "" for none.
     """
 
     key: str
@@ -38,6 +49,8 @@ class Message:
     incident: str
     created_at: datetime
     payload: Mapping[str, Any]
+    severity: str = "page"
+    thread: str = ""
 
 
 class Status(StrEnum):
@@ -45,6 +58,7 @@ class Status(StrEnum):
 
     DELIVERED = "delivered"
     RETRY = "retry"
+    REFUSED = "refused"  # this message never, whatever the attempts: it is too large, or not understood
     GONE = "gone"
 
 
@@ -56,11 +70,13 @@ class Outcome:
         status: ``GONE`` means that the receiver wants no message ever again.
         reason: why it was not delivered; free of secrets, one line.
         retry_after: seconds that the receiver asked us to wait, if it did.
+        reference: what the far side calls the message, by which a later one joins it; "" where it has no such thing.
     """
 
     status: Status
     reason: str = ""
     retry_after: float | None = None
+    reference: str = ""
 
 
 class Channel(Protocol):
@@ -82,6 +98,14 @@ class Channel(Protocol):
         Args:
             message: what to deliver.
             now: the wall clock; signatures and HTTP dates are judged against it.
+        """
+        ...
+
+    def probe(self, *, now: datetime) -> Outcome:
+        """Find out, without a message that people see, whether one would arrive: address, certificate, password.
+
+        Args:
+            now: as for :meth:`deliver`.
         """
         ...
 

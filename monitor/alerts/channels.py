@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from featurestore.config import Config
-from featurestore.settings.sections import ChannelConfig
 from monitor.alerts.base import Channel
 from monitor.alerts.console import Console
 from monitor.alerts.webhook import Webhook
 
-KINDS: Mapping[str, Callable[[str, ChannelConfig], Channel]] = {"console": Console, "webhook": Webhook}
+#: What opens a channel, by kind: from its name and its section.
+KINDS: Mapping[str, Callable[[str, Any], Channel]] = {"console": Console, "webhook": Webhook}
 
 
 def open_channels(config: Config) -> dict[str, Channel]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console as Terminal
 from rich.text import Text
 
-from featurestore.settings.sections import ChannelConfig
+from featurestore.settings.channels import ConsoleConfig
 from monitor.alerts.base import Kind, Message, Outcome, Status
 
 _COLOURS = {Kind.FIRING: "bold red", Kind.RESOLVED: "bold green", Kind.RETRAINING: "bold yellow"}
@@ -25,7 +25,7 @@ class Console:
         terminal: where to print; standard error when not given.
     """
 
-    def __init__(self, name: str, config: ChannelConfig, terminal: Terminal | None = None) -> None:
+    def __init__(self, name: str, config: ConsoleConfig, terminal: Terminal | None = None) -> None:
         self.name = name
         self.rehearsals = config.rehearsals
         self._terminal = terminal if terminal is not None else Terminal(stderr=True, highlight=False)

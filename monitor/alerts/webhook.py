@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from featurestore.errors import ConfigError
-from featurestore.settings.sections import ChannelConfig
+from featurestore.settings.channels import WebhookConfig
 from monitor.alerts.base import Message, Outcome, Status
 
 _PREFIX = "whsec_"
@@ -41,7 +41,7 @@ class Webhook:
         ConfigError: the URL is not one of HTTP, or the secret is missing or not of the form ``whsec_<base64>``.
     """
 
-    def __init__(self, name: str, config: ChannelConfig) -> None:
+    def __init__(self, name: str, config: WebhookConfig) -> None:
         self.name = name
         self.rehearsals = config.rehearsals
         self._allow_private = config.allow_private_addresses

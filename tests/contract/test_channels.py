@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console as Terminal
 
-from featurestore.settings.sections import ChannelConfig
+from featurestore.settings.channels import ConsoleConfig, WebhookConfig
 from monitor.alerts.base import Channel, Kind, Message, Status
 from monitor.alerts.channels import KINDS
 from monitor.alerts.console import Console
@@ -45,7 +45,7 @@ def channel(request: pytest.FixtureRequest) -> Iterator[tuple[Channel, Callable[
     if request.param == "console":
         stream = io.StringIO()
         terminal = Terminal(file=stream, width=80)
-        console = Console("c", ChannelConfig(kind="console", rehearsals=True), terminal)
+        console = Console("c", ConsoleConfig(rehearsals=True), terminal)
         yield console, lambda: stream.getvalue().count("incident  abc"), stream.close
         return
     arrived: list[bytes] = []
@@ -69,7 +69,7 @@ def channel(request: pytest.FixtureRequest) -> Iterator[tuple[Channel, Callable[
         thread.join()
         server.server_close()
 
-    config = ChannelConfig.model_validate(
+    config = WebhookConfig.model_validate(
         {
             "kind": "webhook",
             "url": f"http://127.0.0.1:{server.server_address[1]}/",

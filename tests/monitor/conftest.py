@@ -30,7 +30,8 @@ from featurestore.definitions import (
 )
 from featurestore.profiles import fit_baseline
 from featurestore.registry import Registered, Registry, open_registry
-from featurestore.settings.sections import ChannelConfig, MonitorConfig
+from featurestore.settings.channels import ConsoleConfig, WebhookConfig
+from featurestore.settings.sections import MonitorConfig
 from featurestore.types import Float64, Int64, String
 from monitor.history import History
 
@@ -254,12 +255,12 @@ def make_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     opened: list[Registry] = []
 
     def make(*, url: str = "http://127.0.0.1:9/", rehearsals: bool = True, routes: Sequence[str] = ("ops",)) -> Scene:
-        hook = ChannelConfig.model_validate(
+        hook = WebhookConfig.model_validate(
             {"kind": "webhook", "url": url, "secret": SECRET, "allow_private_addresses": True, "rehearsals": rehearsals}
         )
         config = Config(
             root=tmp_path,
-            channels={"ops": hook, "here": ChannelConfig(kind="console")},
+            channels={"ops": hook, "here": ConsoleConfig()},
             monitor=MonitorConfig(poll_seconds=0.2),
         )
         (tmp_path / "data").mkdir(exist_ok=True)

@@ -27,7 +27,8 @@ _DAEMON = textwrap.dedent(
     import sys
     from dataclasses import dataclass
     from pathlib import Path
-    from featurestore.config import ChannelConfig, Config, MonitorConfig
+    from featurestore.config import Config, MonitorConfig
+    from featurestore.settings.channels import WebhookConfig
     from featurestore.errors import MonitorError
     from featurestore.registry import open_registry
     from monitor.alerts.channels import open_channels
@@ -35,7 +36,7 @@ _DAEMON = textwrap.dedent(
     from monitor.history import History
 
     root, url, secret = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    hook = ChannelConfig.model_validate(
+    hook = WebhookConfig.model_validate(
         {"kind": "webhook", "url": url, "secret": secret, "allow_private_addresses": True}
     )
 

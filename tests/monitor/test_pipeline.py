@@ -549,13 +549,14 @@ _RUNNER = textwrap.dedent(
     from dataclasses import dataclass
     from datetime import UTC, datetime
     from pathlib import Path
-    from featurestore.config import ChannelConfig, Config
+    from featurestore.config import Config
+    from featurestore.settings.channels import ConsoleConfig
     from featurestore.registry import open_registry
     from monitor.history import History
     from monitor.pipeline import run_once
 
     root = Path(sys.argv[1])
-    hook = ChannelConfig.model_validate({"kind": "console"})
+    hook = ConsoleConfig()
 
     @dataclass
     class Store:

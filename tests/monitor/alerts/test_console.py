@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console as Terminal
 
-from featurestore.settings.sections import ChannelConfig
+from featurestore.settings.channels import ConsoleConfig
 from monitor.alerts.base import Kind, Message
 from monitor.alerts.console import Console, block
 
@@ -48,7 +48,7 @@ def _message(features: int) -> Message:
 
 def test_the_first_line_says_what_it_is_about_and_text_in_brackets_is_not_styling() -> None:
     stream = io.StringIO()
-    console = Console("here", ChannelConfig(kind="console"), Terminal(file=stream, width=40))
+    console = Console("here", ConsoleConfig(), Terminal(file=stream, width=40))
     console.deliver(_message(1), now=_NOW)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "ALERT  flight_delay@1 drifted: temp [red]"

@@ -210,13 +210,13 @@ def test_a_message_is_taken_back_with_the_transaction_that_wrote_it(history: His
 _WORKER = textwrap.dedent(
     """
     import sys
-    from featurestore.config import ChannelConfig
+    from featurestore.settings.channels import WebhookConfig
     from monitor.alerts.outbox import Courier
     from monitor.alerts.webhook import Webhook
     from monitor.history import History
     database, url, secret = sys.argv[1:]
     config = {"kind": "webhook", "url": url, "secret": secret, "allow_private_addresses": True}
-    channel = Webhook("ops", ChannelConfig.model_validate(config))
+    channel = Webhook("ops", WebhookConfig.model_validate(config))
     with History("sqlite:///" + database) as history:
         print("ready", flush=True)
         Courier(history, {"ops": channel}).deliver_due()

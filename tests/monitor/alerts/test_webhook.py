@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from featurestore.errors import ConfigError
-from featurestore.settings.sections import ChannelConfig
+from featurestore.settings.channels import WebhookConfig
 from monitor.alerts.base import Kind, Message, Status
 from monitor.alerts.webhook import Webhook, is_public
 
@@ -31,7 +31,7 @@ def _now() -> datetime:
 
 def _webhook(url: str, secret: str, **settings: Any) -> Webhook:
     values = {"kind": "webhook", "url": url, "secret": secret, "allow_private_addresses": True} | settings
-    return Webhook("ops", ChannelConfig.model_validate(values))
+    return Webhook("ops", WebhookConfig.model_validate(values))
 
 
 def test_standardwebhooks_verifies_the_signature_and_the_body_is_a_cloud_event(receiver: Any, secret: str) -> None:

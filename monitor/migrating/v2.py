@@ -1,30 +1,13 @@
-"""The monitor's database, brought up to date when it is opened: one step for each version of its tables."""
+"""Version 2: slices, rules and positions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, text
 
 from monitor import schema
 
 
-def stored_version(connection: Connection) -> int:
-    """Return the version of the tables in the database."""
-    found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")).scalar_one()
-    return int(found)
-
-
-def migrate(connection: Connection) -> None:
-    """Take every step that the database has not taken, in the caller's transaction: all of it is kept, or nothing."""
-    for version in range(stored_version(connection) + 1, schema.VERSION + 1):
-        _STEPS[version](connection)
-    connection.execute(
-        update(schema.meta).where(schema.meta.c.key == "schema_version").values(value=str(schema.VERSION))
-    )
-
-
-def _slices_rules_and_positions(connection: Connection) -> None:
+def slices_rules_and_positions(connection: Connection) -> None:
     """Windows and detectors get their slice, incidents their rule; streams and checks have tables of their own.
 
     SQLite cannot change a primary key: a new table takes the rows, and then the name, of the old one.
@@ -59,8 +42,3 @@ _MOVED = (
     "ALTER TABLE incidents ADD COLUMN slice VARCHAR NOT NULL DEFAULT ''",
     "ALTER TABLE incidents ADD COLUMN held INTEGER NOT NULL DEFAULT 0",
 )
-
-
-#: By the version that a step leads to. A step never changes: databases out there have taken it. One that uses a table
-#: of :mod:`monitor.schema` writes that table out here once it changes again.
-_STEPS: Mapping[int, Callable[[Connection], None]] = {2: _slices_rules_and_positions}

@@ -1,0 +1,26 @@
+"""The tables of the monitor's database. Instants are microseconds since 1970, UTC; structured values are JSON text.
+
+``service`` is the name of a stream of rows: a service version, or what a policy with a source of its own watches.
+``slice`` is "" for all rows of the stream, or says which: ``carrier=AA``.
+"""
+
+from monitor.schema.alerts import incidents
+from monitor.schema.base import VERSION, meta, metadata
+from monitor.schema.daemon import heartbeats
+from monitor.schema.outbox import outbox
+from monitor.schema.signals import signals
+from monitor.schema.windows import checks, detectors, streams, windows
+
+__all__ = [
+    "VERSION",
+    "checks",
+    "detectors",
+    "heartbeats",
+    "incidents",
+    "meta",
+    "metadata",
+    "outbox",
+    "signals",
+    "streams",
+    "windows",
+]
