@@ -86,6 +86,17 @@ def ctrl_c_is_heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(autouse=True)
+def signals_are_left_as_they_were() -> Iterator[None]:
+    """Fail the test after which Ctrl-C would not be heard, in place of some later one that waits for it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    left = {number: signal.getsignal(number) for number in before}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert left == before
+
+
 @pytest.fixture(scope="session")
 def lacking() -> Lacking:
     def lacks(reason: str) -> NoReturn:
