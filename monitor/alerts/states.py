@@ -1,6 +1,6 @@
-"""The life of an incident: ok -> pending -> firing -> resolved, and again.
+"""The life of an alert: ok -> pending -> firing -> resolved, and again.
 
-Pure: an incident and what one window showed go in, the next incident and what people should hear come out. A window
+Pure: an alert and what one window showed go in, the next alert and what people should hear come out. A window
 that holds no rows shows nothing and is not passed here.
 """
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-#: Windows in a row without effect after which a firing incident is resolved, unless a policy says another number.
+#: Windows in a row without effect after which a firing alert is resolved, unless a policy says another number.
 KEEP_FIRING_FOR = 3
 
 
 class State(StrEnum):
-    """Where an incident is."""
+    """Where an alert is."""
 
     OK = "ok"
     PENDING = "pending"
@@ -32,11 +32,11 @@ class Notification(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Incident:
+class Alert:
     """What is wrong with one stream or slice, by one rule.
 
     Attributes:
-        key: the deduplication key, see :func:`incident_key`.
+        key: the deduplication key, see :func:`alert_key`.
         state: where it is.
         episode: how often it has fired, this time included.
         onset: start of the first window that is likely different, of the latest episode.
@@ -76,71 +76,72 @@ class Observation:
     span: int
 
 
-def incident_key(project: str, replay: str, service: str, rule: str, slice_: str = "") -> str:
-    """Return the deduplication key: the same for every window and score, so that one incident stays one.
+def alert_key(project: str, replay: str, service: str, rule: str, slice_: str = "") -> str:
+    """Return the deduplication key: the same for every window and score, so that one alert stays one.
 
     Args:
         project: the namespace.
-        replay: the name of a rehearsal, or "" for the live log: a rehearsal must not resolve a live incident.
+        replay: the name of a rehearsal, or "" for the live log: a rehearsal must not resolve a live alert.
         service: the service version, ``flight_delay@1``, or another stream.
         rule: what is violated, ``flight_drift/drift`` for the drift rule of a policy.
         slice_: which rows, ``carrier=AA``; "" for all.
     """
+    # The word of the first release: its keys stay what they are.
     text = f"incident/1\n{project}\n{replay}\n{service}\n{rule}" + (f"\n{slice_}" if slice_ else "")
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def advance(
-    incident: Incident, seen: Observation, *, hold_for: int = 0, keep_firing_for: int = KEEP_FIRING_FOR
-) -> tuple[Incident, Notification | None]:
-    """Return the incident after one more window, and the notification that is due, if one is.
+    alert: Alert, seen: Observation, *, hold_for: int = 0, keep_firing_for: int = KEEP_FIRING_FOR
+) -> tuple[Alert, Notification | None]:
+    """Return the alert after one more window, and the notification that is due, if one is.
 
-    An alarm of an incident that already fires is part of it and notifies nobody again. It resolves when the effect,
+    An alarm of an alert that already fires is part of it and notifies nobody again. It resolves when the effect,
     not the evidence, has been gone for ``keep_firing_for`` windows: evidence falls only slowly. An alarm that is still
     held is dropped, unheard, by the first window without effect.
 
     Args:
-        incident: before the window.
+        alert: before the window.
         seen: what the window showed.
         hold_for: windows with the effect that must follow the alarm's before anyone is told.
         keep_firing_for: windows in a row without effect that end it.
     """
-    if incident.state is State.FIRING:
-        return _kept(incident, seen, keep_firing_for)
-    if incident.state is State.PENDING:
+    if alert.state is State.FIRING:
+        return _kept(alert, seen, keep_firing_for)
+    if alert.state is State.PENDING:
         if not seen.effect:
-            return replace(incident, state=_before(incident), held=0), None
-        held = replace(incident, held=incident.held + 1)
+            return replace(alert, state=_before(alert), held=0), None
+        held = replace(alert, held=alert.held + 1)
         return _fired(held) if held.held >= hold_for else (held, None)
     if not seen.alarm:
-        return incident, None
-    begun = replace(incident, state=State.PENDING, onset=seen.onset, span=seen.span, held=0, quiet=0)
+        return alert, None
+    begun = replace(alert, state=State.PENDING, onset=seen.onset, span=seen.span, held=0, quiet=0)
     return (begun, None) if hold_for else _fired(begun)
 
 
-def expected(incident: Incident, seen: Observation) -> Incident:
-    """Return an incident whose alarm came of windows of the past: the next window says whether its effect is there.
+def expected(alert: Alert, seen: Observation) -> Alert:
+    """Return an alert whose alarm came of windows of the past: the next window says whether its effect is there.
 
-    An incident that is open is left as it is: what it has to go on with is the next window too.
+    An alert that is open is left as it is: what it has to go on with is the next window too.
     """
-    if incident.open or not seen.alarm:
-        return incident
-    return replace(incident, state=State.PENDING, onset=seen.onset, span=seen.span, held=0, quiet=0)
+    if alert.open or not seen.alarm:
+        return alert
+    return replace(alert, state=State.PENDING, onset=seen.onset, span=seen.span, held=0, quiet=0)
 
 
-def _kept(incident: Incident, seen: Observation, keep_firing_for: int) -> tuple[Incident, Notification | None]:
+def _kept(alert: Alert, seen: Observation, keep_firing_for: int) -> tuple[Alert, Notification | None]:
     if seen.effect:
-        return replace(incident, quiet=0), None
-    quiet = incident.quiet + 1
+        return replace(alert, quiet=0), None
+    quiet = alert.quiet + 1
     if quiet < keep_firing_for:
-        return replace(incident, quiet=quiet), None
-    return replace(incident, state=State.RESOLVED, quiet=quiet), Notification.RESOLVED
+        return replace(alert, quiet=quiet), None
+    return replace(alert, state=State.RESOLVED, quiet=quiet), Notification.RESOLVED
 
 
-def _fired(incident: Incident) -> tuple[Incident, Notification]:
-    return replace(incident, state=State.FIRING, episode=incident.episode + 1, held=0), Notification.FIRING
+def _fired(alert: Alert) -> tuple[Alert, Notification]:
+    return replace(alert, state=State.FIRING, episode=alert.episode + 1, held=0), Notification.FIRING
 
 
-def _before(incident: Incident) -> State:
-    """Return where an incident was before it was pending: one that has fired was resolved."""
-    return State.RESOLVED if incident.episode else State.OK
+def _before(alert: Alert) -> State:
+    """Return where an alert was before it was pending: one that has fired was resolved."""
+    return State.RESOLVED if alert.episode else State.OK
