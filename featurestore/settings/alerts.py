@@ -31,6 +31,7 @@ class AlertsConfig(Section):
     group_wait: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(minutes=2)
     group_interval: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(hours=1)
     repeat_interval: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(hours=24)
+    settle_interval: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(hours=24)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

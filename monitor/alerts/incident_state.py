@@ -40,6 +40,8 @@ class Member:
         told_at: when any of its channels was first told of it.
         acknowledged: whether somebody has said that they work on it.
         escalated: whether the channels of ``escalate_to`` were told.
+        inhibited: whether it was explained by a fault when it was last looked at.
+        settles_at: until when it is taken for what is left of a fault that is over; None where there was none.
     """
 
     alert: str
@@ -61,6 +63,8 @@ class Member:
     told_at: datetime | None = None
     acknowledged: bool = False
     escalated: bool = False
+    inhibited: bool = False
+    settles_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -80,7 +84,7 @@ class Told:
         channel: its name.
         last_at: when it was last told that something is wrong.
         messages: how many messages were written for it.
-        members: what it was told of, by :attr:`Member.id`.
+        members: what it was told of, by :attr:`Member.id`; of each alert the latest episode.
         severity: the most urgent that it was told of.
         acknowledgement: the last one that it was told of, by :attr:`Incident.acknowledgement`.
         resolved: whether it was told that all is over.

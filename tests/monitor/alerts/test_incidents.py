@@ -256,8 +256,20 @@ def test_a_fault_mutes_the_drift_of_its_features_until_it_ends() -> None:
     around = Around(faults=Faults([fault, drift]))
     assert said(drift, 2, 100, around=around)[1] == []
     assert quiet(drift, drift.members[0], around, now=after(2)) == "null spike"
-    over = Around(faults=Faults([gone(fault, "f", at=101), drift]))
-    assert said(drift, 101, around=over)[1] == [(101, "ops", "fired")]
+
+
+def test_a_drift_that_outlasts_its_fault_is_told_and_one_that_does_not_is_not() -> None:
+    fault = replace(incident(member("f", rule="null spike", features=("temp",))), group="4567")
+    drift = incident(member(features=("temp",)), number=13)
+    drift, _ = said(drift, 2, around=Around(faults=Faults([fault, drift])))
+    drift, found = said(drift, 101, 200)  # the fault is over
+    assert found == []
+    assert quiet(drift, drift.members[0], Around(), now=after(200)) == "a fault that is over, until 2013-07-02 13:41"
+    assert said(gone(drift, at=300), 300, 5000)[1] == []
+    # Another fault meanwhile: it settles after that one.
+    again, _ = said(drift, 300, around=Around(faults=Faults([fault, drift])))
+    assert said(again, 400, 1839, 1840)[1] == [(1840, "ops", "fired")]
+    assert said(drift, 1540, 1541, 1600)[1] == [(1541, "ops", "fired")]
 
 
 def test_a_drift_that_was_told_before_its_fault_was_seen_is_resolved_and_not_repeated() -> None:
@@ -325,8 +337,10 @@ def test_timers_come_of_the_settings() -> None:
 
 
 def test_thousands_of_alerts_are_one_message_a_channel() -> None:
-    many = [member(f"a{n}", features=(f"f{n}",)) for n in range(2_000)]
-    made = replace(incident(), members=tuple(many))
-    made, notices = due(made, Around(silences=(silence("feature=~none.*", until=100),)), now=after(2))
-    assert len(notices) == 1
-    assert len(notices[0].fresh) == 2_000
+    many = tuple(member(f"a{n}", features=(f"f{n}",)) for n in range(10_000))
+    around = Around(silences=(silence("feature=f1", until=100),))
+    made, notices = due(replace(incident(), members=many), around, now=after(2))
+    assert [len(one.fresh) for one in notices] == [9_999]
+    made, notices = due(made, around, now=after(100))
+    assert [[each.alert for each in one.fresh] for one in notices] == [["a1"]]
+    assert due(made, around, now=after(101)) == (made, ())

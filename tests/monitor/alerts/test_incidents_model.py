@@ -19,15 +19,16 @@ from monitor.alerts.base import Kind
 from monitor.alerts.calendars import Calendar
 from monitor.alerts.grouping import Faults, Subject, group_of
 from monitor.alerts.incident_state import Incident, Member
-from monitor.alerts.incidents import Around, Notice, acknowledged, due, followed, joined, opened
+from monitor.alerts.incidents import Around, Notice, Timers, acknowledged, due, followed, joined, opened
 from monitor.alerts.silences import Silence, new_silence
 from monitor.alerts.states import Alert, State
 
 _START = datetime(2013, 7, 1, 12, tzinfo=UTC)
-_WAIT, _INTERVAL, _REPEAT = 2, 60, 24 * 60
+_WAIT, _INTERVAL, _REPEAT, _SETTLE = 2, 60, 24 * 60, 6 * 60
 _NIGHTS = Calendar(
     name="nights", days=tuple(range(7)), spans=((20 * 60, 30 * 60),), timezone="UTC", severities=("ticket", "info")
 )
+_TIMERS = Timers(settle_interval=timedelta(minutes=_SETTLE))
 _RANK = {"info": 0, "ticket": 1, "page": 2}
 
 
@@ -71,7 +72,8 @@ class Episode:
     place: int  # of its incident
     since: float
     step: int
-    ended: bool = False
+    ended: float | None = None
+    last: int = -1  # the step at which it ended
 
     @property
     def id(self) -> str:
@@ -120,11 +122,11 @@ class Telling(RuleBasedStateMachine):
             self.episodes.append(Episode(name, number, place, self.minute, self.step))
         self.tick()
 
-    @precondition(lambda self: any(not one.ended for one in self.episodes))
+    @precondition(lambda self: any(one.ended is None for one in self.episodes))
     @rule(data=st.data())
     def ends(self, data: st.DataObject) -> None:
-        one = data.draw(st.sampled_from([one for one in self.episodes if not one.ended]))
-        one.ended = True
+        one = data.draw(st.sampled_from([one for one in self.episodes if one.ended is None]))
+        one.ended, one.last = self.minute, self.step
         alert = Alert(key=one.name, state=State.RESOLVED, episode=one.number)
         self.incidents = [followed(each, alert, now=self.now) for each in self.incidents]
         self.tick()
@@ -200,7 +202,7 @@ class Telling(RuleBasedStateMachine):
     def tick(self) -> None:
         expected = [one for place in range(len(self.causes)) for one in self.expect(place)]
         faults = Faults([one for one in self.incidents if one.open])
-        around = Around(silences=tuple(self.silences), calendars=(_NIGHTS,), faults=faults)
+        around = Around(timers=_TIMERS, silences=tuple(self.silences), calendars=(_NIGHTS,), faults=faults)
         said: list[Said] = []
         for place, one in enumerate(self.incidents):
             made, notices = due(one, around, now=self.now)
@@ -219,10 +221,10 @@ class Telling(RuleBasedStateMachine):
     # The model.
 
     def present(self, name: str) -> Episode | None:
-        return next((one for one in self.episodes if one.name == name and not one.ended), None)
+        return next((one for one in self.episodes if one.name == name and one.ended is None), None)
 
     def over(self, place: int) -> bool:
-        return all(one.ended for one in self.episodes if one.place == place)
+        return all(one.ended is not None for one in self.episodes if one.place == place)
 
     def place_of(self, name: str) -> int:
         follows = name == "drift" and self.present("nulls") is not None
@@ -245,8 +247,15 @@ class Telling(RuleBasedStateMachine):
         )
 
     def visible(self, one: Episode) -> bool:
-        follows = one.name == "drift" and self.present("nulls") is not None
-        return not one.ended and not self.hushed(one) and not follows
+        return one.ended is None and not self.hushed(one) and not self.follows(one)
+
+    def follows(self, one: Episode) -> bool:
+        """Return whether a fault explains it, or did a while ago."""
+        if one.name != "drift":
+            return False
+        faults = [each for each in self.episodes if each.name == "nulls"]
+        ends = [each.ended for each in faults if each.ended is not None and each.last > one.step]
+        return self.present("nulls") is not None or (bool(ends) and self.minute < max(ends) + _SETTLE)
 
     def acked(self, one: Episode) -> bool:
         return any(place == one.place and step > one.step for step, place in self.acknowledgements)
