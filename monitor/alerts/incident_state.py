@@ -40,8 +40,8 @@ class Member:
         told_at: when any of its channels was first told of it.
         acknowledged: whether somebody has said that they work on it.
         escalated: whether the channels of ``escalate_to`` were told.
-        inhibited: whether it was explained by a fault when it was last looked at.
-        settles_at: until when it is taken for what is left of a fault that is over; None where there was none.
+        explained: those of its features that faults explained when they last explained it all.
+        settles_at: until when it is taken for what is left of faults that are over; None where they are not.
     """
 
     alert: str
@@ -63,13 +63,17 @@ class Member:
     told_at: datetime | None = None
     acknowledged: bool = False
     escalated: bool = False
-    inhibited: bool = False
+    explained: tuple[str, ...] = ()
     settles_at: datetime | None = None
 
     @property
     def id(self) -> str:
         """Alert and episode: what a channel is told of once."""
         return f"{self.alert}/{self.episode}"
+
+    def settling(self, now: datetime) -> bool:
+        """Return whether it is taken for what is left of faults that are over: until it is about more than those."""
+        return self.settles_at is not None and now < self.settles_at and set(self.features) <= set(self.explained)
 
     def heard_on(self, channel: str) -> bool:
         """Return whether a channel hears of it."""

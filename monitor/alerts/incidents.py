@@ -143,7 +143,7 @@ def joined(incident: Incident, member: Member) -> Incident:
             told_at=before.told_at,
             acknowledged=before.acknowledged,
             escalated=before.escalated,
-            inhibited=before.inhibited,
+            explained=before.explained,
             settles_at=before.settles_at,
         )
         return replace(incident, members=tuple(kept if one is before else one for one in incident.members))
@@ -196,7 +196,7 @@ def quiet(incident: Incident, member: Member, around: Around, *, now: datetime) 
     faults = dict.fromkeys(one.rule for one in around.faults.inhibits(member))
     if wish or faults:
         return wish or ", ".join(faults)
-    if member.settles_at is not None and now < member.settles_at:
+    if member.settling(now):
         return f"a fault that is over, until {member.settles_at:%Y-%m-%d %H:%M}"
     return ""
 
@@ -244,14 +244,15 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
 
 
 def _explained(incident: Incident, around: Around, now: datetime) -> Incident:
-    """Return an incident that knows which of its alerts a fault explains, and since when one does no more."""
+    """Return an incident that knows which of its alerts faults explain, and until when one settles after them."""
     members: list[Member] = []
     for one in incident.members:
-        inhibited = one.firing and bool(around.faults.inhibits(one))
-        if inhibited != one.inhibited:
-            settles_at = None if inhibited else now + around.timers.settle_interval
-            one = replace(one, inhibited=inhibited, settles_at=settles_at)
-        members.append(one)
+        if one.firing and around.faults.inhibits(one):
+            members.append(replace(one, explained=one.features, settles_at=None))
+        elif one.explained and one.settles_at is None:
+            members.append(replace(one, settles_at=now + around.timers.settle_interval))
+        else:
+            members.append(one)
     return replace(incident, members=tuple(members))
 
 

@@ -272,6 +272,18 @@ def test_a_drift_that_outlasts_its_fault_is_told_and_one_that_does_not_is_not() 
     assert said(drift, 1540, 1541, 1600)[1] == [(1541, "ops", "fired")]
 
 
+def test_a_drift_of_more_than_the_fault_explains_is_told_at_once() -> None:
+    fault = replace(incident(member("f", rule="null spike", features=("temp",))), group="4567")
+    drift = incident(member(features=("temp",)), number=13)
+    around = Around(faults=Faults([fault, drift]))
+    drift, _ = said(drift, 2, around=around)
+    wider = joined(drift, member(at=50, features=("dewp", "temp")))
+    assert said(wider, 50, around=around)[1] == [(50, "ops", "fired")]
+    drift, found = said(drift, 101)  # the fault is over
+    assert found == []
+    assert said(joined(drift, member(at=110, features=("dewp",))), 110)[1] == [(110, "ops", "fired")]
+
+
 def test_a_drift_that_was_told_before_its_fault_was_seen_is_resolved_and_not_repeated() -> None:
     drift, _ = said(incident(member(features=("temp",))), 2)
     fault = incident(member("f", at=5, rule="null spike", features=("temp",)), number=13)
