@@ -203,6 +203,12 @@ def test_what_nobody_acknowledges_goes_to_the_channels_of_escalation_once() -> N
     assert said(gone(made, at=1500), 1500)[1] == [(1500, "ops", "resolved"), (1500, "lead", "resolved")]
 
 
+def test_a_message_of_something_else_puts_no_escalation_off() -> None:
+    made, _ = said(incident(member(escalate_after=timedelta(minutes=90), escalate_to=("lead",))), 2)
+    made = joined(made, member("b", at=5))
+    assert said(made, 62, 91.9, 92)[1] == [(62, "ops", "alert_added"), (92, "lead", "escalated")]
+
+
 def test_an_escalation_is_the_first_message_of_a_channel_that_was_not_told() -> None:
     made, _ = said(incident(member(escalate_after=timedelta(minutes=15), escalate_to=("lead", "ops"))), 2)
     _, notices = due(made, Around(), now=after(17))
