@@ -47,8 +47,8 @@ _SECRETS = re.compile(
     r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)"
 )
 
-#: Settings of a channel that are paths.
-_CHANNEL_PATHS = ("ca_file", "path")
+#: Settings of channels that name a file.
+_CHANNEL_PATHS = frozenset({"ca_file", "path"})
 
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
@@ -122,13 +122,13 @@ class Config(Section):
         if name not in self.channels:
             raise ConfigError(f'There is no channel "{name}" in {FILE_NAME}.', hint=closest(name, self.channels))
         channel = self.channels[name]
-        read: dict[str, Any] = {
+        read: dict[str, SecretStr | str] = {
             key: SecretStr(self._secret(value.get_secret_value(), f"channels.{name}.{key}"))
             for key, value in channel
             if isinstance(value, SecretStr)
         }
-        read |= {key: str(self.path(value)) for key, value in channel if key in _CHANNEL_PATHS and value}
-        return channel.model_copy(update=read)
+        paths = {key: str(self.path(value)) for key, value in channel if key in _CHANNEL_PATHS and value}
+        return channel.model_copy(update=read | paths)
 
     def signing_key(self) -> str | None:
         """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.
