@@ -1,6 +1,6 @@
 """A payload -> the same, under a size: ten thousand features drift at once, and no receiver takes them all.
 
-Pure. What is left out is counted in the payload, and what a machine acts by (a training request, keys, commands) is never
+Pure. What is left out is counted in the payload; what a machine acts by (a training request, keys, commands) is never
 cut.
 """
 
@@ -47,7 +47,7 @@ def fitted(payload: Mapping[str, Any], limit: int = LARGEST) -> dict[str, Any]:
     lists = {name: made[name] for name, _ in _SHARES if made.get(name)}
     # The counts stand beside the lists.
     counts = {_LEFT_OUT[name]: _MANY for name in lists if name in _LEFT_OUT}
-    room = max(limit - size(made | dict.fromkeys(lists, []) | counts) - size(_more(_MANY)), 0)
+    room = max(limit - size(made | {name: [] for name in lists} | counts) - size(_more(_MANY)), 0)
     for name, share in _SHARES:
         if name not in lists:
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from monitor.alerts.base import OF_INCIDENTS, Kind, Message
 from monitor.alerts.phrases import evidence, found, instant, keeping_the_end, plain, shortened
