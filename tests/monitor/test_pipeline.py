@@ -409,7 +409,7 @@ def test_status_tells_where_everything_stands_in_strict_json(scene: Any) -> None
     assert (service["verdict"], service["state"]) == ("drift", "firing")
     assert service["evidence"]["log_limit"] > 7
     assert [one["state"] for one in found["incidents"]] == ["firing"]
-    assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0}
+    assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0, "overtaken": 0}
     assert len(found["signals"]) == 1
     assert found["daemon"] is None
     assert found["policies"][0]["budget"] == [{"route": "ops", "budget": 2.0, "weight": 1.0, "pages": 2.0}]
