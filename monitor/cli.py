@@ -36,7 +36,7 @@ ServedSince = Annotated[
 ServedUntil = Annotated[str, typer.Option("--until", metavar="INSTANT", help="Only rows served before.")]
 
 
-#: The exit code of ``run-once --exit-code`` when an incident fires; an error is 1, a wrong command line 2.
+#: The exit code of ``run-once --exit-code`` when an alert fires; an error is 1, a wrong command line 2.
 FIRING = 10
 
 
@@ -45,7 +45,7 @@ def run_once(
     repo: Repo = HERE,
     replay: Replay = "",
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"End with {FIRING} if an incident fires, and 0 if none does.")
+        bool, typer.Option("--exit-code", help=f"End with {FIRING} if an alert fires, and 0 if none does.")
     ] = False,
 ) -> None:
     """Judge every window that has closed, deliver what is due, and exit: for cron and Airflow."""
@@ -99,7 +99,7 @@ def start(
 
 @app.command()
 def status(repo: Repo = HERE, replay: Replay = "", output: OutputFormat = Format.text) -> None:
-    """Show windows judged, verdicts, evidence against its limit, incidents, messages and signals."""
+    """Show windows judged, verdicts, evidence against its limit, alerts, messages and signals."""
     from monitor.status import status as read_status
     from monitor.windows import ServingLog
 
@@ -303,7 +303,7 @@ def _show(report: RunReport) -> None:
         typer.echo(f"{report.policy}: nothing was served yet.")
     for one in report.services:
         typer.echo(
-            f"{report.policy} on {one.service}: {one.windows} new windows, {one.verdict}, incident {one.state}"
+            f"{report.policy} on {one.service}: {one.windows} new windows, {one.verdict}, alert {one.state}"
             f" ({one.fired} fired, {one.resolved} resolved, {one.signals} retraining signals)"
         )
 
@@ -337,8 +337,8 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
                 yield f"    evidence ln {evidence['log_value']:.2f}, limit ln {limit:.2f} ({exp(limit):,.0f} windows)"
         for check in policy["checks"]:
             yield f"  {check['service']}, {check['check']}: {check['verdict']} at {check['at']}"
-    for incident in found["incidents"]:
-        yield (f"Incident {incident['incident']} of {_whom(incident)} is {incident['state']} since {incident['onset']}")
+    for alert in found["alerts"]:
+        yield f"Alert of {_whom(alert)} is {alert['state']} since {alert['onset']}"
     box = found["outbox"]
     yield f"Messages: {box['pending']} pending, {box['delivered']} delivered, {box['dead']} dead"
     for signal in found["signals"]:
@@ -349,8 +349,8 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _whom(incident: dict[str, Any]) -> str:
-    """Return what an incident is about: ``flight_delay@1, carrier=AA (null spike)``."""
-    rows = f", {incident['slice']}" if incident["slice"] else ""
-    rule = "" if incident["rule"] == "drift" else f" ({incident['rule'].replace('_', ' ')})"
-    return f"{incident['service']}{rows}{rule}"
+def _whom(alert: dict[str, Any]) -> str:
+    """Return what an alert is about: ``flight_delay@1, carrier=AA (null spike)``."""
+    rows = f", {alert['slice']}" if alert["slice"] else ""
+    rule = "" if alert["rule"] == "drift" else f" ({alert['rule'].replace('_', ' ')})"
+    return f"{alert['service']}{rows}{rule}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.message import Context, evidence_message, finding_messages, moved, named, rehearsed, to_json
-from monitor.alerts.states import Incident
+from monitor.alerts.states import Alert
 from monitor.decisions import Decision
 
 
@@ -21,20 +21,20 @@ def signal_id(project: str, service: str, baseline: str, incident: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def retraining_signal(context: Context, decision: Decision, incident: Incident, *, now: datetime) -> dict[str, Any]:
+def retraining_signal(context: Context, decision: Decision, alert: Alert, *, now: datetime) -> dict[str, Any]:
     """Return the JSON form of ``featurestore.v1.RetrainingSignal``.
 
     Args:
         context: whom it is about.
-        decision: the one that made the incident fire.
-        incident: the incident.
+        decision: the one that made the alert fire.
+        alert: the alert.
         now: the wall clock.
     """
     findings = moved(decision)
     reason = f"{context.whom} is served other data than {context.baseline} has: {named(findings)}"
     return to_json(
         pb.RetrainingSignal(
-            id=signal_id(context.project, context.service, context.baseline, incident.key),
+            id=signal_id(context.project, context.service, context.baseline, alert.key),
             project=context.project,
             service=context.service,
             baseline=context.baseline,
@@ -42,31 +42,31 @@ def retraining_signal(context: Context, decision: Decision, incident: Incident, 
             created_at=now,
             evidence=evidence_message(decision.evidence),
             features=finding_messages(findings),
-            incident=incident.key,
+            incident=alert.key,
             replay=bool(context.replay),
             model=context.model,
         )
     )
 
 
-def told_signal(context: Context, reason: str, incident: Incident, *, now: datetime) -> dict[str, Any]:
+def told_signal(context: Context, reason: str, alert: Alert, *, now: datetime) -> dict[str, Any]:
     """Return the JSON form of ``featurestore.v1.RetrainingSignal`` for what no distribution shows: a fall in accuracy.
 
     Args:
         context: whom it is about.
         reason: why, in a sentence.
-        incident: the incident.
+        alert: the alert.
         now: the wall clock.
     """
     return to_json(
         pb.RetrainingSignal(
-            id=signal_id(context.project, context.service, context.baseline, incident.key),
+            id=signal_id(context.project, context.service, context.baseline, alert.key),
             project=context.project,
             service=context.service,
             baseline=context.baseline,
             reason=rehearsed(context, reason),
             created_at=now,
-            incident=incident.key,
+            incident=alert.key,
             replay=bool(context.replay),
             model=context.model,
         )

@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message as Protobuf
 
 from featurestore.v1 import signals_pb2 as pb
-from monitor.alerts.states import Incident, Notification
+from monitor.alerts.states import Alert, Notification
 from monitor.decisions import Decision, FeatureFinding
 from monitor.detector import Evidence
 
@@ -25,6 +25,8 @@ _SHORT = {
     "wasserstein": "W1 in standard deviations",
 }
 _NAMED = 4
+#: Fields of a finding's message that the finding itself does not know.
+_ELSEWHERE = frozenset({"histogram", "importance", "view", "source"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def moved(decision: Decision) -> list[FeatureFinding]:
 def alert(
     context: Context,
     decision: Decision,
-    incident: Incident,
+    alert: Alert,
     notification: Notification,
     *,
     decided_at: datetime,
@@ -79,28 +81,28 @@ def alert(
 
     Args:
         context: whom it is about.
-        decision: of the window that changed the incident.
-        incident: after the change.
+        decision: of the window that changed the alert.
+        alert: after the change.
         notification: what changed.
         decided_at: end of that window.
         rule: what was looked for.
     """
     if notification is Notification.FIRING:
         state, findings = pb.ALERT_STATE_FIRING, moved(decision)
-        summary = _firing(context, decision, findings, incident, rule)
+        summary = _firing(context, decision, findings, alert, rule)
         action = _action(context, findings, rule)
     else:
         state, findings = pb.ALERT_STATE_RESOLVED, []
-        summary = f"{context.whom} is back: for {incident.quiet} windows no feature was surely over its threshold"
+        summary = f"{context.whom} is back: for {alert.quiet} windows no feature was surely over its threshold"
         action = _NOTHING
     return to_json(
         pb.Alert(
-            incident=incident.key,
+            incident=alert.key,
             project=context.project,
             service=context.service,
             state=state,
             summary=rehearsed(context, summary),
-            onset=incident.onset,
+            onset=alert.onset,
             decided_at=decided_at,
             evidence=evidence_message(decision.evidence),
             features=finding_messages(findings),
@@ -117,7 +119,7 @@ def alert(
 def told(
     context: Context,
     reasons: Sequence[str],
-    incident: Incident,
+    alert: Alert,
     notification: Notification,
     *,
     rule: str,
@@ -128,7 +130,7 @@ def told(
     Args:
         context: whom it is about.
         reasons: what was found, the worst first.
-        incident: after the change.
+        alert: after the change.
         notification: what changed.
         rule: what was looked for.
         decided_at: end of the window that changed it.
@@ -139,15 +141,15 @@ def told(
         rest = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         summary = f"{context.whom}, {name}: {reasons[0] if reasons else 'see the status of the monitor'}{rest}"
     else:
-        summary = f"{context.whom} is back: {name} was not seen {incident.quiet} times in a row"
+        summary = f"{context.whom} is back: {name} was not seen {alert.quiet} times in a row"
     return to_json(
         pb.Alert(
-            incident=incident.key,
+            incident=alert.key,
             project=context.project,
             service=context.service,
             state=pb.ALERT_STATE_FIRING if firing else pb.ALERT_STATE_RESOLVED,
             summary=rehearsed(context, summary),
-            onset=incident.onset,
+            onset=alert.onset,
             decided_at=decided_at,
             baseline=context.baseline,
             suggested_action=_DO.get(rule, _LOOK) if firing else _NOTHING,
@@ -182,7 +184,7 @@ def evidence_message(evidence: Evidence) -> pb.Evidence:
 
 def finding_messages(findings: Sequence[FeatureFinding]) -> list[pb.FeatureFinding]:
     """Return findings as their messages; what the messages have no field for is left out."""
-    fields = pb.FeatureFinding.DESCRIPTOR.fields_by_name
+    fields = [name for name in pb.FeatureFinding.DESCRIPTOR.fields_by_name if name not in _ELSEWHERE]
     return [pb.FeatureFinding(**{name: getattr(one, name) for name in fields}) for one in findings]
 
 
@@ -210,11 +212,9 @@ _DO = {
 }
 
 
-def _firing(
-    context: Context, decision: Decision, findings: Sequence[FeatureFinding], incident: Incident, rule: str
-) -> str:
+def _firing(context: Context, decision: Decision, findings: Sequence[FeatureFinding], alert: Alert, rule: str) -> str:
     how = _VERBS.get(rule, "drifted") + (" severely" if decision.verdict == "severe" and rule not in _VERBS else "")
-    since = f"{incident.onset:%Y-%m-%d %H:%M}".removesuffix(" 00:00") if incident.onset else "unknown"
+    since = f"{alert.onset:%Y-%m-%d %H:%M}".removesuffix(" 00:00") if alert.onset else "unknown"
     what = "retrain or check the source" if rule == "drift" else "check the source"
     return f"{context.whom} {how}: {named(findings)}, since {since}; {what}"
 

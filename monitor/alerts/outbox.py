@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from featurestore.types import microseconds
 from monitor.alerts.base import Channel, Kind, Message, Outcome, Status
-from monitor.alerts.states import Incident
+from monitor.alerts.states import Alert
 from monitor.history import History, instant
 from monitor.schema import outbox
 
@@ -53,7 +53,7 @@ def enqueue(
     kind: Kind,
     project: str,
     service: str,
-    incident: Incident,
+    incident: Alert,
     payload: Mapping[str, Any],
     now: datetime,
 ) -> None:
@@ -89,7 +89,7 @@ def enqueue(
         )
 
 
-def told(connection: Connection, incident: Incident) -> list[str]:
+def told(connection: Connection, incident: Alert) -> list[str]:
     """Return the channels that were sent the present episode of an incident, or are going to be."""
     query = (
         select(outbox.c.channel)

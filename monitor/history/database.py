@@ -1,6 +1,6 @@
 """The monitor's memory: which windows it has judged, where each detector stands, what is wrong, what it has said.
 
-One window's profile, verdict, detector state, incident and messages are written in one transaction, so that a monitor
+One window's profile, verdict, detector state, alert and messages are written in one transaction, so that a monitor
 that dies at any moment goes on where it was: nothing is lost and nothing counts twice.
 """
 
@@ -20,9 +20,9 @@ from featurestore.database import Database
 from featurestore.errors import MonitorError
 from featurestore.types import microseconds
 from monitor import schema
+from monitor.history.alerts import Alerts
 from monitor.history.checks import Checks
 from monitor.history.conditions import in_stream, is_watch
-from monitor.history.incidents import Incidents
 from monitor.history.ledger import Ledger
 from monitor.history.values import Detector, Standing, Watch, instant
 from monitor.migrating import migrate, stored_version
@@ -31,7 +31,7 @@ from monitor.windows import Position
 _HINT = 'Write database = "sqlite:///data/monitor.db" under [monitor] in featurestore.toml.'
 
 
-class History(Ledger, Incidents, Checks):
+class History(Ledger, Alerts, Checks):
     """The monitor's database, opened; close it, or use it as a context manager.
 
     Args:

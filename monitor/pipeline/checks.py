@@ -1,6 +1,6 @@
 """What is no distribution of features: quality facts, the comparison with the join, and outcomes.
 
-Each looks at a stream up to an instant, once; what it found, its incidents and messages are one transaction. After a
+Each looks at a stream up to an instant, once; what it found, its alerts and messages are one transaction. After a
 pause it looks once, at how things stand, and not at each window that was missed: what has come and gone meanwhile pages
 nobody.
 """
@@ -204,10 +204,8 @@ def _performance(
             onset = decision.risk.onset if decision.risk is not None and decision.risk.onset else window.start
             seen = Observation(alarm=bad, effect=bad, onset=onset, span=1)
             found = Found(rule=subject, sentences=tuple(f"{model.id}: {one}" for one in decision.reasons))
-            incidents = teller.incidents(connection)
-            _, said = teller.take(
-                connection, subject, seen, found, incidents=incidents, at=window.end, now=committer.now
-            )
+            alerts = teller.alerts(connection)
+            _, said = teller.take(connection, subject, seen, found, alerts=alerts, at=window.end, now=committer.now)
             total += said
     return total
 
@@ -227,7 +225,7 @@ def _context(store: Store, model: ModelRecord, policy: MonitorPolicy) -> message
 def _take(
     committer: Committer, connection: Any, teller: Teller, subject: str, findings: Iterable[Finding], at: datetime
 ) -> Spoken:
-    """Keep what a check found, and take the incidents of its rules on."""
+    """Keep what a check found, and take the alerts of its rules on."""
     by_rule: dict[str, list[Finding]] = {}
     for one in findings:
         by_rule.setdefault(one.rule, []).append(one)
@@ -235,14 +233,14 @@ def _take(
     shown = [plain(one) for found in by_rule.values() for one in found if one.verdict != "ok"]
     check = Check(subject=subject, at=at, verdict=verdict, findings=shown)
     committer.history.record_check(connection, teller.watch, check, now=committer.now)
-    incidents = teller.incidents(connection)
+    alerts = teller.alerts(connection)
     total = Spoken()
     for rule, found in by_rule.items():
         bad = [one for one in found if one.pages]
         onset = min((one.onset for one in bad if one.onset is not None), default=at)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
         sentences = Found(rule=rule, sentences=tuple(one.sentence for one in bad))
-        _, said = teller.take(connection, rule, seen, sentences, incidents=incidents, at=at, now=committer.now)
+        _, said = teller.take(connection, rule, seen, sentences, alerts=alerts, at=at, now=committer.now)
         total += said
     return total
 

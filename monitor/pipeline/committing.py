@@ -1,4 +1,4 @@
-"""One window -> one transaction: ledger, detectors, incidents and messages are kept together, or not at all."""
+"""One window -> one transaction: ledger, detectors, alerts and messages are kept together, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.errors import MonitorError
 from featurestore.profiles import Profile
 from monitor.alerts import message
-from monitor.alerts.states import Incident, State
+from monitor.alerts.states import Alert, State
 from monitor.decisions import Kind
 from monitor.detector import DetectorState
 from monitor.history import Detector, History, JudgedWindow, Standing, Watch
@@ -28,7 +28,7 @@ from monitor.windows import Position, Window
 #: What the detectors of features and predictions are kept under.
 FEATURES = "features"
 
-#: Rules that are judged by distributions; incidents of others are none of a window's business.
+#: Rules that are judged by distributions; alerts of others are none of a window's business.
 RULES = frozenset(get_args(Kind))
 
 _log = structlog.get_logger("monitor.pipeline")
@@ -139,16 +139,16 @@ class Committer:
     def again(self, track: Track, line: JudgedWindow, current: Profile, *, run_length: float) -> None:
         """Judge a window of the ledger against a new baseline, for its evidence.
 
-        Its verdict stays, and so do incidents: the past neither ends one nor is worth a page. What it raises waits for
+        Its verdict stays, and so do alerts: the past neither ends one nor is worth a page. What it raises waits for
         the next window to show the effect.
         """
         window = Window(subject=track.watch.service, begin=line.begin, stop=line.stop, rows=line.rows)
         with self.history.write() as connection:
             teller = self.teller(track)
-            incidents = teller.incidents(connection)
+            alerts = teller.alerts(connection)
             judgement = self._judge(connection, track, window, current, run_length, {})
             for one in judgement.seen:
-                teller.expect(connection, one.rule, one.observation, incidents=incidents)
+                teller.expect(connection, one.rule, one.observation, alerts=alerts)
             renewed = replace(line, profile=current.to_arrow(), baseline=track.yardstick.reference.id)
             self.history.renew(connection, track.watch, renewed)
 
@@ -156,13 +156,13 @@ class Committer:
         self, connection: Connection, track: Track, window: Window, current: Profile, run_length: float
     ) -> tuple[Judgement, Spoken]:
         teller = self.teller(track)
-        incidents = teller.incidents(connection)
-        judgement = self._judge(connection, track, window, current, run_length, incidents)
+        alerts = teller.alerts(connection)
+        judgement = self._judge(connection, track, window, current, run_length, alerts)
         spoken = Spoken()
         for one in judgement.seen:
             found = Drifted(rule=one.rule, decision=one.decision)
             _, said = teller.take(
-                connection, one.rule, one.observation, found, incidents=incidents, at=window.end, now=self.now
+                connection, one.rule, one.observation, found, alerts=alerts, at=window.end, now=self.now
             )
             spoken += said
         return judgement, spoken
@@ -174,7 +174,7 @@ class Committer:
         window: Window,
         current: Profile,
         run_length: float,
-        incidents: Mapping[str, Incident],
+        alerts: Mapping[str, Alert],
     ) -> Judgement:
         judgement = judge(
             track.yardstick,
@@ -183,7 +183,7 @@ class Committer:
             window.end,
             current,
             average_run_length=run_length,
-            incidents={rule: one for rule, one in incidents.items() if rule in RULES},
+            alerts={rule: one for rule, one in alerts.items() if rule in RULES},
             memory=Remembered(history=self.history, connection=connection, track=track, before=window.begin),
         )
         kept = Detector(baseline=track.yardstick.reference.id, state=judgement.state.to_dict())
@@ -191,11 +191,11 @@ class Committer:
         return judgement
 
     def teller(self, track: Track) -> Teller:
-        """Return what takes the incidents of a track on."""
+        """Return what takes the alerts of a track on."""
         return self.teller_of(track.yardstick.policy, track.watch, track.context)
 
     def teller_of(self, policy: MonitorPolicy, watch: Watch, context: message.Context) -> Teller:
-        """Return what takes the incidents of a watch on, by the numbers of a policy."""
+        """Return what takes the alerts of a watch on, by the numbers of a policy."""
         return Teller(
             history=self.history,
             watch=watch,
@@ -217,8 +217,8 @@ class Committer:
         return DetectorState.start(limits)
 
     def _states(self, connection: Connection, tracks: Sequence[Track]) -> list[State]:
-        incidents = [self.history.incidents(connection, track.watch) for track in tracks]
-        return [one.state for found in incidents for one in found.values()]
+        alerts = [self.history.alerts(connection, track.watch) for track in tracks]
+        return [one.state for found in alerts for one in found.values()]
 
     def _tell(self, track: Track, window: Window, verdict: str, spoken: Spoken) -> None:
         # What people are told is worth a line; that all is well is one only when asked for.

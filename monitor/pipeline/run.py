@@ -102,7 +102,7 @@ def _judge_closed(
     if reference is None or review.watermark is None:
         return _without_baseline(history, subject)
     with history.read() as connection:
-        states = [one.state for one in history.incidents(connection, subject.watch).values()]
+        states = [one.state for one in history.alerts(connection, subject.watch).values()]
         standing = history.standing(connection, subject.watch)
     report = ServiceReport(service=subject.watch.service, state=worst(states))
     renewed = standing is not None and standing.baseline not in ("", reference.id)
@@ -160,12 +160,12 @@ def _without_baseline(history: History, subject: Subject) -> ServiceReport:
 def _with_checks(
     history: History, policy: Registered[MonitorPolicy], report: ServiceReport, spoken: Spoken | None
 ) -> ServiceReport:
-    """Return a report with what the checks of the stream have said, and the state that its incidents are in by now."""
+    """Return a report with what the checks of the stream have said, and the state that its alerts are in by now."""
     if spoken is None or spoken == Spoken():
         return report
     with history.read() as connection:
         watch = Watch(policy=policy.name, policy_version=policy.version, service=report.service)
-        states = [one.state for one in history.incidents(connection, watch).values()]
+        states = [one.state for one in history.alerts(connection, watch).values()]
     return replace(
         report,
         state=worst([report.state, *states]),

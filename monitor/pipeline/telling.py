@@ -1,4 +1,4 @@
-"""What became of an incident -> messages in the outbox, in the transaction that changes it."""
+"""What became of an alert -> messages in the outbox, in the transaction that changes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from monitor import retraining
 from monitor.alerts import message, outbox
 from monitor.alerts.base import Kind
-from monitor.alerts.states import Incident, Notification, Observation, State, advance, expected, incident_key
+from monitor.alerts.states import Alert, Notification, Observation, State, advance, alert_key, expected
 from monitor.decisions import Decision
 from monitor.history import History, Watch
 
@@ -27,11 +27,11 @@ FAULTS = frozenset({"training_serving_skew", "schema_change", "type_change", "co
 class Told(Protocol):
     """What a rule found, in the words of its messages."""
 
-    def alert(self, context: message.Context, incident: Incident, said: Notification, at: datetime) -> dict[str, Any]:
+    def alert(self, context: message.Context, alert: Alert, said: Notification, at: datetime) -> dict[str, Any]:
         """Return the alert's payload."""
         ...
 
-    def signal(self, context: message.Context, incident: Incident, now: datetime) -> dict[str, Any] | None:
+    def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
         """Return the retraining signal's payload; None where none is due."""
         ...
 
@@ -43,13 +43,13 @@ class Drifted:
     rule: str
     decision: Decision
 
-    def alert(self, context: message.Context, incident: Incident, said: Notification, at: datetime) -> dict[str, Any]:
+    def alert(self, context: message.Context, alert: Alert, said: Notification, at: datetime) -> dict[str, Any]:
         """See :class:`Told`."""
-        return message.alert(context, self.decision, incident, said, rule=self.rule, decided_at=at)
+        return message.alert(context, self.decision, alert, said, rule=self.rule, decided_at=at)
 
-    def signal(self, context: message.Context, incident: Incident, now: datetime) -> dict[str, Any] | None:
+    def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
         """See :class:`Told`."""
-        return retraining.retraining_signal(context, self.decision, incident, now=now)
+        return retraining.retraining_signal(context, self.decision, alert, now=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,13 @@ class Found:
     rule: str
     sentences: tuple[str, ...]
 
-    def alert(self, context: message.Context, incident: Incident, said: Notification, at: datetime) -> dict[str, Any]:
+    def alert(self, context: message.Context, alert: Alert, said: Notification, at: datetime) -> dict[str, Any]:
         """See :class:`Told`."""
-        return message.told(context, self.sentences, incident, said, rule=self.rule, decided_at=at)
+        return message.told(context, self.sentences, alert, said, rule=self.rule, decided_at=at)
 
-    def signal(self, context: message.Context, incident: Incident, now: datetime) -> dict[str, Any] | None:
+    def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
         """See :class:`Told`."""
-        return retraining.told_signal(context, "; ".join(self.sentences), incident, now=now)
+        return retraining.told_signal(context, "; ".join(self.sentences), alert, now=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Spoken:
 
 @dataclass(frozen=True, kw_only=True)
 class Teller:
-    """Takes incidents on, and says what is due.
+    """Takes alerts on, and says what is due.
 
     Attributes:
         history: the database.
@@ -106,9 +106,9 @@ class Teller:
     keep_firing_for: int
     retrain: bool
 
-    def incidents(self, connection: Connection) -> dict[str, Incident]:
-        """Return the incidents of the watch that ever were, by rule."""
-        return self.history.incidents(connection, self.watch)
+    def alerts(self, connection: Connection) -> dict[str, Alert]:
+        """Return the alerts of the watch that ever were, by rule."""
+        return self.history.alerts(connection, self.watch)
 
     def take(
         self,
@@ -117,59 +117,57 @@ class Teller:
         seen: Observation,
         found: Told,
         *,
-        incidents: Mapping[str, Incident],
+        alerts: Mapping[str, Alert],
         at: datetime,
         now: datetime,
-    ) -> tuple[Incident, Spoken]:
-        """Take a rule's incident one window on, keep it, and put what is due into the outbox.
+    ) -> tuple[Alert, Spoken]:
+        """Take a rule's alert one window on, keep it, and put what is due into the outbox.
 
         Args:
             connection: the window's transaction.
-            rule: the incident's.
+            rule: the alert's.
             seen: what the window showed.
             found: what its messages say.
-            incidents: of the watch, before the window.
+            alerts: of the watch, before the window.
             at: the end of the window.
             now: the wall clock.
         """
-        before = incidents.get(rule) or Incident(key=self._key(rule))
-        incident, said = advance(before, seen, hold_for=self.hold_for, keep_firing_for=self.keep_firing_for)
-        if incident == before and incident.state is State.OK:
-            return incident, Spoken()
-        self.history.save_incident(connection, self.watch, rule, incident)
+        before = alerts.get(rule) or Alert(key=self._key(rule))
+        alert, said = advance(before, seen, hold_for=self.hold_for, keep_firing_for=self.keep_firing_for)
+        if alert == before and alert.state is State.OK:
+            return alert, Spoken()
+        self.history.save_alert(connection, self.watch, rule, alert)
         if said is None:
-            return incident, Spoken()
-        payload = found.alert(self.context, incident, said, at)
+            return alert, Spoken()
+        payload = found.alert(self.context, alert, said, at)
         about: dict[str, Any] = {
             "instance": self.history.instance,
             "project": self.context.project,
             "service": self.context.service,
-            "incident": incident,
+            "incident": alert,
             "now": now,
         }
         if said is Notification.RESOLVED:
             # Where the alert went, not where the policy routes by now: nothing is resolved that was never sent.
-            told = outbox.told(connection, incident)
+            told = outbox.told(connection, alert)
             outbox.enqueue(connection, channels=told, kind=Kind.RESOLVED, payload=payload, **about)
-            return incident, Spoken(resolved=1)
+            return alert, Spoken(resolved=1)
         outbox.enqueue(connection, channels=self.channels, kind=Kind.FIRING, payload=payload, **about)
-        return incident, Spoken(fired=1, signals=int(self._signalled(connection, rule, found, incident, about)))
+        return alert, Spoken(fired=1, signals=int(self._signalled(connection, rule, found, alert, about)))
 
-    def expect(
-        self, connection: Connection, rule: str, seen: Observation, *, incidents: Mapping[str, Incident]
-    ) -> None:
+    def expect(self, connection: Connection, rule: str, seen: Observation, *, alerts: Mapping[str, Alert]) -> None:
         """Keep that windows of the past raised an alarm; nobody is told before the next window shows the effect."""
-        before = incidents.get(rule) or Incident(key=self._key(rule))
-        incident = expected(before, seen)
-        if incident != before:
-            self.history.save_incident(connection, self.watch, rule, incident)
+        before = alerts.get(rule) or Alert(key=self._key(rule))
+        alert = expected(before, seen)
+        if alert != before:
+            self.history.save_alert(connection, self.watch, rule, alert)
 
     def _signalled(
-        self, connection: Connection, rule: str, found: Told, incident: Incident, about: Mapping[str, Any]
+        self, connection: Connection, rule: str, found: Told, alert: Alert, about: Mapping[str, Any]
     ) -> bool:
         if not self.retrain or rule.partition(" of ")[0] not in WORLD or self._at_fault(connection):
             return False
-        signal = found.signal(self.context, incident, about["now"])
+        signal = found.signal(self.context, alert, about["now"])
         if signal is None or not self.history.record_signal(connection, self.watch, signal, now=about["now"]):
             return False
         outbox.enqueue(connection, channels=self.channels, kind=Kind.RETRAINING, payload=signal, **about)
@@ -182,4 +180,4 @@ class Teller:
 
     def _key(self, rule: str) -> str:
         context, watch = self.context, self.watch
-        return incident_key(context.project, context.replay, watch.service, f"{watch.policy}/{rule}", watch.slice)
+        return alert_key(context.project, context.replay, watch.service, f"{watch.policy}/{rule}", watch.slice)

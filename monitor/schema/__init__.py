@@ -4,7 +4,7 @@
 ``slice`` is "" for all rows of the stream, or says which: ``carrier=AA``.
 """
 
-from monitor.schema.alerts import incidents
+from monitor.schema.alerts import alerts
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats
 from monitor.schema.outbox import outbox
@@ -13,10 +13,10 @@ from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
     "VERSION",
+    "alerts",
     "checks",
     "detectors",
     "heartbeats",
-    "incidents",
     "meta",
     "metadata",
     "outbox",

@@ -6,8 +6,8 @@ from sqlalchemy import BigInteger, Column, Integer, String, Table
 
 from monitor.schema.base import metadata
 
-incidents = Table(
-    "incidents",
+alerts = Table(
+    "alerts",
     metadata,
     Column("key", String, primary_key=True),
     Column("policy", String, nullable=False),

@@ -408,7 +408,7 @@ def test_status_tells_where_everything_stands_in_strict_json(scene: Any) -> None
     assert (service["windows"], service["rows"]) == (8, 1600)
     assert (service["verdict"], service["state"]) == ("drift", "firing")
     assert service["evidence"]["log_limit"] > 7
-    assert [one["state"] for one in found["incidents"]] == ["firing"]
+    assert [one["state"] for one in found["alerts"]] == ["firing"]
     assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0}
     assert len(found["signals"]) == 1
     assert found["daemon"] is None

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.message import Context
-from monitor.alerts.states import Incident, State
+from monitor.alerts.states import Alert, State
 from monitor.decisions import Decision, FeatureFinding
 from monitor.detector import Evidence
 from monitor.retraining import retraining_signal, signal_id
@@ -48,7 +48,7 @@ def _signal(baseline: str = "delays@1", replay: str = "") -> dict[str, object]:
         views={"temp": "weather", "humid": "weather"},
     )
     decision = Decision(verdict="drift", evidence=evidence, findings=findings, onset=_NOW)
-    return retraining_signal(context, decision, Incident(key="i", state=State.FIRING, episode=1), now=_NOW)
+    return retraining_signal(context, decision, Alert(key="i", state=State.FIRING, episode=1), now=_NOW)
 
 
 def test_the_same_cause_has_the_same_id_and_another_baseline_is_another_cause() -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from monitor.alerts.base import Kind, Message, Outcome, Status
 from monitor.alerts.outbox import BACKOFF, JITTER, Courier, counts, enqueue, told
-from monitor.alerts.states import Incident, State
+from monitor.alerts.states import Alert, State
 from monitor.history import History
 from monitor.schema import outbox
 
@@ -71,7 +71,7 @@ def put(
             kind=kind,
             project="default",
             service="f@1",
-            incident=Incident(key=key, state=State.FIRING, episode=episode),
+            incident=Alert(key=key, state=State.FIRING, episode=episode),
             payload={"summary": f"{kind} of {key}"},
             now=_START,
         )
@@ -181,9 +181,9 @@ def test_told_names_the_channels_of_the_present_episode(history: History) -> Non
     put(history, Kind.FIRING, episode=1, channels=("ops", "log"))
     put(history, Kind.FIRING, episode=2, channels=("log",))
     with history.read() as connection:
-        assert told(connection, Incident(key="i", episode=1)) == ["ops", "log"]
-        assert told(connection, Incident(key="i", episode=2)) == ["log"]
-        assert told(connection, Incident(key="j", episode=1)) == []
+        assert told(connection, Alert(key="i", episode=1)) == ["ops", "log"]
+        assert told(connection, Alert(key="i", episode=2)) == ["log"]
+        assert told(connection, Alert(key="j", episode=1)) == []
 
 
 def test_a_message_is_taken_back_with_the_transaction_that_wrote_it(history: History) -> None:
@@ -196,7 +196,7 @@ def test_a_message_is_taken_back_with_the_transaction_that_wrote_it(history: His
                 kind=Kind.FIRING,
                 project="default",
                 service="f@1",
-                incident=Incident(key="i", episode=1),
+                incident=Alert(key="i", episode=1),
                 payload={},
                 now=_START,
             )
