@@ -4,23 +4,30 @@
 ``slice`` is "" for all rows of the stream, or says which: ``carrier=AA``.
 """
 
-from monitor.schema.alerts import alerts
+from monitor.schema.alerts import acceptances, acknowledgements, alerts, incidents, members, silences, timeline
 from monitor.schema.base import VERSION, meta, metadata
-from monitor.schema.daemon import heartbeats
+from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox
 from monitor.schema.signals import signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
     "VERSION",
+    "acceptances",
+    "acknowledgements",
     "alerts",
     "checks",
     "detectors",
     "heartbeats",
+    "incidents",
+    "leases",
+    "members",
     "meta",
     "metadata",
     "outbox",
     "signals",
+    "silences",
     "streams",
+    "timeline",
     "windows",
 ]
