@@ -212,7 +212,7 @@ _WORKER = textwrap.dedent(
     import sys
     from featurestore.settings.channels import WebhookConfig
     from monitor.alerts.outbox import Courier
-    from monitor.alerts.webhook import Webhook
+    from monitor.alerts.channels.webhook import Webhook
     from monitor.history import History
     database, url, secret = sys.argv[1:]
     config = {"kind": "webhook", "url": url, "secret": secret, "allow_private_addresses": True}

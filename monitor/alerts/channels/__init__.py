@@ -7,8 +7,8 @@ from typing import Any
 
 from featurestore.config import Config
 from monitor.alerts.base import Channel
-from monitor.alerts.console import Console
-from monitor.alerts.webhook import Webhook
+from monitor.alerts.channels.console import Console
+from monitor.alerts.channels.webhook import Webhook
 
 #: What opens a channel, by kind: from its name and its section.
 KINDS: Mapping[str, Callable[[str, Any], Channel]] = {"console": Console, "webhook": Webhook}
