@@ -4,7 +4,22 @@ One window's profile, verdict, detector state, alert and messages are written in
 that dies at any moment goes on where it was: nothing is lost and nothing counts twice.
 """
 
+from monitor.history.alerts import Kept, StoredAlert
 from monitor.history.database import History
+from monitor.history.incidents import Line
+from monitor.history.people import Acceptance
 from monitor.history.values import Check, Detector, JudgedWindow, Standing, Watch, instant
 
-__all__ = ["Check", "Detector", "History", "JudgedWindow", "Standing", "Watch", "instant"]
+__all__ = [
+    "Acceptance",
+    "Check",
+    "Detector",
+    "History",
+    "JudgedWindow",
+    "Kept",
+    "Line",
+    "Standing",
+    "StoredAlert",
+    "Watch",
+    "instant",
+]

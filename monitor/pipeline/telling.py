@@ -1,20 +1,29 @@
-"""What became of an alert -> messages in the outbox, in the transaction that changes it."""
+"""What became of an alert: kept with its finding, followed in its incident, weighed as a reason to retrain.
+
+All in the transaction of the window that changed it. Who is told of the incident, and when, is
+:mod:`monitor.alerts.dispatching`'s.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from featurestore.profiles import Profile
 from monitor import retraining
-from monitor.alerts import message, outbox
+from monitor.alerts import message
+from monitor.alerts.about import About
 from monitor.alerts.base import Kind
-from monitor.alerts.states import Alert, Notification, Observation, State, advance, alert_key, expected
+from monitor.alerts.drawing import histograms_of
+from monitor.alerts.outbox import enqueue
+from monitor.alerts.states import Alert, Notification, Observation, State, advance, alert_key, closed, expected, unseen
+from monitor.alerts.taking import Change, take
 from monitor.decisions import Decision
-from monitor.history import History, Watch
+from monitor.history import History, Kept, Watch
 
 #: Rules that say the world has changed: a model learns from it. All others say that something is broken, and a model
 #: would learn the fault.
@@ -27,8 +36,13 @@ FAULTS = frozenset({"training_serving_skew", "schema_change", "type_change", "co
 class Told(Protocol):
     """What a rule found, in the words of its messages."""
 
-    def alert(self, context: message.Context, alert: Alert, said: Notification, at: datetime) -> dict[str, Any]:
-        """Return the alert's payload."""
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Those that it is about, as the service names them, those that matter most first."""
+        ...
+
+    def finding(self, context: message.Context, alert: Alert, at: datetime) -> dict[str, Any]:
+        """Return the message of this alert alone."""
         ...
 
     def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
@@ -38,14 +52,39 @@ class Told(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Drifted:
-    """What the distribution of features or predictions shows."""
+    """What the distribution of features or predictions shows.
+
+    Attributes:
+        rule: what was looked for.
+        decision: what was found.
+        reference: the baseline's profile.
+        rows: the profile of what was judged.
+        importances: whether the importances of features are the model's own.
+    """
 
     rule: str
     decision: Decision
+    reference: Profile
+    rows: Profile
+    importances: bool
 
-    def alert(self, context: message.Context, alert: Alert, said: Notification, at: datetime) -> dict[str, Any]:
+    @property
+    def features(self) -> tuple[str, ...]:
         """See :class:`Told`."""
-        return message.alert(context, self.decision, alert, said, rule=self.rule, decided_at=at)
+        return tuple(dict.fromkeys(message.column_of(one.feature) for one in message.moved(self.decision)))
+
+    def finding(self, context: message.Context, alert: Alert, at: datetime) -> dict[str, Any]:
+        """See :class:`Told`."""
+        shown = [one.feature for one in message.moved(self.decision)[: message.SHOWN]]
+        return message.finding_of(
+            context,
+            self.decision,
+            alert,
+            rule=self.rule,
+            decided_at=at,
+            histograms=histograms_of(self.reference, self.rows, shown, pii=context.pii),
+            importances=self.importances,
+        )
 
     def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
         """See :class:`Told`."""
@@ -54,14 +93,23 @@ class Drifted:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a check of facts found, as sentences."""
+    """What a check of facts found, as sentences.
+
+    Attributes:
+        rule: what was looked for.
+        sentences: what was found, the worst first.
+        features: that it is about.
+    """
 
     rule: str
     sentences: tuple[str, ...]
+    features: tuple[str, ...] = ()
 
-    def alert(self, context: message.Context, alert: Alert, said: Notification, at: datetime) -> dict[str, Any]:
+    def finding(self, context: message.Context, alert: Alert, at: datetime) -> dict[str, Any]:
         """See :class:`Told`."""
-        return message.told(context, self.sentences, alert, said, rule=self.rule, decided_at=at)
+        return message.finding_of_facts(
+            context, self.sentences, alert, rule=self.rule, decided_at=at, features=self.features
+        )
 
     def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
         """See :class:`Told`."""
@@ -70,7 +118,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """What people were told: how often it began, ended, and asked for a new model."""
+    """What is to be told to people: how often it began, ended, and asked for a new model."""
 
     fired: int = 0
     resolved: int = 0
@@ -85,14 +133,29 @@ class Spoken:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Who hears of the alerts of a policy: its channels that are there, and that take messages of a rehearsal if it is one.
+
+    Attributes:
+        routes: channels.
+        escalate_after: how long nobody may say that they work on it; None for ever.
+        escalate_to: channels that hear of it then.
+    """
+
+    routes: tuple[str, ...]
+    escalate_after: timedelta | None = None
+    escalate_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Teller:
-    """Takes alerts on, and says what is due.
+    """Takes the alerts of a watch on.
 
     Attributes:
         history: the database.
         watch: policy, stream and slice.
         context: whom it is about.
-        channels: where messages go.
+        reach: who hears of it.
         hold_for: see :class:`~featurestore.definitions.MonitorPolicy`.
         keep_firing_for: the same.
         retrain: the same.
@@ -101,7 +164,7 @@ class Teller:
     history: History
     watch: Watch
     context: message.Context
-    channels: tuple[str, ...]
+    reach: Reach
     hold_for: int
     keep_firing_for: int
     retrain: bool
@@ -121,7 +184,7 @@ class Teller:
         at: datetime,
         now: datetime,
     ) -> tuple[Alert, Spoken]:
-        """Take a rule's alert one window on, keep it, and put what is due into the outbox.
+        """Take a rule's alert one window on, and keep what comes of it.
 
         Args:
             connection: the window's transaction.
@@ -132,45 +195,134 @@ class Teller:
             at: the end of the window.
             now: the wall clock.
         """
-        before = alerts.get(rule) or Alert(key=self._key(rule))
+        before = self._before(rule, alerts)
         alert, said = advance(before, seen, hold_for=self.hold_for, keep_firing_for=self.keep_firing_for)
         if alert == before and alert.state is State.OK:
             return alert, Spoken()
-        self.history.save_alert(connection, self.watch, rule, alert)
-        if said is None:
-            return alert, Spoken()
-        payload = found.alert(self.context, alert, said, at)
-        about: dict[str, Any] = {
-            "instance": self.history.instance,
-            "project": self.context.project,
-            "service": self.context.service,
-            "incident": alert,
-            "now": now,
-        }
-        if said is Notification.RESOLVED:
-            # Where the alert went, not where the policy routes by now: nothing is resolved that was never sent.
-            told = outbox.told(connection, alert)
-            outbox.enqueue(connection, channels=told, kind=Kind.RESOLVED, payload=payload, **about)
-            return alert, Spoken(resolved=1)
-        outbox.enqueue(connection, channels=self.channels, kind=Kind.FIRING, payload=payload, **about)
-        return alert, Spoken(fired=1, signals=int(self._signalled(connection, rule, found, alert, about)))
+        kept = self._kept(rule, alert, found, at) if alert.firing and (seen.effect or said) else None
+        self._save(connection, rule, before, alert, kept, at=at, now=now)
+        return alert, self._spoken(connection, rule, alert, said, found, now)
+
+    def see_nothing(
+        self,
+        connection: Connection,
+        rule: str,
+        why: State,
+        *,
+        alert: Alert,
+        since: datetime,
+        at: datetime,
+        now: datetime,
+        found: Told | None = None,
+        tell_after: int = 0,
+    ) -> tuple[Alert, Spoken]:
+        """Keep that a look showed nothing: an alert that fires goes on, and may fire for that alone.
+
+        Args:
+            connection: the transaction.
+            rule: the alert's.
+            why: ``NO_DATA`` or ``ERROR``.
+            alert: before the look.
+            since: from when on nothing has been seen.
+            at: up to when it was looked for.
+            now: the wall clock.
+            found: what its messages say, where it may fire for that alone.
+            tell_after: see :func:`monitor.alerts.states.unseen`.
+        """
+        after, said = unseen(alert, why, since=since, tell_after=tell_after)
+        kept = None if found is None or said is None else self._kept(rule, after, found, at)
+        self._save(connection, rule, alert, after, kept, at=at, now=now)
+        return after, Spoken(fired=int(said is Notification.FIRING))
+
+    def close(self, connection: Connection, rule: str, alert: Alert, *, at: datetime, now: datetime) -> Alert:
+        """Keep that nobody looks after an alert any more: its incident goes on without it."""
+        after, _ = closed(alert)
+        self._save(connection, rule, alert, after, None, at=at, now=now)
+        return after
 
     def expect(self, connection: Connection, rule: str, seen: Observation, *, alerts: Mapping[str, Alert]) -> None:
         """Keep that windows of the past raised an alarm; nobody is told before the next window shows the effect."""
-        before = alerts.get(rule) or Alert(key=self._key(rule))
+        before = self._before(rule, alerts)
         alert = expected(before, seen)
         if alert != before:
             self.history.save_alert(connection, self.watch, rule, alert)
 
-    def _signalled(
-        self, connection: Connection, rule: str, found: Told, alert: Alert, about: Mapping[str, Any]
-    ) -> bool:
+    def _before(self, rule: str, alerts: Mapping[str, Alert]) -> Alert:
+        return alerts.get(rule) or Alert(key=self._key(rule))
+
+    def _kept(self, rule: str, alert: Alert, found: Told, at: datetime) -> Kept:
+        context, features = self.context, found.features
+        about = About(
+            project=context.project,
+            replay=context.replay,
+            policy=self.watch.policy,
+            service=context.service,
+            model=context.model,
+            rule=rule,
+            slice=context.slice,
+            features=features,
+            views={one: context.views[one] for one in features if one in context.views},
+            sources={one: context.sources_of(one) for one in features},
+            severity=context.severity,
+            routes=self.reach.routes,
+            escalate_after=self.reach.escalate_after,
+            escalate_to=self.reach.escalate_to,
+            runbook=context.runbook,
+        )
+        return Kept(finding=found.finding(context, alert, at), about=about.to_dict())
+
+    def _save(
+        self,
+        connection: Connection,
+        rule: str,
+        before: Alert,
+        after: Alert,
+        kept: Kept | None,
+        *,
+        at: datetime,
+        now: datetime,
+    ) -> None:
+        self.history.save_alert(connection, self.watch, rule, after, kept, at=at, now=now)
+        if before.firing or after.firing:
+            clock = at if self.context.replay else now
+            change = Change(before=before, after=after, kept=kept, at=at, clock=clock, now=now)
+            take(self.history, connection, change)
+
+    def _spoken(
+        self,
+        connection: Connection,
+        rule: str,
+        alert: Alert,
+        said: Notification | None,
+        found: Told,
+        now: datetime,
+    ) -> Spoken:
+        if said is None:
+            return Spoken()
+        if said is Notification.RESOLVED:
+            return Spoken(resolved=1)
+        return Spoken(fired=1, signals=int(self._signalled(connection, rule, found, alert, now)))
+
+    def _signalled(self, connection: Connection, rule: str, found: Told, alert: Alert, now: datetime) -> bool:
         if not self.retrain or rule.partition(" of ")[0] not in WORLD or self._at_fault(connection):
             return False
-        signal = found.signal(self.context, alert, about["now"])
-        if signal is None or not self.history.record_signal(connection, self.watch, signal, now=about["now"]):
+        signal = found.signal(self.context, alert, now)
+        if signal is None or not self.history.record_signal(connection, self.watch, signal, now=now):
             return False
-        outbox.enqueue(connection, channels=self.channels, kind=Kind.RETRAINING, payload=signal, **about)
+        for channel in self.reach.routes:
+            enqueue(
+                connection,
+                instance=self.history.instance,
+                channel=channel,
+                kind=Kind.RETRAINING,
+                project=self.context.project,
+                service=self.context.service,
+                incident=signal["id"],
+                sequence="1",
+                severity=self.context.severity,
+                payload=signal,
+                now=now,
+            )
         return True
 
     def _at_fault(self, connection: Connection) -> bool:
