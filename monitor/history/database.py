@@ -95,9 +95,10 @@ class History(Ledger, Alerts, Incidents, People, Checks):
             LeadershipLostError: this process is fenced, and another monitor has taken over.
         """
         with self._database.write() as connection:
-            take_turn(connection)
+            # The fence first: whoever keeps others waiting for their turn can then be told by it, and ended.
             if self.fence is not None:
                 self.fence(connection)
+            take_turn(connection)
             yield connection
 
     @contextmanager
