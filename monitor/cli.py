@@ -51,6 +51,7 @@ def run_once(
     ] = False,
 ) -> None:
     """Judge every window that has closed, deliver what is due, and exit: for cron and Airflow."""
+    from monitor.alerts.dispatching import dispatch
     from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
     from monitor.leading import sole_monitor
@@ -69,6 +70,7 @@ def run_once(
                         typer.echo(f"{policy.id}: {error.message}")
                         fault = fault or error
             finally:
+                dispatch(history, store.config, now=datetime.now(UTC), wait=False)
                 # What earlier runs decided goes out, whatever this one meets.
                 with Courier(history, channels, fallbacks=standing_in, may_send=lead.valid) as courier:
                     sent = courier.deliver_due()

@@ -14,10 +14,9 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registered
 from monitor import budget, schema
 from monitor.alerts import outbox
-from monitor.alerts.states import State
+from monitor.alerts.states import State, worst
 from monitor.history import History, instant
 from monitor.pipeline import NO_BASELINE, NO_WINDOW
-from monitor.pipeline.judging import worst
 
 
 def status(

@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from featurestore.config import Config
-from monitor.alerts.about import About
 from monitor.alerts.calendars import calendars_of
 from monitor.alerts.grouping import Faults
-from monitor.alerts.incident_message import Telling, payload_of
+from monitor.alerts.incident_message import MEMBERS, Telling, payload_of
 from monitor.alerts.incident_state import Incident
 from monitor.alerts.incidents import Around, Notice, Timers, due
 from monitor.alerts.outbox import enqueue
@@ -45,7 +44,9 @@ def dispatch(history: History, config: Config, *, now: datetime, wait: bool = Tr
         if not any(_due(history, connection, config, now=now, wait=wait)):
             return Dispatched()
     with history.write() as connection:
-        said = [_tell(history, connection, config, *found, now=now) for found in _due(history, connection, config, now=now, wait=wait)]
+        # Asked again: another process may have told it meanwhile.
+        found = _due(history, connection, config, now=now, wait=wait)
+        said = [_tell(history, connection, config, *one, now=now) for one in found]
     return Dispatched(incidents=len(said), messages=sum(said))
 
 
@@ -63,7 +64,7 @@ def around(history: History, connection: Connection, config: Config, *, clock: d
     return Around(
         timers=timers_of(config, wait=wait),
         silences=history.silences(connection, after=clock),
-        calendars=calendars_of(config),
+        calendars=calendars_of(config.mute),
         faults=Faults(history.open_incidents(connection)),
     )
 
@@ -107,10 +108,10 @@ def _tell(
     now: datetime,
 ) -> int:
     history.save_incident(connection, after)
-    stored = history.stored_alerts(connection, [one.alert for one in after.members])
+    shown = {one.alert for notice in notices for one in (notice.members or after.members)[:MEMBERS]}
+    stored = history.stored_alerts(connection, shown)
     accepted = [one for one in history.acceptances(connection) if one.incident == after.number and not after.open]
-    telling = Telling(incident=after, alerts=stored, accepted=accepted, replay=config.replay)
-    about = next((About.from_dict(one.kept.about) for one in stored.values() if one.kept.about), None)
+    telling = Telling(project=config.project, incident=after, alerts=stored, accepted=accepted, replay=config.replay)
     written = 0
     for notice in notices:
         payload = payload_of(telling, notice)
@@ -120,7 +121,7 @@ def _tell(
             channel=notice.channel,
             kind=notice.kind,
             project=config.project,
-            service=about.service if about is not None else str(payload.get("service", "")),
+            service=payload["service"],
             incident=before.key,
             sequence=notice.sequence,
             severity=notice.severity,

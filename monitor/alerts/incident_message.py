@@ -47,12 +47,14 @@ class Telling:
     """What the messages of an incident are made of.
 
     Attributes:
+        project: the namespace.
         incident: after what is due.
         alerts: its alerts as they are kept, by key; those that are not there are told by what the incident knows.
         accepted: what somebody said is normal, which ended it.
         replay: the name of the rehearsal, or "".
     """
 
+    project: str
     incident: Incident
     alerts: Mapping[str, StoredAlert]
     accepted: Sequence[Acceptance] = ()
@@ -73,15 +75,17 @@ def payload_of(telling: Telling, notice: Notice) -> dict[str, Any]:
     first = findings[shown[0].alert]
     over = notice.kind is Kind.RESOLVED
     features = [] if over else _features(findings.values())
+    left_out = 0 if over else sum(one.features_left_out for one in findings.values())
     about = _about(telling, shown[0])
+    summary = _over(telling, members, findings) if over else _summary(telling, members, findings)
     told = pb.Alert(
         incident=incident.key,
         name=incident.name,
-        project=first.project,
+        project=telling.project,
         service=first.service,
         state=_state(members, over=over),
-        change=pb.AlertChange.Value(f"ALERT_CHANGE_{notice.change.name}"),
-        summary=_rehearsed(telling, _over(telling, members, findings) if over else _summary(telling, members, findings)),
+        change=f"ALERT_CHANGE_{notice.change.name}",
+        summary=_mark(telling) + summary,
         onset=min((one.onset for one in members if one.onset is not None), default=None),
         decided_at=max(
             (stored.decided_at for one in shown if (stored := telling.alerts.get(one.alert)) and stored.decided_at),
@@ -89,7 +93,7 @@ def payload_of(telling: Telling, notice: Notice) -> dict[str, Any]:
         ),
         evidence=first.evidence if not over and first.HasField("evidence") else None,
         features=features[:SHOWN],
-        features_left_out=max(0, len(features) - SHOWN) + (0 if over else sum(one.features_left_out for one in findings.values())),
+        features_left_out=max(0, len(features) - SHOWN) + left_out,
         baseline=first.baseline,
         suggested_action=_NOTHING if over else _action(telling, members, first),
         replay=bool(telling.replay),
@@ -133,7 +137,7 @@ def _features(findings: Any) -> list[pb.FeatureFinding]:
     return list(found.values())
 
 
-def _state(members: Sequence[Member], *, over: bool) -> pb.AlertState.ValueType:
+def _state(members: Sequence[Member], *, over: bool) -> pb.AlertState:
     if over:
         return pb.ALERT_STATE_RESOLVED
     states = {one.state for one in members}
@@ -238,7 +242,3 @@ def _commands(telling: Telling, members: Sequence[Member], *, over: bool) -> lis
 
 def _mark(telling: Telling) -> str:
     return f"REPLAY {telling.replay}: " if telling.replay else ""
-
-
-def _rehearsed(telling: Telling, text: str) -> str:
-    return _mark(telling) + text

@@ -203,5 +203,3 @@ def _read(row: Any) -> Incident:
 def _time(value: int) -> datetime:
     found = instant(value)
     return EPOCH if found is None else found
-
-

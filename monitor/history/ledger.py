@@ -202,6 +202,21 @@ class Ledger:
         query = select(func.min(schema.windows.c.window_start)).where(is_watch(schema.windows, watch))
         return instant(connection.execute(query).scalar())
 
+    def last_window(self, connection: Connection, watch: Watch) -> tuple[datetime, datetime] | None:
+        """Return start and end of the newest window that any version of the policy has judged."""
+        table = schema.windows
+        query = (
+            select(table.c.window_start, table.c.window_end)
+            .where(table.c.policy == watch.policy, table.c.service == watch.service, table.c.slice == watch.slice)
+            .order_by(table.c.window_start.desc(), table.c.window_offset.desc())
+            .limit(1)
+        )
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        start, end = (EPOCH + timedelta(microseconds=one) for one in row)
+        return start, end
+
     def note_late_rows(self, connection: Connection, watch: Watch, begin: Position, late_rows: int) -> None:
         """Note on a line of the ledger how many rows came after the window was judged; the number only grows."""
         table = schema.windows

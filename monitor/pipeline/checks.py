@@ -17,6 +17,7 @@ from featurestore.profiles import Profile
 from featurestore.registry import ModelRecord, Registered
 from featurestore.store import FeatureStore
 from monitor.alerts import message
+from monitor.alerts.grouping import affected
 from monitor.alerts.states import Observation
 from monitor.history import Check, Detector, Watch
 from monitor.parity import check_parity, skew_findings
@@ -207,6 +208,7 @@ def _performance(
             alerts = teller.alerts(connection)
             _, said = teller.take(connection, subject, seen, found, alerts=alerts, at=window.end, now=committer.now)
             total += said
+            committer.rehearse(connection, window.end)
     return total
 
 
@@ -219,6 +221,7 @@ def _context(store: Store, model: ModelRecord, policy: MonitorPolicy) -> message
         model=model.id,
         views={},
         severity=policy.severity,
+        runbook=policy.runbook,
     )
 
 
@@ -239,10 +242,18 @@ def _take(
         bad = [one for one in found if one.pages]
         onset = min((one.onset for one in bad if one.onset is not None), default=at)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
-        sentences = Found(rule=rule, sentences=tuple(one.sentence for one in bad))
+        features = dict.fromkeys(name for one in bad for name in _features(one, teller.context))
+        sentences = Found(rule=rule, sentences=tuple(one.sentence for one in bad), features=tuple(features))
         _, said = teller.take(connection, rule, seen, sentences, alerts=alerts, at=at, now=committer.now)
         total += said
+    committer.rehearse(connection, at)
     return total
+
+
+def _features(finding: Finding, context: message.Context) -> tuple[str, ...]:
+    """Return the features that a finding is about: of a view also those that are computed from it."""
+    views = {name: origin.views for name, origin in context.origins.items()}
+    return affected(finding.kind, finding.subject, finding.views, views)
 
 
 def _teller(store: Store, committer: Committer, review: Review) -> Teller:
@@ -254,7 +265,10 @@ def _teller(store: Store, committer: Committer, review: Review) -> Teller:
         baseline="" if reference is None else reference.dataset or reference.id,
         model="" if reference is None else reference.model,
         views=subject.views,
+        origins=subject.origins,
+        pii=subject.pii,
         severity=subject.policy.definition.severity,
+        runbook=subject.policy.definition.runbook,
     )
     return committer.teller_of(subject.policy.definition, subject.watch, context)
 

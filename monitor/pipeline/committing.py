@@ -11,18 +11,20 @@ from typing import Any, get_args
 import structlog
 from sqlalchemy import Connection
 
+from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import MonitorError
 from featurestore.profiles import Profile
 from monitor.alerts import message
-from monitor.alerts.states import Alert, State
+from monitor.alerts.dispatching import dispatch_within
+from monitor.alerts.states import Alert, State, worst
 from monitor.decisions import Kind
 from monitor.detector import DetectorState
 from monitor.history import Detector, History, JudgedWindow, Standing, Watch
-from monitor.pipeline.judging import Judgement, judge, worst
+from monitor.pipeline.judging import Judgement, judge
 from monitor.pipeline.reports import NOT_ENOUGH, ServiceReport
 from monitor.pipeline.subjects import Track
-from monitor.pipeline.telling import Drifted, Spoken, Teller
+from monitor.pipeline.telling import Drifted, Reach, Spoken, Teller
 from monitor.windows import Position, Window
 
 #: What the detectors of features and predictions are kept under.
@@ -73,12 +75,14 @@ class Committer:
 
     Attributes:
         history: the database.
-        channels: where messages go.
+        config: whether it is a rehearsal, and the timers of its messages.
+        reach: who hears of alerts.
         now: the wall clock.
     """
 
     history: History
-    channels: tuple[str, ...]
+    config: Config
+    reach: Reach
     now: datetime
 
     def window(
@@ -121,6 +125,7 @@ class Committer:
             standing = Standing(baseline=head.yardstick.reference.id, position=window.stop)
             self.history.save_standing(connection, head.watch, standing)
             states = self._states(connection, tracks)
+            self.rehearse(connection, window.end)
         assert first is not None  # noqa: S101 - there always is the track of all rows
         verdict = _verdict(first, window)
         self._tell(head, window, verdict, spoken)
@@ -160,7 +165,13 @@ class Committer:
         judgement = self._judge(connection, track, window, current, run_length, alerts)
         spoken = Spoken()
         for one in judgement.seen:
-            found = Drifted(rule=one.rule, decision=one.decision)
+            found = Drifted(
+                rule=one.rule,
+                decision=one.decision,
+                reference=track.yardstick.reference.baseline.whole,
+                rows=one.rows,
+                importances=bool(track.yardstick.importances),
+            )
             _, said = teller.take(
                 connection, one.rule, one.observation, found, alerts=alerts, at=window.end, now=self.now
             )
@@ -200,11 +211,17 @@ class Committer:
             history=self.history,
             watch=watch,
             context=context,
-            channels=self.channels,
+            reach=self.reach,
             hold_for=policy.hold_for,
             keep_firing_for=policy.keep_firing_for,
             retrain=policy.retrain,
         )
+
+    def rehearse(self, connection: Connection, at: datetime) -> None:
+        """In a rehearsal, write what is due by the clock of its data, in the transaction that moves that clock."""
+        if self.config.replay:
+            self.history.advance_data_clock(connection, at)
+            dispatch_within(self.history, connection, self.config, now=self.now)
 
     def _state(self, connection: Connection, track: Track) -> DetectorState:
         """Return the detector's state; a fresh one if its limits are others now, or another release wrote it."""

@@ -5,14 +5,14 @@ Pure: the pipeline and the backtest judge by this one function, so what a policy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.profiles import Profile, merge
-from monitor.alerts.states import Alert, Observation, State
+from monitor.alerts.states import Alert, Observation
 from monitor.baselines import Reference
 from monitor.decisions import Decision, FeatureFinding, decide
 from monitor.detector import DetectorState, Evidence, Limits, step
@@ -71,11 +71,13 @@ class Seen:
         rule: what was looked for: ``drift``, ``null spike`` ...
         observation: what the rule's alert goes on with.
         decision: on the rows that it was judged over; its findings are the rule's.
+        rows: their profile.
     """
 
     rule: str
     observation: Observation
     decision: Decision
+    rows: Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +140,18 @@ def judge(
         decision = _decide(yardstick, rows, replace(evidence, alarm=True), rows_per_block, launch=rule == LAUNCH)
         of_rule = _only(decision, [one for one in decision.findings if _belongs(one, rule)], evidence)
         known |= {one.feature for one in _moved(of_rule)}
-        seen.append(_seen(rule, of_rule, evidence, start, alert.span))
+        seen.append(_seen(rule, of_rule, evidence, start, alert.span, rows))
         decisions.append(of_rule)
     if evidence.alarm or not opened:
         earlier = memory.profiles(since=evidence.onset) if evidence.alarm and evidence.onset is not None else []
-        decision = _decide(yardstick, merge([current, *earlier]), evidence, rows_per_block, launch=evidence.launch)
+        rows = merge([current, *earlier])
+        decision = _decide(yardstick, rows, evidence, rows_per_block, launch=evidence.launch)
         decisions.append(decision)
         # What an open alert is about already is no news: a change that lasts raises one alarm after another.
         for rule, found in rules_of([one for one in _moved(decision) if one.feature not in known]).items():
             if rule not in opened:
-                seen.append(_seen(rule, _only(decision, found, evidence), evidence, start, 1 + len(earlier)))
+                of_rule = _only(decision, found, evidence)
+                seen.append(_seen(rule, of_rule, evidence, start, 1 + len(earlier), rows))
     shown = max(decisions, key=lambda one: _RANK.index(one.verdict))
     return Judgement(state=state, decision=shown, seen=tuple(seen))
 
@@ -167,12 +171,6 @@ def block_rows(yardstick: Yardstick, start: datetime, end: datetime, rows: int, 
     served = float(rows + memory.rows_since(since))
     first = memory.first_start()
     return served if first is not None and first <= since else max(served, rate)
-
-
-def worst(states: Iterable[State]) -> State:
-    """Return the worst of some states; ok where there is none."""
-    order = (State.OK, State.RESOLVED, State.PENDING, State.FIRING)
-    return max(states, key=order.index, default=State.OK)
 
 
 def rules_of(moved: Sequence[FeatureFinding]) -> dict[str, list[FeatureFinding]]:
@@ -231,7 +229,7 @@ def _only(decision: Decision, findings: Sequence[FeatureFinding], evidence: Evid
     return replace(decision, findings=tuple(findings), verdict=verdict, evidence=evidence)
 
 
-def _seen(rule: str, decision: Decision, evidence: Evidence, start: datetime, span: int) -> Seen:
+def _seen(rule: str, decision: Decision, evidence: Evidence, start: datetime, span: int, rows: Profile) -> Seen:
     effect = decision.verdict in ("drift", "severe")
     seen = Observation(alarm=effect and evidence.alarm, effect=effect, onset=evidence.onset or start, span=span)
-    return Seen(rule=rule, observation=seen, decision=decision)
+    return Seen(rule=rule, observation=seen, decision=decision, rows=rows)

@@ -15,11 +15,13 @@ from featurestore.offline.engine import identifier, literal
 from featurestore.profiles import Profile
 from featurestore.registry import Registered
 from monitor.alerts import message
+from monitor.alerts.origins import Origin
 from monitor.baselines import Reference, find_reference
 from monitor.detector import fit_limits
 from monitor.history import Watch
 from monitor.pipeline.judging import Yardstick
 from monitor.pipeline.reports import Store
+from monitor.pipeline.telling import Reach
 from monitor.windows import Stream, Window, profiled
 
 #: The most slices of one column; rows of further values are judged with all others, and not by themselves. They share
@@ -44,6 +46,7 @@ class Subject:
         keys: the join keys, whose values must not leave either.
         predictions: fields that a model gave.
         views: the view of each field, for what a message suggests.
+        origins: what each field is made from, as far as that is known.
         source: where the baseline comes from; None for the one that goes by itself.
     """
 
@@ -57,6 +60,7 @@ class Subject:
     keys: frozenset[str]
     predictions: frozenset[str]
     views: Mapping[str, str]
+    origins: Mapping[str, Origin]
     source: BaselineSource | None
 
 
@@ -146,8 +150,11 @@ def _track(store: Store, subject: Subject, reference: Reference, slice_: str, wh
             baseline=reference.dataset or reference.id,
             model=subject.model or reference.model,
             views=subject.views,
+            origins=subject.origins,
+            pii=subject.pii,
             slice=slice_,
             severity=policy.severity,
+            runbook=policy.runbook,
         ),
     )
 
@@ -217,16 +224,25 @@ def pii_of(fields: Sequence[Field]) -> frozenset[str]:
     return frozenset(one.name for one in fields if one.pii)
 
 
-def channels_of(config: Config, policy: Registered[MonitorPolicy]) -> tuple[str, ...]:
-    """Return the policy's channels; from a rehearsal, those that take its messages.
+def reach_of(config: Config, policy: Registered[MonitorPolicy]) -> Reach:
+    """Return who hears of a policy's alerts; of a rehearsal, only channels that take its messages.
 
     Raises:
         MonitorError: a route names no channel.
     """
-    for name in policy.definition.routes:
+    definition = policy.definition
+    return Reach(
+        routes=_channels(config, policy.name, "routes", definition.routes),
+        escalate_after=definition.escalate_after,
+        escalate_to=_channels(config, policy.name, "escalates", definition.escalate_to),
+    )
+
+
+def _channels(config: Config, policy: str, does: str, names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
         if name not in config.channels:
             raise MonitorError(
-                f'Monitor policy "{policy.name}" routes to "{name}", which featurestore.toml does not configure.',
+                f'Monitor policy "{policy}" {does} to "{name}", which featurestore.toml does not configure.',
                 hint=closest(name, config.channels) or f"Add a section [channels.{name}].",
             )
-    return tuple(name for name in policy.definition.routes if not config.replay or config.channels[name].rehearsals)
+    return tuple(name for name in names if not config.replay or config.channels[name].rehearsals)

@@ -134,7 +134,7 @@ class Spoken:
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """Who hears of the alerts of a policy: its channels that are there, and that take messages of a rehearsal if it is one.
+    """Who hears of the alerts of a policy: of a rehearsal, only channels that take its messages.
 
     Attributes:
         routes: channels.
@@ -195,7 +195,7 @@ class Teller:
             at: the end of the window.
             now: the wall clock.
         """
-        before = self._before(rule, alerts)
+        before = self.before(rule, alerts)
         alert, said = advance(before, seen, hold_for=self.hold_for, keep_firing_for=self.keep_firing_for)
         if alert == before and alert.state is State.OK:
             return alert, Spoken()
@@ -242,12 +242,13 @@ class Teller:
 
     def expect(self, connection: Connection, rule: str, seen: Observation, *, alerts: Mapping[str, Alert]) -> None:
         """Keep that windows of the past raised an alarm; nobody is told before the next window shows the effect."""
-        before = self._before(rule, alerts)
+        before = self.before(rule, alerts)
         alert = expected(before, seen)
         if alert != before:
             self.history.save_alert(connection, self.watch, rule, alert)
 
-    def _before(self, rule: str, alerts: Mapping[str, Alert]) -> Alert:
+    def before(self, rule: str, alerts: Mapping[str, Alert]) -> Alert:
+        """Return a rule's alert as it was; one that never was is ok."""
         return alerts.get(rule) or Alert(key=self._key(rule))
 
     def _kept(self, rule: str, alert: Alert, found: Told, at: datetime) -> Kept:

@@ -7,7 +7,7 @@
 from monitor.schema.alerts import acceptances, acknowledgements, alerts, incidents, members, silences, timeline
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
-from monitor.schema.outbox import outbox
+from monitor.schema.outbox import outbox, receivers
 from monitor.schema.signals import signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
@@ -25,6 +25,7 @@ __all__ = [
     "meta",
     "metadata",
     "outbox",
+    "receivers",
     "signals",
     "silences",
     "streams",

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.types import Float64, Int64
 from monitor.alerts.base import Kind
+from monitor.alerts.dispatching import dispatch
 from monitor.history import History
 from monitor.performance.reading import record_reference
 from monitor.pipeline import RunReport, run_once
@@ -28,7 +29,9 @@ _DAY = timedelta(days=1)
 
 def run(scene: Any, *, now: datetime = _NOW) -> RunReport:
     with scene.history() as history:
-        return run_once(scene, history, scene.policy, now=now)
+        report = run_once(scene, history, scene.policy, now=now)
+        dispatch(history, scene.config, now=now, wait=False)
+    return report
 
 
 def messages(history: History) -> list[tuple[str, dict[str, Any]]]:

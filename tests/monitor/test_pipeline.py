@@ -26,6 +26,7 @@ from featurestore.errors import FeatureStoreError, MonitorError
 from featurestore.profiles import fit_baseline
 from featurestore.types import Float64
 from monitor.alerts.base import Kind
+from monitor.alerts.dispatching import dispatch
 from monitor.alerts.states import State
 from monitor.history import History
 from monitor.pipeline import NO_BASELINE, NO_WINDOW, ServiceReport, run_once
@@ -38,6 +39,7 @@ _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 def run(scene: Any, *, now: datetime = _NOW, stop: Callable[[], bool] = lambda: False) -> ServiceReport:
     with scene.history() as history:
         report = run_once(scene, history, scene.policy, now=now, stop=stop)
+        dispatch(history, scene.config, now=now, wait=False)
     (service,) = report.services
     return service
 
