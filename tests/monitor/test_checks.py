@@ -105,6 +105,11 @@ def test_while_something_is_broken_drift_asks_for_no_retraining(scene: Any) -> N
                 span=1,
                 held=0,
                 quiet=0,
+                unseen=0,
+                before="ok",
+                fires=True,
+                finding="{}",
+                about="{}",
             )
         )
     scene.serve_days(3, 6, shift=1.0)
