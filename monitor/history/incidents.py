@@ -87,7 +87,7 @@ class Incidents:
                 subject=payload["incident"],
                 attempt=1,
                 baseline=payload["baseline"],
-                model=payload["model"],
+                model=payload.get("model", ""),
                 incident=payload["incident"],
                 asked_by="",
                 state="approved",
