@@ -1,4 +1,4 @@
-"""Alerts, and the retraining signals that came of them."""
+"""Alerts, with what is kept beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from featurestore.types import microseconds
 from monitor import schema
 from monitor.alerts.states import Alert, State
-from monitor.history.upserting import add
 from monitor.history.values import Watch, instant
 
 
@@ -135,22 +134,6 @@ class Alerts:
             return
         about = {"policy": watch.policy, "service": watch.service, "rule": rule, "slice": watch.slice}
         connection.execute(insert(table).values(key=alert.key, **about, **({"finding": "{}", "about": "{}"} | values)))
-
-    def record_signal(self, connection: Connection, watch: Watch, payload: Mapping[str, Any], *, now: datetime) -> bool:
-        """Write a retraining signal (its JSON form); return False if one of its id was written before."""
-        return add(
-            connection,
-            schema.signals,
-            {
-                "id": payload["id"],
-                "policy": watch.policy,
-                "service": watch.service,
-                "baseline": payload["baseline"],
-                "incident": payload["incident"],
-                "payload": json.dumps(payload),
-                "created_at": microseconds(now),
-            },
-        )
 
 
 def _stored(connection: Connection, which: ColumnElement[bool]) -> list[StoredAlert]:

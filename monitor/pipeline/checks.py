@@ -243,7 +243,13 @@ def _take(
         onset = min((one.onset for one in bad if one.onset is not None), default=at)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
         features = dict.fromkeys(name for one in bad for name in _features(one, teller.context))
-        sentences = Found(rule=rule, sentences=tuple(one.sentence for one in bad), features=tuple(features))
+        sentences = Found(
+            rule=rule,
+            sentences=tuple(one.sentence for one in bad),
+            features=tuple(features),
+            kinds=frozenset(one.kind for one in bad),
+            views=tuple(dict.fromkeys(view for one in bad for view in one.views)),
+        )
         _, said = teller.take(connection, rule, seen, sentences, alerts=alerts, at=at, now=committer.now)
         total += said
     committer.rehearse(connection, at)

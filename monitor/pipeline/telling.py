@@ -13,24 +13,17 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from featurestore.definitions import RetrainingPolicy
 from featurestore.profiles import Profile
 from monitor import retraining
 from monitor.alerts import message
 from monitor.alerts.about import About
-from monitor.alerts.base import Kind
 from monitor.alerts.drawing import histograms_of
-from monitor.alerts.outbox import enqueue
+from monitor.alerts.incident_state import Incident
 from monitor.alerts.states import Alert, Notification, Observation, State, advance, alert_key, closed, expected, unseen
 from monitor.alerts.taking import Change, take
 from monitor.decisions import Decision
 from monitor.history import History, Kept, Watch
-
-#: Rules that say the world has changed: a model learns from it. All others say that something is broken, and a model
-#: would learn the fault.
-WORLD = frozenset({"drift", "performance"})
-
-#: While one of these is open for a stream, its drift sends no retraining signal: the rows are not what they should be.
-FAULTS = frozenset({"training_serving_skew", "schema_change", "type_change", "configuration_drift", "null spike"})
 
 
 class Told(Protocol):
@@ -45,8 +38,8 @@ class Told(Protocol):
         """Return the message of this alert alone."""
         ...
 
-    def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
-        """Return the retraining signal's payload; None where none is due."""
+    def meaning(self) -> Mapping[str, Any]:
+        """Return what it means for training, as :func:`monitor.retraining.consider` takes it."""
         ...
 
 
@@ -86,9 +79,9 @@ class Drifted:
             importances=self.importances,
         )
 
-    def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
+    def meaning(self) -> Mapping[str, Any]:
         """See :class:`Told`."""
-        return retraining.retraining_signal(context, self.decision, alert, now=now)
+        return {"decision": self.decision}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +92,15 @@ class Found:
         rule: what was looked for.
         sentences: what was found, the worst first.
         features: that it is about.
+        kinds: what the findings are of: ``feature``, ``model`` ...
+        views: the stored views upstream of them.
     """
 
     rule: str
     sentences: tuple[str, ...]
     features: tuple[str, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    views: tuple[str, ...] = ()
 
     def finding(self, context: message.Context, alert: Alert, at: datetime) -> dict[str, Any]:
         """See :class:`Told`."""
@@ -111,9 +108,9 @@ class Found:
             context, self.sentences, alert, rule=self.rule, decided_at=at, features=self.features
         )
 
-    def signal(self, context: message.Context, alert: Alert, now: datetime) -> dict[str, Any] | None:
+    def meaning(self) -> Mapping[str, Any]:
         """See :class:`Told`."""
-        return retraining.told_signal(context, "; ".join(self.sentences), alert, now=now)
+        return {"sentences": self.sentences, "kinds": self.kinds, "views": self.views}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +164,7 @@ class Teller:
     reach: Reach
     hold_for: int
     keep_firing_for: int
-    retrain: bool
+    retrain: bool | RetrainingPolicy
 
     def alerts(self, connection: Connection) -> dict[str, Alert]:
         """Return the alerts of the watch that ever were, by rule."""
@@ -200,8 +197,21 @@ class Teller:
         if alert == before and alert.state is State.OK:
             return alert, Spoken()
         kept = self._kept(rule, alert, found, at) if alert.firing and (seen.effect or said) else None
-        self._save(connection, rule, before, alert, kept, at=at, now=now)
-        return alert, self._spoken(connection, rule, alert, said, found, now)
+        incident = self._save(connection, rule, before, alert, kept, at=at, now=now)
+        retraining.consider(
+            connection,
+            self.watch,
+            self.context,
+            rule,
+            alert,
+            retrain=self.retrain,
+            **found.meaning(),
+            incident=incident.key if incident is not None else "",
+            name=incident.name if incident is not None else "",
+            at=at,
+            now=now,
+        )
+        return alert, Spoken(fired=int(said is Notification.FIRING), resolved=int(said is Notification.RESOLVED))
 
     def see_nothing(
         self,
@@ -282,54 +292,15 @@ class Teller:
         *,
         at: datetime,
         now: datetime,
-    ) -> None:
+    ) -> Incident | None:
+        """Keep an alert and what became of its incident; return that, where it goes on."""
         self.history.save_alert(connection, self.watch, rule, after, kept, at=at, now=now)
-        if before.firing or after.firing:
-            clock = at if self.context.replay else now
-            change = Change(before=before, after=after, kept=kept, at=at, clock=clock, now=now)
-            take(self.history, connection, change)
-
-    def _spoken(
-        self,
-        connection: Connection,
-        rule: str,
-        alert: Alert,
-        said: Notification | None,
-        found: Told,
-        now: datetime,
-    ) -> Spoken:
-        if said is None:
-            return Spoken()
-        if said is Notification.RESOLVED:
-            return Spoken(resolved=1)
-        return Spoken(fired=1, signals=int(self._signalled(connection, rule, found, alert, now)))
-
-    def _signalled(self, connection: Connection, rule: str, found: Told, alert: Alert, now: datetime) -> bool:
-        if not self.retrain or rule.partition(" of ")[0] not in WORLD or self._at_fault(connection):
-            return False
-        signal = found.signal(self.context, alert, now)
-        if signal is None or not self.history.record_signal(connection, self.watch, signal, now=now):
-            return False
-        for channel in self.reach.routes:
-            enqueue(
-                connection,
-                instance=self.history.instance,
-                channel=channel,
-                kind=Kind.RETRAINING,
-                project=self.context.project,
-                service=self.context.service,
-                incident=signal["id"],
-                sequence="1",
-                severity=self.context.severity,
-                payload=signal,
-                now=now,
-            )
-        return True
-
-    def _at_fault(self, connection: Connection) -> bool:
-        """Return whether something is broken of which a model must not learn."""
-        firing = self.history.firing_rules(connection, self.context.service)
-        return bool(firing & FAULTS)
+        if not before.firing and not after.firing:
+            return None
+        clock = at if self.context.replay else now
+        return take(
+            self.history, connection, Change(before=before, after=after, kept=kept, at=at, clock=clock, now=now)
+        )
 
     def _key(self, rule: str) -> str:
         context, watch = self.context, self.watch

@@ -8,13 +8,14 @@ from monitor.schema.alerts import acceptances, acknowledgements, alerts, inciden
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
-from monitor.schema.signals import signals
+from monitor.schema.signals import alert_episodes, signal_cursor, signal_events, signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
     "VERSION",
     "acceptances",
     "acknowledgements",
+    "alert_episodes",
     "alerts",
     "checks",
     "detectors",
@@ -26,6 +27,8 @@ __all__ = [
     "metadata",
     "outbox",
     "receivers",
+    "signal_cursor",
+    "signal_events",
     "signals",
     "silences",
     "streams",
