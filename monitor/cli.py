@@ -15,6 +15,7 @@ import typer
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, instant, open_store, print_json
 from featurestore.errors import FeatureStoreError, MonitorError
 from monitor.alerts import outbox_commands
+from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
 from monitor.retraining.commands import register as register_retraining
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Watch what is served for drift from what was trained on.", no_args_is_help=True)
 
+register_incidents(app)
 register(app)
 register_retraining(app)
 outbox_commands.register(app)
@@ -108,7 +110,7 @@ def start(
 
 @app.command()
 def status(repo: Repo = HERE, replay: Replay = "", output: OutputFormat = Format.text) -> None:
-    """Show windows judged, verdicts, evidence against its limit, alerts, messages and signals."""
+    """Show windows judged, verdicts, evidence against its limit, alerts, incidents, messages and signals."""
     from monitor.status import status as read_status
     from monitor.windows import ServingLog
 
@@ -347,7 +349,13 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
         for check in policy["checks"]:
             yield f"  {check['service']}, {check['check']}: {check['verdict']} at {check['at']}"
     for alert in found["alerts"]:
-        yield f"Alert of {_whom(alert)} is {alert['state']} since {alert['onset']}"
+        if alert["state"] != "resolved":
+            yield f"Alert of {_whom(alert)} is {alert['state'].replace('_', ' ')} since {alert['onset']}"
+    for incident in found["incidents"]:
+        yield (
+            f"Incident {incident['number']} ({incident['cause']}, {incident['severity']}) is {incident['state']}: "
+            f"featurestore monitor incident {incident['number']}{_replayed(found)}"
+        )
     box = found["outbox"]
     yield f"Messages: {box['pending']} pending, {box['delivered']} delivered, {box['dead']} dead"
     for signal in found["signals"]:
@@ -356,6 +364,10 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Daemon: pid {daemon['pid']} on {daemon['host']}, last seen {daemon['beat_at']}" if daemon else "Daemon: none"
     )
+
+
+def _replayed(found: dict[str, Any]) -> str:
+    return f" --replay {found['replay']}" if found["replay"] else ""
 
 
 def _whom(alert: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registered
 from monitor import budget, retraining, schema
 from monitor.alerts import outbox
+from monitor.alerts.showing import incident_values
 from monitor.alerts.states import State, worst
 from monitor.history import History, instant
 from monitor.pipeline import NO_BASELINE, NO_WINDOW
@@ -39,7 +40,7 @@ def status(
     Returns:
         ``replay``, ``watermark``, ``daemon`` (null if none ever ran), ``policies`` (each with its ``budget`` by route,
         its ``services`` and slices, with windows, last verdict, evidence against its limit and findings, and the last
-        of its ``checks``), ``alerts``, ``outbox`` (counts) and ``signals``.
+        of its ``checks``), ``alerts`` (all that ever fired or are held), ``incidents`` (those that go on), ``outbox`` (counts) and ``signals``.
     """
     definitions = [one.definition for one in policies]
     with history.read() as connection:
@@ -49,6 +50,7 @@ def status(
             "daemon": _daemon(connection),
             "policies": [_policy(connection, policy, definitions, budgets or {}) for policy in policies],
             "alerts": _alerts(connection),
+            "incidents": [incident_values(one) for one in history.open_incidents(connection)],
             "outbox": outbox.counts(connection),
             "signals": retraining.overview(connection),
         }

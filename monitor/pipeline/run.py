@@ -14,6 +14,8 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError, LeadershipLostError
 from featurestore.registry import Registered
 from monitor import retraining
+from monitor.accepted import accepted_sources
+from monitor.alerts.dispatching import clock_of
 from monitor.alerts.states import worst
 from monitor.history import History, Standing, Watch
 from monitor.pipeline.allotting import Allotment
@@ -113,6 +115,8 @@ def _review(store: Store, history: History, subject: Subject, *, now: datetime) 
     watermark = subject.stream.watermark(now=now)
     with history.read() as connection:
         since = history.resume_from(connection, subject.watch)
+        clock = clock_of(history, connection, store.config, now)
+        subject = replace(subject, accepted=accepted_sources(history, connection, subject.watch, clock=clock))
     closed, reference = Closed(windows=(), position=since), None
     if watermark is not None:
         reference = reference_of(store, subject, watermark)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,7 +16,7 @@ from featurestore.profiles import Profile
 from featurestore.registry import Registered
 from monitor.alerts import message
 from monitor.alerts.origins import Origin
-from monitor.baselines import Reference, find_reference
+from monitor.baselines import Reference, find_reference, model_behind
 from monitor.detector import fit_limits
 from monitor.history import Watch
 from monitor.pipeline.judging import Yardstick
@@ -48,6 +48,7 @@ class Subject:
         views: the view of each field, for what a message suggests.
         origins: what each field is made from, as far as that is known.
         source: where the baseline comes from; None for the one that goes by itself.
+        accepted: by slice, the period of serving that somebody said is normal, and so the baseline.
     """
 
     policy: Registered[MonitorPolicy]
@@ -62,6 +63,7 @@ class Subject:
     views: Mapping[str, str]
     origins: Mapping[str, Origin]
     source: BaselineSource | None
+    accepted: Mapping[str, BaselineSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +91,20 @@ class Track:
 
 def reference_of(store: Store, subject: Subject, watermark: datetime) -> Reference | None:
     """Return what a stream is compared with; None while there is nothing."""
-    return find_reference(
+    accepted = subject.accepted.get("")
+    found = find_reference(
         store.config,
         store.registry,
         subject.watch.service,
-        subject.source,
+        accepted or subject.source,
         stream=subject.stream,
         fields=subject.fields,
         watermark=watermark,
     )
+    if found is None or accepted is None:
+        return found
+    # Another normal is no other model: its importances, and its name in messages, stay.
+    return replace(found, model=model_behind(store.registry, subject.watch.service, subject.source))
 
 
 def tracks_of(store: Store, subject: Subject, reference: Reference, watermark: datetime) -> list[Track]:
@@ -112,9 +119,10 @@ def tracks_of(store: Store, subject: Subject, reference: Reference, watermark: d
         for one in [value] if named else _values(subject, reference, column):
             _check_slice(subject, column)
             where = f"{identifier(column)} = {literal(one)}"
-            found = _reference_of_slice(store, subject, reference, where, watermark)
+            slice_ = f"{column}={one}"
+            found = _reference_of_slice(store, subject, reference, slice_, where, watermark)
             if found is not None:
-                tracks.append(_track(store, subject, found, f"{column}={one}", where))
+                tracks.append(_track(store, subject, found, slice_, where))
     return tracks
 
 
@@ -200,10 +208,11 @@ def _categories(reference: Reference, column: str) -> Sequence[str]:
 
 
 def _reference_of_slice(
-    store: Store, subject: Subject, reference: Reference, where: str, watermark: datetime
+    store: Store, subject: Subject, reference: Reference, slice_: str, where: str, watermark: datetime
 ) -> Reference | None:
     """Return the baseline's own rows of a slice."""
-    source = subject.source or BaselineSource(dataset=reference.dataset or None)
+    accepted = subject.accepted.get(slice_) or subject.accepted.get("")
+    source = accepted or subject.source or BaselineSource(dataset=reference.dataset or None)
     narrowed = replace(source, filter=f"({source.filter}) AND {where}" if source.filter else where)
     found = find_reference(
         store.config,
@@ -216,7 +225,8 @@ def _reference_of_slice(
     )
     if found is None:
         _log.warning("no baseline", policy=subject.policy.name, service=subject.watch.service, slice=where)
-    return found
+        return None
+    return replace(found, model=reference.model) if accepted is not None else found
 
 
 def pii_of(fields: Sequence[Field]) -> frozenset[str]:

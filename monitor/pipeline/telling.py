@@ -198,6 +198,9 @@ class Teller:
             return alert, Spoken()
         kept = self._kept(rule, alert, found, at) if alert.firing and (seen.effect or said) else None
         incident = self._save(connection, rule, before, alert, kept, at=at, now=now)
+        if alert.firing and not seen.effect:
+            # It recovers: what it was about is known, and whether it is over is not.
+            return alert, Spoken()
         retraining.consider(
             connection,
             self.watch,
