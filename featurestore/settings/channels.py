@@ -80,6 +80,8 @@ class AlertmanagerConfig(_Remote):
     url: str = ""
     user: str = ""
     password: SecretStr = SecretStr("")
+    # After so long it takes what it was not told again as over.
+    expires_seconds: Annotated[float, Field(ge=600, allow_inf_nan=False)] = 172_800.0
 
 
 class MailConfig(_Remote):

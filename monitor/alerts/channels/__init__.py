@@ -7,11 +7,32 @@ from typing import Any
 
 from featurestore.config import Config
 from monitor.alerts.base import Channel
+from monitor.alerts.channels.alertmanager import Alertmanager
 from monitor.alerts.channels.console import Console
+from monitor.alerts.channels.pagerduty import PagerDuty
+from monitor.alerts.channels.slack import open_slack
+from monitor.alerts.channels.teams import Teams
 from monitor.alerts.channels.webhook import Webhook
 
 #: What opens a channel, by kind: from its name and its section.
-KINDS: Mapping[str, Callable[[str, Any], Channel]] = {"console": Console, "webhook": Webhook}
+KINDS: Mapping[str, Callable[[str, Any], Channel]] = {
+    "alertmanager": Alertmanager,
+    "console": Console,
+    "pagerduty": PagerDuty,
+    "slack": open_slack,
+    "teams": Teams,
+    "webhook": Webhook,
+}
+
+
+def open_channel(config: Config, name: str) -> Channel:
+    """Return the channel of one ``[channels.NAME]`` section.
+
+    Raises:
+        ConfigError: there is none of that name, its values do not suit its kind, or its secret cannot be read.
+    """
+    section = config.channel(name)
+    return KINDS[section.kind](name, section)
 
 
 def open_channels(config: Config) -> dict[str, Channel]:
@@ -20,4 +41,4 @@ def open_channels(config: Config) -> dict[str, Channel]:
     Raises:
         ConfigError: a section's values do not suit its kind, or its secret cannot be read.
     """
-    return {name: KINDS[section.kind](name, config.channel(name)) for name, section in config.channels.items()}
+    return {name: open_channel(config, name) for name in config.channels}

@@ -18,11 +18,13 @@ class UnreachableError(Exception):
 
     Attributes:
         reason: why, in one line, free of secrets.
+        untaken: whether the far side surely has not taken the message.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, untaken: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.untaken = untaken
 
 
 def checked(host: str, port: int, *, allow_private: bool) -> tuple[str, ...]:

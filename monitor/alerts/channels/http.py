@@ -2,9 +2,9 @@
 
 What makes it safe beside an ordinary one: it connects only to an address that was checked (:mod:`.addresses`), follows
 no redirect, which would lead elsewhere unchecked, and uses no proxy of the environment, which would resolve the name
-again. An attempt ends in time, whatever the far side does: the time is that of the attempt as a whole, as one that sends
-a byte now and then would keep to any limit of a single read. Of an answer only the beginning is kept. What it says of a
-failure names scheme, host and port: path, query and user of an address often are its secret.
+again. An attempt ends in time, whatever the far side does: the time is that of the attempt as a whole, as a far side
+that sends a byte now and then keeps to any limit of a single read. Of an answer only the beginning is kept. A failure is
+told by scheme, host and port: path, query and user of an address often are its secret.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ LARGEST_ANSWER = 65_536
 
 _PORTS = {"http": 80, "https": 443}
 _GONE, _TOO_LARGE = 410, 413
+#: Of a failure, what a proxy says that cannot know what became of the request behind it, and a timeout.
+_UNCERTAIN = frozenset({408, 502, 504})
+
+#: Bytes that are sent at once.
+_PIECE = 16_384
 
 #: What may stand in a path and a query as it is.
 _SAFE = "%/:=&?~#+!$,;'@()*[]-._"
@@ -155,7 +160,7 @@ class Answer:
             return Outcome(Status.GONE, reason)
         if self.status == _TOO_LARGE:
             return Outcome(Status.REFUSED, reason)
-        return Outcome(Status.RETRY, reason, self.retry_after(now))
+        return Outcome(Status.RETRY, reason, self.retry_after(now), untaken=self.status not in _UNCERTAIN)
 
 
 class Client:
@@ -211,10 +216,8 @@ class Client:
                     headers={key.decode("ascii").lower(): value.decode("latin-1") for key, value in response.headers},
                     body=_beginning(response.iter_stream()),
                 )
-        except httpcore.TimeoutException as error:
-            raise UnreachableError(f"{address.where} did not answer in {self._timeout:g} s") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise UnreachableError(_broken(address, error)) from error
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise self._unreachable(address, error, network) from error
 
     def reach(self, address: Address, *, now: datetime) -> str:
         """Connect and say nothing; return a remark on the certificate, or "".
@@ -236,12 +239,24 @@ class Client:
                 certificate = stream.get_extra_info("ssl_object").getpeercert()
             finally:
                 stream.close()
-        except httpcore.TimeoutException as error:
-            raise UnreachableError(f"{address.where} did not answer in {self._timeout:g} s") from error
-        except httpcore.NetworkError as error:
-            raise UnreachableError(_broken(address, error)) from error
+        except (httpcore.TimeoutException, httpcore.NetworkError) as error:
+            raise self._unreachable(address, error, network) from error
         said = tls.remark(certificate, now=now)
         return f"{address.where}: {said}" if said else ""
+
+    def _unreachable(self, address: Address, error: Exception, network: _Network) -> UnreachableError:
+        fault = tls.fault(error.__cause__)
+        if fault:
+            reason = f"{address.where}: {fault}"
+        elif isinstance(error, httpcore.TimeoutException):
+            reason = f"{address.where} did not answer in {self._timeout:g} s"
+        elif isinstance(error, httpcore.ConnectError):
+            reason = f"no connection to {address.where}: {error}"
+        elif isinstance(error, httpcore.NetworkError):
+            reason = f"the connection to {address.where} broke"
+        else:
+            reason = f"{address.where} answered what is not HTTP"
+        return UnreachableError(reason, untaken=not network.written)
 
 
 def _beginning(chunks: Iterable[bytes]) -> bytes:
@@ -253,25 +268,19 @@ def _beginning(chunks: Iterable[bytes]) -> bytes:
     return body[:LARGEST_ANSWER]
 
 
-def _broken(address: Address, error: Exception) -> str:
-    fault = tls.fault(error.__cause__)
-    if fault:
-        return f"{address.where}: {fault}"
-    if isinstance(error, httpcore.ConnectError):
-        return f"no connection to {address.where}: {error}"
-    if isinstance(error, httpcore.NetworkError):
-        return f"the connection to {address.where} broke"
-    return f"{address.where} answered what is not HTTP"
-
-
 class _Network(httpcore.NetworkBackend):
-    """Connects to checked addresses, and ends with the attempt's time."""
+    """Connects to checked addresses, and ends with the attempt's time.
+
+    Attributes:
+        written: whether anything of a request has gone out.
+    """
 
     def __init__(self, address: Address, timeout: float, *, allow_private: bool) -> None:
         self._address = address
         self._allow_private = allow_private
-        self._deadline = _Deadline(timeout)
+        self._end = time.monotonic() + timeout
         self._backend = httpcore.SyncBackend()
+        self.written = False
 
     def connect_tcp(
         self,
@@ -283,22 +292,19 @@ class _Network(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         found = addresses.checked(host, port, allow_private=self._allow_private)
         failure: Exception = httpcore.ConnectError("it has no address")
-        for address in found:
+        for number, address in enumerate(found):
+            # Each has its share of the time: one that never answers leaves some to the others.
+            share = self.left() / (len(found) - number)
             try:
-                stream = self._backend.connect_tcp(address, port, self._deadline.left(), local_address, socket_options)
-            except httpcore.ConnectError as error:  # the next address may do
+                stream = self._backend.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the next address may do
                 failure = error
             else:
-                return _Timed(stream, self._deadline)
+                return _Timed(stream, self)
         raise failure
 
-
-class _Deadline:
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
     def left(self) -> float:
-        """Return how many seconds are left.
+        """Return the seconds that are left of the attempt.
 
         Raises:
             httpcore.ReadTimeout: none are.
@@ -312,15 +318,18 @@ class _Deadline:
 class _Timed(httpcore.NetworkStream):
     """A stream whose every step has only what is left of the attempt's time."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, network: _Network) -> None:
         self._stream = stream
-        self._deadline = deadline
+        self._network = network
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self._stream.read(max_bytes, self._deadline.left())
+        return self._stream.read(max_bytes, self._network.left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._stream.write(buffer, self._deadline.left())
+        self._network.written = True
+        # In pieces: the stream below gives each of its own the whole time.
+        for start in range(0, len(buffer), _PIECE):
+            self._stream.write(buffer[start : start + _PIECE], self._network.left())
 
     def close(self) -> None:
         self._stream.close()
@@ -331,7 +340,7 @@ class _Timed(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline)
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._network.left()), self._network)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
