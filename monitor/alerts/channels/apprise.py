@@ -81,7 +81,7 @@ class Apprise:
         if picture:
             from apprise.attachment.memory import AttachMemory
 
-            attach = AttachMemory(content=picture, name="plot.png", mimetype="image/png")
+            attach = AttachMemory(content=picture, name="plot.png", mimetype="image/png")  # type: ignore[no-untyped-call]
 
         def send() -> bool:
             return bool(
