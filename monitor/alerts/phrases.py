@@ -69,14 +69,19 @@ def evidence(values: Mapping[str, Any]) -> str:
     )
 
 
-def found(payload: Mapping[str, Any]) -> list[str]:
-    """Return what was found, an item a line, the worst first: reasons, features, a picture in text, alerts."""
+def found(payload: Mapping[str, Any], *, blocks: bool = True) -> list[str]:
+    """Return what was found, an item a line, the worst first: reasons, features, alerts.
+
+    Args:
+        payload: of an alert or a retraining signal.
+        blocks: whether a picture of blocks stands between them.
+    """
     reasons, features = payload.get("reasons", ()), payload.get("features", ())
     more = int(payload.get("featuresLeftOut", 0))
     return [
         *_some(reasons[:SHOWN_REASONS], len(reasons), "reasons"),
         *_some([finding(one) for one in features[:SHOWN_FEATURES]], len(features) + more, "features"),
-        *sparkline(payload),
+        *(sparkline(payload) if blocks else ()),
         *_members(payload),
     ]
 
