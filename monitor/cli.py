@@ -14,7 +14,7 @@ import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, instant, open_store, print_json
 from featurestore.errors import FeatureStoreError, MonitorError
-from monitor.alerts import outbox_commands
+from monitor.alerts import check_commands, outbox_commands
 from monitor.performance.commands import register
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ app = typer.Typer(help="Watch what is served for drift from what was trained on.
 
 register(app)
 outbox_commands.register(app)
+check_commands.register(app)
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's log instead of the live one.")]
 ServedSince = Annotated[
