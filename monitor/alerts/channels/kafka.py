@@ -48,8 +48,8 @@ class Kafka:
         config: its section.
 
     Raises:
-        ConfigError: servers or topic are missing or are none; a password would go over the network as it is; the CA file
-            cannot be used; the extra ``kafka`` is not installed.
+        ConfigError: servers or topic are missing or are none; a password would go over the network as it is; the CA
+            file cannot be used; the extra ``kafka`` is not installed.
     """
 
     def __init__(self, name: str, config: KafkaConfig) -> None:
