@@ -12,7 +12,7 @@ from typing import Any
 
 from featurestore import plots
 from featurestore.errors import ConfigError
-from monitor.alerts.lines import plain, shortened
+from monitor.alerts.lines import shortened
 
 #: Bars that people can tell apart in a picture as wide as a phone.
 BARS = 24
@@ -20,7 +20,7 @@ BARS = 24
 LARGEST = 60_000
 _WIDTH, _HEIGHT, _SCALE = 420, 160, 1.5
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_LABEL = 24
+_LABEL, _TITLE = 20, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def shares(payload: Mapping[str, Any], limit: int = BARS) -> Shares | None:
             size = -(-len(labels) // limit)
             groups = [slice(start, start + size) for start in range(0, len(labels), size)]
             return Shares(
-                feature=plain(str(one.get("feature", ""))),
+                feature=shortened(str(one.get("feature", "")), _TITLE),
                 labels=tuple(_joined(labels[group]) for group in groups),
                 before=tuple(math.fsum(before[group]) for group in groups),
                 now=tuple(math.fsum(now[group]) for group in groups),
