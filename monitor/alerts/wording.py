@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from monitor.alerts.base import OF_INCIDENTS, Kind, Message
-from monitor.alerts.phrases import evidence, found, instant, keeping_the_end, plain, shortened
+from monitor.alerts.lines import keeping_the_end, plain, shortened
+from monitor.alerts.phrases import evidence, found, instant
 from monitor.alerts.templates import Template
 
 __all__ = ["Limits", "Template", "Words", "plain", "rows", "severity_of", "shortened", "values", "words"]

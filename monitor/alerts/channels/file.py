@@ -44,7 +44,8 @@ class File:
 
     def deliver(self, message: Message, *, now: datetime) -> Outcome:  # noqa: ARG002 - the protocol's signature
         """Append the message; see :class:`monitor.alerts.base.Channel`."""
-        line = json.dumps(cloud_event(message), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        # In ASCII: some readers end a line at U+2028, too.
+        line = json.dumps(cloud_event(message), separators=(",", ":")).encode("ascii") + b"\n"
         written = False
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

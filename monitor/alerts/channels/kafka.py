@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from featurestore.settings.channels import KafkaConfig
 from monitor.alerts.base import Message, Outcome, Status
 from monitor.alerts.channels import addresses, tls
 from monitor.alerts.channels.addresses import UnreachableError
+from monitor.alerts.channels.http import encoded
 from monitor.alerts.channels.webhook import cloud_event
 from monitor.alerts.fitting import fitted
 
@@ -48,8 +48,8 @@ class Kafka:
         config: its section.
 
     Raises:
-        ConfigError: servers or topic are missing or are none; a password would go over the network as it is; the CA file
-            cannot be used; the extra ``kafka`` is not installed.
+        ConfigError: servers or topic are missing or are none; a password would go over the network as it is; the CA
+            file cannot be used; the extra ``kafka`` is not installed.
     """
 
     def __init__(self, name: str, config: KafkaConfig) -> None:
@@ -85,7 +85,7 @@ class Kafka:
         """Write the message; see :class:`monitor.alerts.base.Channel`."""
         event = cloud_event(message)
         key = (message.incident or message.key).encode()
-        value = json.dumps(fitted(message.payload, _LARGEST), ensure_ascii=False, separators=(",", ":")).encode()
+        value = encoded(fitted(message.payload, _LARGEST))
         headers = [("content-type", str(event.pop("datacontenttype")).encode()), ("ce_partitionkey", key)]
         headers += [(f"ce_{name}", str(text).encode()) for name, text in event.items() if name != "data" and text]
 
