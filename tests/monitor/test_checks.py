@@ -16,9 +16,10 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.types import Float64, Int64
 from monitor.alerts.base import Kind
 from monitor.alerts.dispatching import dispatch
-from monitor.history import History
+from monitor.history import History, Watch
 from monitor.performance.reading import record_reference
 from monitor.pipeline import RunReport, run_once
+from monitor.retraining import episodes
 from monitor.schema import alerts, checks, outbox
 from monitor.status import status
 
@@ -93,28 +94,29 @@ def test_while_something_is_broken_drift_asks_for_no_retraining(scene: Any) -> N
     scene.serve_days(0, 3)
     run(scene)
     with scene.history() as history, history.write() as connection:
-        connection.execute(
-            alerts.insert().values(
-                key="k",
-                policy="another",
-                service="flight_delay@1",
-                rule="training_serving_skew",
-                slice="",
-                state="firing",
-                episode=1,
-                span=1,
-                held=0,
-                quiet=0,
-                unseen=0,
-                before="ok",
-                fires=True,
-                finding="{}",
-                about="{}",
-            )
+        episodes.fires(
+            connection,
+            Watch(policy="another", policy_version=1, service="flight_delay@1"),
+            alert="k",
+            episode=1,
+            service="flight_delay@1",
+            rule="training_serving_skew",
+            fault=True,
+            views=[],
+            features=[],
+            incident="",
+            name="",
+            onset=_NOW,
         )
     scene.serve_days(3, 6, shift=1.0)
     report = run(scene)
     assert (report.services[0].fired, report.services[0].signals) == (1, 0)
+    with scene.history() as history:
+        (signal,) = status(history, [scene.policy], watermark=None, replay="")["signals"]
+        assert signal["held"].startswith("an incident (training serving skew) of flight_delay@1 is open")
+        with history.write() as connection:
+            episodes.ends(connection, "k", _NOW)
+    assert run(scene).services[0].signals == 1
 
 
 @pytest.fixture

@@ -150,13 +150,6 @@ def test_a_check_looks_at_an_instant_once(tmp_path: Path) -> None:
             history.record_check(connection, _WATCH, check, now=_START)
 
 
-def test_a_signal_is_recorded_once(tmp_path: Path) -> None:
-    signal = {"id": "s", "baseline": "d@1", "incident": "k"}
-    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
-        assert history.record_signal(connection, _WATCH, signal, now=_START) is True
-        assert history.record_signal(connection, _WATCH, signal, now=_START) is False
-
-
 def test_a_new_version_of_a_policy_resumes_where_the_old_one_stood(tmp_path: Path) -> None:
     newer = Watch(policy="drift", policy_version=2, service="f@1")
     with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
