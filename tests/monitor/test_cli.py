@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import ConfigError, FeatureStoreError, MonitorError, TimestampError
 from monitor.cli import app
-from monitor.lock import sole_monitor
+from monitor.leading import sole_monitor
 from monitor.pipeline import run_once as run_policy
 
 
@@ -56,7 +56,7 @@ def test_run_once_judges_and_delivers_and_says_what_it_did(written: Any, receive
     written.serve_days(2, 8, shift=1.0)
     result = call(written, "run-once")
     assert result.exit_code == 0
-    assert "flight_drift@1 on flight_delay@1: 10 new windows, drift, incident firing (1 fired" in result.output
+    assert "flight_drift@1 on flight_delay@1: 10 new windows, drift, alert firing (1 fired" in result.output
     assert "Messages: 2 delivered, 0 put off, 0 given up." in result.output
     assert len(receiver.requests) == 2
     assert "0 new windows" in call(written, "run-once").output
@@ -109,10 +109,10 @@ def test_a_rehearsal_has_its_own_log_and_its_own_history(written: Any, receiver:
     assert "nothing was served yet" in call(written, "run-once").output
     assert "10 new windows" in call(written, "run-once", "--replay", "july").output
     assert json.loads(receiver.requests[0][1])["data"]["replay"] is True
-    assert json.loads(call(written, "status", "--format", "json").output)["incidents"] == []
+    assert json.loads(call(written, "status", "--format", "json").output)["alerts"] == []
     found = json.loads(call(written, "status", "--replay", "july", "--format", "json").output)
     assert found["replay"] == "july"
-    assert [one["state"] for one in found["incidents"]] == ["firing"]
+    assert [one["state"] for one in found["alerts"]] == ["firing"]
     assert found["outbox"]["delivered"] == 2
     text = call(written, "status", "--replay", "july").output
     assert text.startswith("REPLAY july, log complete up to 2013-07-11")
@@ -163,7 +163,7 @@ def test_a_rehearsal_that_never_was_is_named_and_not_made(written: Any, command:
 
 
 def test_run_once_beside_another_monitor_is_refused(written: Any) -> None:
-    with written.history() as history, sole_monitor(history.path), pytest.raises(MonitorError, match="Another monitor"):
+    with written.history() as history, sole_monitor(history), pytest.raises(MonitorError, match="Another monitor"):
         call(written, "run-once")
 
 
