@@ -48,9 +48,11 @@ HOMES = {
     "typer": (
         "featurestore/cli/",
         "monitor/alerts/check_commands.py",
+        "monitor/alerts/commands.py",
         "monitor/alerts/outbox_commands.py",
         "monitor/cli.py",
         "monitor/performance/commands.py",
+        "monitor/retraining/commands.py",
     ),
 }
 
