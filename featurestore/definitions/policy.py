@@ -20,6 +20,7 @@ from featurestore.definitions.arguments import (
 from featurestore.definitions.baseline_source import BaselineSource
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import check_name, check_unique
+from featurestore.definitions.retraining import RetrainingPolicy
 from featurestore.definitions.service import FeatureService
 from featurestore.definitions.shared import SharedView
 from featurestore.definitions.sources import Source, source_from_spec
@@ -30,6 +31,14 @@ Severity = Literal["page", "ticket", "info"]
 
 #: What a threshold may be set for by itself.
 EFFECTS = ("kolmogorov_smirnov", "total_variation", "null_rate", "nan_rate", "unseen_rate", "out_of_range_rate")
+
+#: Lists of names, and what one of them is.
+_LISTS = {
+    "routes": "a route",
+    "features": "a feature",
+    "slices": "a slice",
+    "escalate_to": "a channel of escalate_to",
+}
 
 #: Fields that came after the first release: they are in a policy's spec only where they say something, so that a
 #: policy which does not use them has the hash it always had.
@@ -46,6 +55,7 @@ _LATER = (
     "keep_firing_for",
     "severity",
     "share",
+    "escalate_to",
 )
 
 
@@ -81,7 +91,11 @@ class MonitorPolicy:
         keep_firing_for: windows in a row without effect after which an incident is resolved.
         severity: how urgent an alert of this policy is.
         routes: names of channels in ``featurestore.toml``.
-        retrain: whether drift also sends a retraining signal.
+        retrain: whether it sends retraining signals: when, how many, and what to train on.
+        escalate_after: how long after people were told nobody may say that they work on it before others hear of it;
+            None for ever.
+        escalate_to: names of the channels that hear of it then.
+        runbook: where it is written what to do, for people: a URL, or a file's name.
         description: for people.
         owner: for people.
         tags: for people.
@@ -112,7 +126,10 @@ class MonitorPolicy:
     keep_firing_for: int = 3
     severity: Severity = "page"
     routes: Sequence[str] = ()
-    retrain: bool = True
+    retrain: bool | RetrainingPolicy = True
+    escalate_after: timedelta | None = None
+    escalate_to: Sequence[str] = ()
+    runbook: str = ""
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -124,23 +141,25 @@ class MonitorPolicy:
         self._check_stream(what)
         self._check_window(what)
         self._check_numbers(what)
-        for names in ("routes", "features", "slices"):
+        for names, single in _LISTS.items():
             listed = check_list(getattr(self, names), what, names)
             for one in listed:
-                check_text(one, what, f"a {names.removesuffix('s')}")
+                check_text(one, what, single)
             check_unique(listed, what)
             object.__setattr__(self, names, listed)
         for one in self.features:
             self._check_feature(one, what, "features")
-        for flag in ("quality", "prediction_drift", "skew", "retrain"):
+        for flag in ("quality", "prediction_drift", "skew"):
             check_flag(getattr(self, flag), what, flag)
+        self._check_retraining(what)
         if self.severity not in get_args(Severity):
             raise DefinitionError(
                 f"{what} has severity={self.severity!r}.",
                 hint=closest(str(self.severity), get_args(Severity))
                 or f"It is one of {', '.join(get_args(Severity))}.",
             )
-        for name in ("description", "owner"):
+        self._check_escalation(what)
+        for name in ("runbook", "description", "owner"):
             check_text(getattr(self, name), what, name)
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
@@ -151,7 +170,7 @@ class MonitorPolicy:
             "smallest_change": self.smallest_change,
             "effect_threshold": self.effect_threshold,
             "routes": list(self.routes),
-            "retrain": self.retrain,
+            "retrain": self.retrain.spec() or True if isinstance(self.retrain, RetrainingPolicy) else self.retrain,
         }
         if self.service is not None:
             spec["service"] = self.service.name
@@ -166,6 +185,8 @@ class MonitorPolicy:
             spec["window_rows"] = self.window
         if self.average_run_length is not None:
             spec["average_run_length"] = self.average_run_length
+        if self.escalate_after is not None:
+            spec["escalate_after_us"] = self.escalate_after // timedelta(microseconds=1)
         for name in _LATER:
             value = getattr(self, name)
             if value != _DEFAULTS[name]:
@@ -175,6 +196,8 @@ class MonitorPolicy:
     def notes(self) -> dict[str, Any]:
         """Return what only people read."""
         notes: dict[str, Any] = {"description": self.description, "owner": self.owner, "tags": dict(self.tags)}
+        if self.runbook:
+            notes["runbook"] = self.runbook
         return notes | ({"fields": [one.notes() for one in self.fields]} if self.fields else {})
 
     @classmethod
@@ -188,6 +211,10 @@ class MonitorPolicy:
             values["window"] = timedelta(microseconds=values.pop("window_us"))
         else:
             values["window"] = values.pop("window_rows")
+        if "escalate_after_us" in values:
+            values["escalate_after"] = timedelta(microseconds=values.pop("escalate_after_us"))
+        if isinstance(values["retrain"], Mapping):
+            values["retrain"] = RetrainingPolicy.from_spec(values["retrain"])
         if "baseline" in values:
             values["baseline"] = BaselineSource.from_spec(values["baseline"])
         if "source" in values:
@@ -202,6 +229,11 @@ class MonitorPolicy:
         if self.service is None:
             return tuple(self.fields)
         return tuple(one for outputs in self.service.outputs.values() for one in outputs)
+
+    @property
+    def channels(self) -> dict[str, Sequence[str]]:
+        """The channels that it names, by how it ``routes`` and ``escalates`` to them."""
+        return {"routes": self.routes, "escalates": self.escalate_to}
 
     def watches(self, feature: str) -> bool:
         """Return whether a feature is watched."""
@@ -249,6 +281,19 @@ class MonitorPolicy:
             self.window, what, "window", least=timedelta(seconds=1), hint="A window lasts a second to 100 years."
         )
 
+    def _check_escalation(self, what: str) -> None:
+        if self.escalate_after is not None:
+            hint = "It lasts a second to 100 years; leave it out to escalate nothing."
+            check_duration(self.escalate_after, what, "escalate_after", least=timedelta(seconds=1), hint=hint)
+        if (self.escalate_after is None) != (not self.escalate_to):
+            given, missing = "escalate_after", "escalate_to"
+            if self.escalate_after is None:
+                given, missing = missing, given
+            raise DefinitionError(
+                f"{what} has {given} and no {missing}.",
+                hint='Write escalate_after=timedelta(minutes=30), escalate_to=["pager"].',
+            )
+
     def _check_numbers(self, what: str) -> None:
         length = self.average_run_length
         if length is not None and (not is_number(length) or not 1 < length < math.inf):
@@ -292,6 +337,17 @@ class MonitorPolicy:
                     f'{what} lets "{metric}" get worse by {number!r}.',
                     hint="It is a number over 0, in the metric's unit.",
                 )
+
+    def _check_retraining(self, what: str) -> None:
+        if not isinstance(self.retrain, RetrainingPolicy):
+            if not isinstance(self.retrain, bool):
+                raise DefinitionError(
+                    f"{what} has retrain={self.retrain!r}, which is neither True nor False nor a RetrainingPolicy.",
+                    hint="Write retrain=True, or retrain=RetrainingPolicy(approval=True).",
+                )
+            return
+        for one in self.retrain.features:
+            self._check_feature(one, what, "features of retrain")
 
     def _check_feature(self, name: str, what: str, where: str) -> None:
         if self.service is not None and any(isinstance(one, SharedView) for one in self.service.features):
