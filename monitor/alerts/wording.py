@@ -180,10 +180,10 @@ def values(message: Message, ours: Words) -> dict[str, str]:
         "evidence": evidence(payload.get("evidence") or {}),
         "facts": "\n".join(rows(ours.facts)),
         "features": plain(", ".join(one.get("feature", "") for one in payload.get("features", ())[:_NAMED])),
+        "findings": "\n".join(ours.lines),
         "first": ours.first,
         "incident": message.incident,
         "kind": str(message.kind),
-        "lines": "\n".join(ours.lines),
         "model": plain(payload.get("model", "")),
         "name": plain(payload.get("name", "")),
         "project": message.project,
@@ -275,7 +275,8 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
         ("works on it", payload.get("acknowledgedBy") if kind is not Kind.ACKNOWLEDGED else ""),
         ("runbook", payload.get("runbook")),
         ("signal" if kind is Kind.RETRAINING else "action", payload.get("id")),
-        ("incident", message.incident),
+        # People and commands name an incident by its number, which the title has.
+        ("incident", "" if payload.get("name") else message.incident),
     )
     shown = [(label, shortened(str(value), limits.line)) for label, value in facts if value]
     return tuple(shown[: limits.facts])

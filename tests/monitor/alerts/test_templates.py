@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from featurestore.settings.channels import ConsoleConfig
 from monitor.alerts.base import Kind, Message
 from monitor.alerts.templates import NAMES
 from monitor.alerts.wording import Limits, Template, values, words
-from tests.contract.channel_far_sides.base import message
+from tests.contract.channel_far_sides.base import finding, message
 
 
 def _template(body: str = "", subject: str = "") -> Template:
@@ -43,6 +45,20 @@ def test_a_name_that_is_nearly_one_is_hinted_at() -> None:
     with pytest.raises(ConfigError) as raised:
         _template("{sumary}")
     assert "summary" in raised.value.hint
+
+
+def test_the_document_lists_every_name_and_no_other() -> None:
+    document = Path(__file__).parents[3] / "docs" / "messages.md"
+    assert set(re.findall(r"^\| `\{(\w+)\}` \|", document.read_text("utf-8"), re.MULTILINE)) == NAMES
+
+
+def test_the_document_shows_what_is_written() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "messages.md").read_text("utf-8")
+    shown = re.search(r"```text\n(.*?)\n```", document, re.DOTALL)
+    assert shown is not None
+    summary = "flight_delay@1, null spike: temp is missing in 40 % of the rows; fix source weather_csv"
+    said = message(Kind.FIRING, summary=summary, features=[finding() | {"currentMean": 61.5}])
+    assert shown[1] == words(said).text()
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -58,7 +58,6 @@ def test_all_of_it_in_its_order() -> None:
         "  evidence  ln 9.10 against a limit of ln 7.70 after 9 windows\n"
         "  baseline  delays@1\n"
         "  runbook   https://runbooks.example.com/weather\n"
-        "  incident  abc-1\n"
         "  temp: KS 0.71 [0.48, 0.94], threshold 0.1; mean 35.25 -> nan; null 0.0% -> 2.0%; rows 90,000 and 1,000; of "
         "weather_csv\n"
         "  temp: share of rows, before (90,000 rows) and now (1,000 rows); from 0 on the left to 9\n"
