@@ -102,7 +102,7 @@ def check(
     remarks = [f"channel {name}: {reason}" for name, reason in well.items() if reason]
     if not only:
         faults += list(_policies(config, policies, disabled))
-        remarks += list(_unused(config, policies))
+        remarks += [*_unused(config, policies), *_muted(config, policies)]
     said = dict.fromkeys(well, _SENT if send else _REACHED)
     return Checked(channels=said, remarks=tuple(remarks), faults=tuple(faults))
 
@@ -194,3 +194,11 @@ def _unused(config: Config, policies: Sequence[MonitorPolicy]) -> Iterator[str]:
     for name in config.channels:
         if name not in named:
             yield f"channel {name}: no policy routes to it"
+
+
+def _muted(config: Config, policies: Sequence[MonitorPolicy]) -> Iterator[str]:
+    known = [policy.name for policy in policies]
+    for name, calendar in config.mute.items():
+        for policy in calendar.policies:
+            if policy not in known:
+                yield f'calendar {name}: it mutes policy "{policy}", which is not registered'

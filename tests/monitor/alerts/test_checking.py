@@ -199,6 +199,12 @@ def test_a_channel_that_nobody_uses_is_remarked_on(tmp_path: Path) -> None:
     assert (found.faults, found.remarks) == ((), ("channel screen: no policy routes to it",))
 
 
+def test_a_calendar_of_a_policy_that_is_not_there_is_remarked_on(tmp_path: Path) -> None:
+    text = _CONSOLE + '[mute.nights]\nhours = ["22:00-07:00"]\npolicies = ["scoring_drift", "scoring"]\n'
+    found = _checked(tmp_path, text)
+    assert found.remarks == ('calendar nights: it mutes policy "scoring", which is not registered',)
+
+
 def test_channels_are_asked_at_once(tmp_path: Path) -> None:
     silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
     text = "".join(
