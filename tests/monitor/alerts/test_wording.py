@@ -79,8 +79,10 @@ _MEMBER = {
 
 
 def test_an_incident_keeps_its_subject_so_that_its_mails_are_a_thread() -> None:
-    subjects = {words(message(kind)).subject for kind in OF_INCIDENTS}
-    assert subjects == {"PAGE 12 f@1: null spike, source weather_csv"}
+    # The alert that comes first is another one when that is over, and the severity is the most urgent one's.
+    changes = {"rule": "stale", "severity": "ticket", "slice": "carrier=AA"}
+    subjects = {words(message(kind, **more)).subject for kind in OF_INCIDENTS for more in ({}, changes)}
+    assert subjects == {"Incident 12: source weather_csv"}
     assert words(message(Kind.RETRAINING)).subject == "RETRAIN f@1: drift"
     assert words(message(Kind.ACTION)).subject == "ACTION f@1: restore load view weather"
 

@@ -38,7 +38,7 @@ def test_a_service_gets_a_title_a_text_and_the_picture() -> None:
         assert _json(receiver).deliver(message(Kind.FIRING), now=_NOW).status is Status.DELIVERED
         (request,) = receiver.requests
     sent = json.loads(request.body)
-    assert sent["title"] == "PAGE 12 f@1: null spike, source weather_csv"
+    assert sent["title"] == "Incident 12: source weather_csv"
     assert sent["message"].splitlines()[0].startswith("PAGE 12: f@1, null spike: temp is missing")
     assert "acknowledge  featurestore monitor ack 12" in sent["message"]
     assert sent["type"] == "failure"

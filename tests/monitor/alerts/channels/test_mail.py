@@ -51,7 +51,7 @@ def test_a_mail_is_text_and_html_with_the_picture_in_it(server: MailServer, cert
     mail = _sent(server, certificate, message(Kind.FIRING, summary="f@1 <b>drifted</b> \u00e4; look & see"))
     assert server.logins == ["monitor"]
     assert server.recipients == [["oncall@example.com", "second@example.com"]]
-    assert mail["Subject"] == "PAGE 12 f@1: null spike, source weather_csv"
+    assert mail["Subject"] == "Incident 12: source weather_csv"
     assert (mail["From"], mail["To"]) == (
         "Monitor <monitor@example.com>",
         "oncall@example.com, Second <second@example.com>",
