@@ -15,11 +15,12 @@ from sqlalchemy import select
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.types import Float64, Int64
 from monitor.alerts.base import Kind
+from monitor.alerts.dispatching import dispatch
 from monitor.history import History, Watch
 from monitor.performance.reading import record_reference
 from monitor.pipeline import RunReport, run_once
 from monitor.retraining import episodes
-from monitor.schema import checks, incidents, outbox
+from monitor.schema import alerts, checks, outbox
 from monitor.status import status
 
 _NOW = datetime(2013, 7, 5, tzinfo=UTC)
@@ -29,7 +30,9 @@ _DAY = timedelta(days=1)
 
 def run(scene: Any, *, now: datetime = _NOW) -> RunReport:
     with scene.history() as history:
-        return run_once(scene, history, scene.policy, now=now)
+        report = run_once(scene, history, scene.policy, now=now)
+        dispatch(history, scene.config, now=now, wait=False)
+    return report
 
 
 def messages(history: History) -> list[tuple[str, dict[str, Any]]]:
@@ -38,7 +41,7 @@ def messages(history: History) -> list[tuple[str, dict[str, Any]]]:
     return [(row.kind, json.loads(row.payload)) for row in rows]
 
 
-def test_a_fact_is_one_incident_in_sentences_and_asks_for_no_retraining(scene: Any) -> None:
+def test_a_fact_is_one_alert_in_sentences_and_asks_for_no_retraining(scene: Any) -> None:
     scene.apply(quality=True)
     scene.train(dated=True)
     scene.serve_days(0, 4)
@@ -174,11 +177,11 @@ def told(store: FeatureStore, rule: str) -> list[str]:
         History(store.config.database_url(store.config.monitor.database)) as history,
         history.read() as connection,
     ):
-        rows = connection.execute(select(incidents.c.state).where(incidents.c.rule == rule)).all()
+        rows = connection.execute(select(alerts.c.state).where(alerts.c.rule == rule)).all()
     return [row.state for row in rows]
 
 
-def test_a_model_that_does_worse_is_an_incident_and_a_reason_to_retrain(shop: FeatureStore) -> None:
+def test_a_model_that_does_worse_is_an_alert_and_a_reason_to_retrain(shop: FeatureStore) -> None:
     log(shop, 0, 10)
     record_reference(shop, "churn@1", now=_START + 11 * _DAY, until=_START + 10 * _DAY)
     log(shop, 10, 4)
