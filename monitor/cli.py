@@ -14,7 +14,7 @@ import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, instant, open_store, print_json
 from featurestore.errors import FeatureStoreError, MonitorError
-from monitor.alerts import outbox_commands
+from monitor.alerts import check_commands, outbox_commands
 from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
 from monitor.retraining.commands import register as register_retraining
@@ -34,6 +34,7 @@ register_incidents(app)
 register(app)
 register_retraining(app)
 outbox_commands.register(app)
+check_commands.register(app)
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's log instead of the live one.")]
 ServedSince = Annotated[
