@@ -70,7 +70,7 @@ def training_request(
     rules: RetrainingPolicy,
     *,
     faults: Sequence[Fault],
-    clock: datetime,
+    judged: datetime,
     now: datetime,
 ) -> dict[str, Any]:
     """Return the JSON form of ``featurestore.v1.TrainingRequest``.
@@ -81,7 +81,7 @@ def training_request(
         cause: what asks for it.
         rules: how long a period, and where its rows come from.
         faults: what was broken, whenever.
-        clock: what time it is where the rows are served.
+        judged: up to where rows have been looked at: of later ones nobody knows whether they are broken.
         now: the wall clock: what was ingested later does not count.
 
     Raises:
@@ -96,7 +96,7 @@ def training_request(
     model, dataset = model_of(registry, cause), dataset_of(registry, cause)
     recipe = recipe_of(dataset)
     delay = timedelta(0) if model is None else model.evaluation.label_delay
-    since, until = period(clock - delay, rules, {} if dataset is None else dataset.manifest)
+    since, until = period(judged - delay, rules, {} if dataset is None else dataset.manifest)
     gaps = left_out(faults, since, until)
     rows = rules.entity_rows or served_query(
         service.definition,
