@@ -20,7 +20,7 @@ from featurestore.registry.records import DatasetRecord, ModelRecord, Registered
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.message import to_json
 from monitor.retraining.causes import DEFINITIONS
-from monitor.retraining.entity_rows import inner_query, served_query, whole_query
+from monitor.retraining.entity_rows import check_rows, inner_query, served_query, whole_query
 from monitor.retraining.gates import Fault
 from monitor.retraining.store import Cause, StoredSignal
 from monitor.retraining.wording import command
@@ -85,7 +85,8 @@ def training_request(
         now: the wall clock: what was ingested later does not count.
 
     Raises:
-        MonitorError: no entity rows can be asked for.
+        MonitorError: no entity rows can be asked for, or a column of theirs is missing.
+        DataError: the query of the rules cannot be run.
     """
     service = service_of(registry, cause)
     if service is None:
@@ -111,6 +112,15 @@ def training_request(
         since=since,
         until=until,
         left_out=[(start, end) for start, end, _ in gaps],
+    )
+    check_rows(
+        config,
+        registry,
+        query,
+        service.definition,
+        model="" if model is None else model.id,
+        timestamp_field=recipe.timestamp_field,
+        label=recipe.label or "",
     )
     name = rules.dataset or (service.name if dataset is None else dataset.name)
     return sealed(
