@@ -80,11 +80,21 @@ class Incidents:
             .values(
                 id=payload["id"],
                 policy=watch.policy,
+                policy_version=watch.policy_version,
                 service=watch.service,
+                slice=watch.slice,
+                cause="drift",
+                subject=payload["incident"],
+                attempt=1,
                 baseline=payload["baseline"],
+                model=payload["model"],
                 incident=payload["incident"],
+                asked_by="",
+                state="approved",
+                held="",
                 payload=json.dumps(payload),
                 created_at=microseconds(now),
+                sent_at=microseconds(now),
             )
             .on_conflict_do_nothing()
         )

@@ -8,11 +8,12 @@ from monitor.schema.alerts import incidents
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats
 from monitor.schema.outbox import outbox
-from monitor.schema.signals import signals
+from monitor.schema.signals import alert_episodes, signal_cursor, signal_events, signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
     "VERSION",
+    "alert_episodes",
     "checks",
     "detectors",
     "heartbeats",
@@ -20,6 +21,8 @@ __all__ = [
     "meta",
     "metadata",
     "outbox",
+    "signal_cursor",
+    "signal_events",
     "signals",
     "streams",
     "windows",
