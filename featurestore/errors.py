@@ -27,6 +27,7 @@ The tree::
     │   └── DeadlineExceededError   the server did not answer in time
     ├── AddressInUseError           the port is taken
     └── MonitorError                the monitor cannot do what it was asked
+        └── SignalStateError        a retraining signal cannot go there from where it is
 
 Each carries a sentence that names the object, and a hint that says what to do; one about a definition also says in
 which line of the user's files that was built. Nothing here knows of gRPC, SQL or any other library: an adapter maps its
@@ -64,6 +65,7 @@ __all__ = [
     "SchemaError",
     "ServerUnavailableError",
     "ServingError",
+    "SignalStateError",
     "TableConflictError",
     "TimestampError",
     "UnauthenticatedError",
@@ -233,6 +235,10 @@ class AddressInUseError(FeatureStoreError):
 
 class MonitorError(FeatureStoreError):
     """The monitor cannot do what it was asked."""
+
+
+class SignalStateError(MonitorError):
+    """A retraining signal cannot go there from where it is: it was rejected, or is done."""
 
 
 @contextmanager

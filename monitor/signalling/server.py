@@ -7,7 +7,7 @@ import contextlib
 import errno
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -25,10 +25,10 @@ from featurestore.serving.rpc.credentials import server_credentials
 from featurestore.serving.rpc.gate import Gate
 from featurestore.serving.rpc.server import Limits
 from featurestore.serving.rpc.standard import REFLECTION, health_handler, reflected
-from featurestore.serving.tokens import KnownTokens
-from monitor.signalling.feed import Feed
+from featurestore.serving.tokens import Caller, KnownTokens
+from featurestore.v1 import signals_pb2 as pb
+from monitor.signalling.feed import Event, Feed
 from monitor.signalling.service import ACKNOWLEDGE, NAME, WATCH, SignalService
-from monitor.signalling.source import SignalSource
 
 #: How often the database is asked for events that others wrote, and the registry for tokens.
 _LOOK_SECONDS = 0.5
@@ -53,6 +53,22 @@ class KnowsTokens(Protocol):
         ...
 
 
+class Source(Protocol):
+    """What the port tells and takes: :class:`monitor.signalling.source.SignalSource`. It is called in threads."""
+
+    def read(self, after: int, limit: int) -> Sequence[Event]:
+        """Return the events after a cursor, in order, at most so many."""
+        ...
+
+    def newest(self) -> int:
+        """Return the cursor of the newest event; 0 before the first."""
+        ...
+
+    def answer(self, said: pb.AcknowledgeSignalRequest, who: Caller | None) -> pb.AcknowledgeSignalResponse:
+        """Keep what a receiver says; None where nobody is asked who he is."""
+        ...
+
+
 class SignalServer:
     """Serves ``featurestore.v1.RetrainingService`` until it is closed.
 
@@ -70,9 +86,7 @@ class SignalServer:
         ConfigError: the address cannot be bound, or there is something wrong with the certificate.
     """
 
-    def __init__(
-        self, config: Config, source: SignalSource, registry: KnowsTokens, *, port: int | None = None
-    ) -> None:
+    def __init__(self, config: Config, source: Source, registry: KnowsTokens, *, port: int | None = None) -> None:
         section = config.signals
         self._config = config
         self._source = source
@@ -80,7 +94,6 @@ class SignalServer:
         self._tokens = KnownTokens() if section.authentication == "token" else None
         self._certificates = Certificates(config, section="signals") if section.tls.enabled else None
         self._revision: int | None = None
-        self._stopped = threading.Event()
         host, number = section.host, section.port if port is None else port
         _check_free(host, number)
         self._reload()
@@ -179,7 +192,7 @@ class SignalServer:
         self._loop.close()
 
 
-def serve_signals(config: Config, source: SignalSource, registry: KnowsTokens) -> SignalServer | None:
+def serve_signals(config: Config, source: Source, registry: KnowsTokens) -> SignalServer | None:
     """Serve signals as the settings say; None where ``port`` is 0.
 
     Raises:

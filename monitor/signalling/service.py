@@ -58,11 +58,25 @@ class SignalService:
 
     async def watch(self, _: Any, context: Any) -> None:
         """Send every event after a cursor, and then each new one, until either side ends it."""
+        stalled: asyncio.Future[None] | None = None
         self.watching += 1
         try:
             fault = await self._watched(context)
+        except _GoneError:
+            return
+        except _StalledError as error:
+            stalled, fault = error.write, fault_of(_stalled(), WATCH)
         finally:
             self.watching -= 1
+        if stalled is not None:
+            # gRPC sends no status while an event is on its way: the place is free already, and the call ends when the
+            # client takes the event, or goes.
+            try:
+                await stalled
+            except grpc.aio.InternalError:
+                return
+            finally:
+                stalled.cancel()
         await context.abort(fault.code, fault.text, fault.trailing)
 
     async def acknowledge(self, request: bytes, context: Any) -> bytes:
@@ -89,6 +103,8 @@ class SignalService:
             data = await context.read()
             asked = _parsed(pb.WatchSignalsRequest, b"" if data is grpc.aio.EOF else data)
             await self._send(asked, caller.get(), context)
+        except (_GoneError, _StalledError):
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return fault_of(error, WATCH)
         return STOPPING
@@ -111,15 +127,44 @@ class SignalService:
                 await self._feed.come(cursor, _QUIET_SECONDS)
 
 
+class _GoneError(Exception):
+    """A watcher has gone."""
+
+
+class _StalledError(Exception):
+    """A watcher has not taken an event in a long time; ``write`` still waits for it."""
+
+    def __init__(self, write: asyncio.Future[None]) -> None:
+        super().__init__()
+        self.write = write
+
+
+def _stalled() -> LimitExceededError:
+    return LimitExceededError(
+        f"An event was not taken in {_STALLED_SECONDS:.0f} seconds.",
+        hint="Put events into a queue of your own, and watch again from the last cursor.",
+    )
+
+
 async def _written(context: Any, data: bytes) -> None:
-    """Send one event; whoever does not take it in a long time is let go, and comes back with a cursor."""
+    """Send one event, and return when the connection has taken it.
+
+    Raises:
+        _StalledError: it has not in a long time.
+    """
+    write = asyncio.ensure_future(context.write(data))
     try:
-        await asyncio.wait_for(context.write(data), _STALLED_SECONDS)
-    except TimeoutError:
-        raise LimitExceededError(
-            f"The last event was not taken in {_STALLED_SECONDS:.0f} seconds.",
-            hint="Take events into a queue of your own, and watch again from the last cursor.",
-        ) from None
+        done, _ = await asyncio.wait((write,), timeout=_STALLED_SECONDS)
+    except asyncio.CancelledError:
+        write.cancel()
+        raise
+    if not done:
+        raise _StalledError(write)
+    try:
+        await write
+    except grpc.aio.InternalError:
+        # All that gRPC says of a client that has gone; soon it cancels the call.
+        raise _GoneError from None
 
 
 def _wanted(asked: pb.WatchSignalsRequest, who: Caller | None) -> frozenset[str]:
@@ -149,5 +194,3 @@ def _parsed(kind: Any, data: bytes) -> Any:
         raise InvalidRequestError(
             f"The request is not a {kind.DESCRIPTOR.name}.", hint="Generate the client from signals.proto."
         ) from None
-
-
