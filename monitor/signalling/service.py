@@ -65,7 +65,7 @@ class SignalService:
         except _GoneError:
             return
         except _StalledError as error:
-            stalled, fault = error.write, fault_of(_stalled(), WATCH)
+            stalled, fault = error.write, _stalled()
         finally:
             self.watching -= 1
         if stalled is not None:
@@ -139,11 +139,9 @@ class _StalledError(Exception):
         self.write = write
 
 
-def _stalled() -> LimitExceededError:
-    return LimitExceededError(
-        f"An event was not taken in {_STALLED_SECONDS:.0f} seconds.",
-        hint="Put events into a queue of your own, and watch again from the last cursor.",
-    )
+def _stalled() -> Fault:
+    """Return what ends the stream of a slow watcher: without a hint, so that clients come back by themselves."""
+    return Fault(grpc.StatusCode.UNAVAILABLE, f"An event was not taken in {_STALLED_SECONDS:.0f} seconds.", "", ())
 
 
 async def _written(context: Any, data: bytes) -> None:
