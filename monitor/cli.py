@@ -15,6 +15,7 @@ import typer
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, instant, open_store, print_json
 from featurestore.errors import FeatureStoreError, MonitorError
 from monitor.performance.commands import register
+from monitor.retraining.commands import register as register_retraining
 
 if TYPE_CHECKING:
     from featurestore.config import Config
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Watch what is served for drift from what was trained on.", no_args_is_help=True)
 
 register(app)
+register_retraining(app)
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's log instead of the live one.")]
 ServedSince = Annotated[

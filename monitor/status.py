@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registered
-from monitor import budget, schema
+from monitor import budget, retraining, schema
 from monitor.alerts import outbox
 from monitor.alerts.states import State
 from monitor.history import History, instant
@@ -51,12 +51,7 @@ def status(
             "policies": [_policy(connection, policy, definitions, budgets or {}) for policy in policies],
             "incidents": _incidents(connection),
             "outbox": outbox.counts(connection),
-            "signals": [
-                json.loads(payload)
-                for payload in connection.execute(
-                    select(schema.signals.c.payload).order_by(schema.signals.c.created_at)
-                ).scalars()
-            ],
+            "signals": retraining.overview(connection),
         }
 
 

@@ -42,7 +42,12 @@ HOMES = {
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/backtest/achieved.py", "monitor/detector/", "monitor/performance/"),
     "vl_convert": ("featurestore/plots.py",),
-    "typer": ("featurestore/cli/", "monitor/cli.py", "monitor/performance/commands.py"),
+    "typer": (
+        "featurestore/cli/",
+        "monitor/cli.py",
+        "monitor/performance/commands.py",
+        "monitor/retraining/commands.py",
+    ),
 }
 
 #: Modules that read the environment or ask the operating system what the settings are; the server's command sets what

@@ -20,6 +20,7 @@ from featurestore.definitions.arguments import (
 from featurestore.definitions.baseline_source import BaselineSource
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import check_name, check_unique
+from featurestore.definitions.retraining import RetrainingPolicy
 from featurestore.definitions.service import FeatureService
 from featurestore.definitions.shared import SharedView
 from featurestore.definitions.sources import Source, source_from_spec
@@ -81,7 +82,7 @@ class MonitorPolicy:
         keep_firing_for: windows in a row without effect after which an incident is resolved.
         severity: how urgent an alert of this policy is.
         routes: names of channels in ``featurestore.toml``.
-        retrain: whether drift also sends a retraining signal.
+        retrain: whether it sends retraining signals: when, how many, and what to train on.
         description: for people.
         owner: for people.
         tags: for people.
@@ -112,7 +113,7 @@ class MonitorPolicy:
     keep_firing_for: int = 3
     severity: Severity = "page"
     routes: Sequence[str] = ()
-    retrain: bool = True
+    retrain: bool | RetrainingPolicy = True
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -132,8 +133,9 @@ class MonitorPolicy:
             object.__setattr__(self, names, listed)
         for one in self.features:
             self._check_feature(one, what, "features")
-        for flag in ("quality", "prediction_drift", "skew", "retrain"):
+        for flag in ("quality", "prediction_drift", "skew"):
             check_flag(getattr(self, flag), what, flag)
+        self._check_retraining(what)
         if self.severity not in get_args(Severity):
             raise DefinitionError(
                 f"{what} has severity={self.severity!r}.",
@@ -151,7 +153,7 @@ class MonitorPolicy:
             "smallest_change": self.smallest_change,
             "effect_threshold": self.effect_threshold,
             "routes": list(self.routes),
-            "retrain": self.retrain,
+            "retrain": self.retrain.spec() or True if isinstance(self.retrain, RetrainingPolicy) else self.retrain,
         }
         if self.service is not None:
             spec["service"] = self.service.name
@@ -188,6 +190,8 @@ class MonitorPolicy:
             values["window"] = timedelta(microseconds=values.pop("window_us"))
         else:
             values["window"] = values.pop("window_rows")
+        if isinstance(values["retrain"], Mapping):
+            values["retrain"] = RetrainingPolicy.from_spec(values["retrain"])
         if "baseline" in values:
             values["baseline"] = BaselineSource.from_spec(values["baseline"])
         if "source" in values:
@@ -292,6 +296,17 @@ class MonitorPolicy:
                     f'{what} lets "{metric}" get worse by {number!r}.',
                     hint="It is a number over 0, in the metric's unit.",
                 )
+
+    def _check_retraining(self, what: str) -> None:
+        if not isinstance(self.retrain, RetrainingPolicy):
+            if not isinstance(self.retrain, bool):
+                raise DefinitionError(
+                    f"{what} has retrain={self.retrain!r}, which is neither True nor False nor a RetrainingPolicy.",
+                    hint="Write retrain=True, or retrain=RetrainingPolicy(approval=True).",
+                )
+            return
+        for one in self.retrain.features:
+            self._check_feature(one, what, "features of retrain")
 
     def _check_feature(self, name: str, what: str, where: str) -> None:
         if self.service is not None and any(isinstance(one, SharedView) for one in self.service.features):

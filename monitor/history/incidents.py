@@ -1,11 +1,8 @@
-"""Incidents, and the retraining signals that came of them."""
+"""Incidents."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -72,30 +69,3 @@ class Incidents:
             .values(key=incident.key, **about, **values)
             .on_conflict_do_update(index_elements=["key"], set_=values)
         )
-
-    def record_signal(self, connection: Connection, watch: Watch, payload: Mapping[str, Any], *, now: datetime) -> bool:
-        """Write a retraining signal (its JSON form); return False if one of its id was written before."""
-        result = connection.execute(
-            upsert(schema.signals)
-            .values(
-                id=payload["id"],
-                policy=watch.policy,
-                policy_version=watch.policy_version,
-                service=watch.service,
-                slice=watch.slice,
-                cause="drift",
-                subject=payload["incident"],
-                attempt=1,
-                baseline=payload["baseline"],
-                model=payload["model"],
-                incident=payload["incident"],
-                asked_by="",
-                state="approved",
-                held="",
-                payload=json.dumps(payload),
-                created_at=microseconds(now),
-                sent_at=microseconds(now),
-            )
-            .on_conflict_do_nothing()
-        )
-        return result.rowcount == 1

@@ -241,7 +241,12 @@ def _take(
         bad = [one for one in found if one.pages]
         onset = min((one.onset for one in bad if one.onset is not None), default=at)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
-        sentences = Found(rule=rule, sentences=tuple(one.sentence for one in bad))
+        sentences = Found(
+            rule=rule,
+            sentences=tuple(one.sentence for one in bad),
+            kinds=frozenset(one.kind for one in bad),
+            views=tuple(dict.fromkeys(view for one in bad for view in one.views)),
+        )
         _, said = teller.take(connection, rule, seen, sentences, incidents=incidents, at=at, now=committer.now)
         total += said
     return total

@@ -13,6 +13,7 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError
 from featurestore.registry import Registered
+from monitor import retraining
 from monitor.history import History, Standing, Watch
 from monitor.pipeline.allotting import Allotment
 from monitor.pipeline.checks import run_checks
@@ -75,6 +76,9 @@ def run_once(
             with put_aside(faults):
                 reports.append(_judge_closed(store, committer, review, allotment, bound))
         said = run_checks(store, committer, policy, reviews, allotment, bound, now=now, faults=faults)
+    if not bound.ended:  # what is broken is known when the last closed window is judged, and the checks have looked
+        for service, count in retraining.review(store, history, policy, now=now, faults=faults).items():
+            said[service] = said.get(service, Spoken()) + Spoken(signals=count)
     if faults:
         raise faults[0]
     services = tuple(_with_checks(history, policy, one, said.get(one.service)) for one in reports)

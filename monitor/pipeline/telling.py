@@ -9,19 +9,13 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from featurestore.definitions import RetrainingPolicy
 from monitor import retraining
 from monitor.alerts import message, outbox
 from monitor.alerts.base import Kind
 from monitor.alerts.states import Incident, Notification, Observation, State, advance, expected, incident_key
 from monitor.decisions import Decision
 from monitor.history import History, Watch
-
-#: Rules that say the world has changed: a model learns from it. All others say that something is broken, and a model
-#: would learn the fault.
-WORLD = frozenset({"drift", "performance"})
-
-#: While one of these is open for a stream, its drift sends no retraining signal: the rows are not what they should be.
-FAULTS = frozenset({"training_serving_skew", "schema_change", "type_change", "configuration_drift", "null spike"})
 
 
 class Told(Protocol):
@@ -31,8 +25,8 @@ class Told(Protocol):
         """Return the alert's payload."""
         ...
 
-    def signal(self, context: message.Context, incident: Incident, now: datetime) -> dict[str, Any] | None:
-        """Return the retraining signal's payload; None where none is due."""
+    def meaning(self) -> Mapping[str, Any]:
+        """Return what it means for training, as :func:`monitor.retraining.consider` takes it."""
         ...
 
 
@@ -47,9 +41,9 @@ class Drifted:
         """See :class:`Told`."""
         return message.alert(context, self.decision, incident, said, rule=self.rule, decided_at=at)
 
-    def signal(self, context: message.Context, incident: Incident, now: datetime) -> dict[str, Any] | None:
+    def meaning(self) -> Mapping[str, Any]:
         """See :class:`Told`."""
-        return retraining.retraining_signal(context, self.decision, incident, now=now)
+        return {"decision": self.decision}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +52,16 @@ class Found:
 
     rule: str
     sentences: tuple[str, ...]
+    kinds: frozenset[str] = frozenset()
+    views: tuple[str, ...] = ()
 
     def alert(self, context: message.Context, incident: Incident, said: Notification, at: datetime) -> dict[str, Any]:
         """See :class:`Told`."""
         return message.told(context, self.sentences, incident, said, rule=self.rule, decided_at=at)
 
-    def signal(self, context: message.Context, incident: Incident, now: datetime) -> dict[str, Any] | None:
+    def meaning(self) -> Mapping[str, Any]:
         """See :class:`Told`."""
-        return retraining.told_signal(context, "; ".join(self.sentences), incident, now=now)
+        return {"sentences": self.sentences, "kinds": self.kinds, "views": self.views}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +100,7 @@ class Teller:
     channels: tuple[str, ...]
     hold_for: int
     keep_firing_for: int
-    retrain: bool
+    retrain: bool | RetrainingPolicy
 
     def incidents(self, connection: Connection) -> dict[str, Incident]:
         """Return the incidents of the watch that ever were, by rule."""
@@ -137,6 +133,17 @@ class Teller:
         if incident == before and incident.state is State.OK:
             return incident, Spoken()
         self.history.save_incident(connection, self.watch, rule, incident)
+        retraining.consider(
+            connection,
+            self.watch,
+            self.context,
+            rule,
+            incident,
+            retrain=self.retrain,
+            **found.meaning(),
+            at=at,
+            now=now,
+        )
         if said is None:
             return incident, Spoken()
         payload = found.alert(self.context, incident, said, at)
@@ -153,7 +160,7 @@ class Teller:
             outbox.enqueue(connection, channels=told, kind=Kind.RESOLVED, payload=payload, **about)
             return incident, Spoken(resolved=1)
         outbox.enqueue(connection, channels=self.channels, kind=Kind.FIRING, payload=payload, **about)
-        return incident, Spoken(fired=1, signals=int(self._signalled(connection, rule, found, incident, about)))
+        return incident, Spoken(fired=1)
 
     def expect(
         self, connection: Connection, rule: str, seen: Observation, *, incidents: Mapping[str, Incident]
@@ -163,22 +170,6 @@ class Teller:
         incident = expected(before, seen)
         if incident != before:
             self.history.save_incident(connection, self.watch, rule, incident)
-
-    def _signalled(
-        self, connection: Connection, rule: str, found: Told, incident: Incident, about: Mapping[str, Any]
-    ) -> bool:
-        if not self.retrain or rule.partition(" of ")[0] not in WORLD or self._at_fault(connection):
-            return False
-        signal = found.signal(self.context, incident, about["now"])
-        if signal is None or not self.history.record_signal(connection, self.watch, signal, now=about["now"]):
-            return False
-        outbox.enqueue(connection, channels=self.channels, kind=Kind.RETRAINING, payload=signal, **about)
-        return True
-
-    def _at_fault(self, connection: Connection) -> bool:
-        """Return whether something is broken of which a model must not learn."""
-        firing = self.history.firing_rules(connection, self.context.service)
-        return bool(firing & FAULTS)
 
     def _key(self, rule: str) -> str:
         context, watch = self.context, self.watch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import DDL, BigInteger, Column, Index, Integer, String, Table, Text, event
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, Text, event, insert
 
 from monitor.schema.base import metadata
 
@@ -23,6 +25,7 @@ signals = Table(
     Column("model", String, nullable=False),
     Column("incident", String, nullable=False),
     Column("asked_by", String, nullable=False),
+    Column("approved_by", String, nullable=False),
     Column("state", String, nullable=False),
     Column("held", String, nullable=False),
     Column("payload", Text, nullable=False),
@@ -58,7 +61,12 @@ signal_cursor = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("value", BigInteger, nullable=False),
 )
-event.listen(signal_cursor, "after_create", DDL("INSERT INTO signal_cursor (id, value) VALUES (1, 0)"))
+
+
+@event.listens_for(signal_cursor, "after_create")
+def _first(target: Table, connection: Connection, **_: Any) -> None:
+    connection.execute(insert(target).values(id=1, value=0))
+
 
 #: When each alert fired: what no model is to learn from is left out of training by these. ``accepted`` is 1 where
 #: somebody has said that this is the new normal. ``views`` and ``features`` are JSON lists of names.
