@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ _WATCH = "/featurestore.v1.RetrainingService/WatchSignals"
 _ACKNOWLEDGE = "/featurestore.v1.RetrainingService/AcknowledgeSignal"
 #: The first pause before a stream that broke is begun anew, doubled each time, and the longest: in seconds.
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE = 5.0
 #: What a receiver may say.
 _STATES = ("ACCEPTED", "RUNNING", "DONE", "FAILED")
 
@@ -101,7 +102,7 @@ class SignalClient:
                 self._check(Fault.of(error), "WatchSignals")
             except ValueError:  # all that gRPC says of a channel that was closed
                 raise closed(str(self._target)) from None
-            if self._closed.wait(pause):
+            if self._closed.wait(_by_chance(pause)):
                 raise closed(str(self._target))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -147,7 +148,7 @@ class SignalClient:
                     raise self._away(fault) from None
             except ValueError:
                 raise closed(str(self._target)) from None
-            if self._closed.wait(pause):
+            if self._closed.wait(_by_chance(pause)):
                 break
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise closed(str(self._target))
@@ -171,3 +172,8 @@ class SignalClient:
             f"No monitor answers at {self._target}{' over TLS' if self._target.secured else ''}.",
             hint="Start one: featurestore monitor start. Its port is that of [signals] in featurestore.toml.",
         )
+
+
+def _by_chance(pause: float) -> float:
+    """Return a pause of which half is by chance: those who watch do not all come back at once."""
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
