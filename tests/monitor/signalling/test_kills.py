@@ -69,7 +69,7 @@ _MONITOR = textwrap.dedent(
 
 def test_a_watcher_sees_the_whole_log_over_kills(scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 0.2)
-    watched(scene, tmp_path, kills=4, more=30, seed=8)
+    watched(scene, tmp_path, kills=2, more=20, seed=8)
 
 
 def watched(scene: Any, folder: Path, *, kills: int, more: int, seed: int) -> None:
