@@ -27,7 +27,8 @@ The tree::
     │   └── DeadlineExceededError   the server did not answer in time
     ├── AddressInUseError           the port is taken
     └── MonitorError                the monitor cannot do what it was asked
-        └── SignalStateError        a retraining signal cannot go there from where it is
+        ├── SignalStateError        a retraining signal cannot go there from where it is
+        └── LeadershipLostError     another monitor has taken over from this one
 
 Each carries a sentence that names the object, and a hint that says what to do; one about a definition also says in
 which line of the user's files that was built. Nothing here knows of gRPC, SQL or any other library: an adapter maps its
@@ -51,6 +52,7 @@ __all__ = [
     "DefinitionError",
     "FeatureStoreError",
     "InvalidRequestError",
+    "LeadershipLostError",
     "LimitExceededError",
     "LoadRefusedError",
     "MonitorError",
@@ -239,6 +241,10 @@ class MonitorError(FeatureStoreError):
 
 class SignalStateError(MonitorError):
     """A retraining signal cannot go there from where it is: it was rejected, or is done."""
+
+
+class LeadershipLostError(MonitorError):
+    """Another monitor has taken over from this one, which may neither write nor send any more."""
 
 
 @contextmanager

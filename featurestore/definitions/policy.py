@@ -32,6 +32,14 @@ Severity = Literal["page", "ticket", "info"]
 #: What a threshold may be set for by itself.
 EFFECTS = ("kolmogorov_smirnov", "total_variation", "null_rate", "nan_rate", "unseen_rate", "out_of_range_rate")
 
+#: Lists of names, and what one of them is.
+_LISTS = {
+    "routes": "a route",
+    "features": "a feature",
+    "slices": "a slice",
+    "escalate_to": "a channel of escalate_to",
+}
+
 #: Fields that came after the first release: they are in a policy's spec only where they say something, so that a
 #: policy which does not use them has the hash it always had.
 _LATER = (
@@ -47,6 +55,7 @@ _LATER = (
     "keep_firing_for",
     "severity",
     "share",
+    "escalate_to",
 )
 
 
@@ -83,6 +92,10 @@ class MonitorPolicy:
         severity: how urgent an alert of this policy is.
         routes: names of channels in ``featurestore.toml``.
         retrain: whether it sends retraining signals: when, how many, and what to train on.
+        escalate_after: how long after people were told nobody may say that they work on it before others hear of it;
+            None for ever.
+        escalate_to: names of the channels that hear of it then.
+        runbook: where it is written what to do, for people: a URL, or a file's name.
         description: for people.
         owner: for people.
         tags: for people.
@@ -114,6 +127,9 @@ class MonitorPolicy:
     severity: Severity = "page"
     routes: Sequence[str] = ()
     retrain: bool | RetrainingPolicy = True
+    escalate_after: timedelta | None = None
+    escalate_to: Sequence[str] = ()
+    runbook: str = ""
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -125,10 +141,10 @@ class MonitorPolicy:
         self._check_stream(what)
         self._check_window(what)
         self._check_numbers(what)
-        for names in ("routes", "features", "slices"):
+        for names, single in _LISTS.items():
             listed = check_list(getattr(self, names), what, names)
             for one in listed:
-                check_text(one, what, f"a {names.removesuffix('s')}")
+                check_text(one, what, single)
             check_unique(listed, what)
             object.__setattr__(self, names, listed)
         for one in self.features:
@@ -142,7 +158,8 @@ class MonitorPolicy:
                 hint=closest(str(self.severity), get_args(Severity))
                 or f"It is one of {', '.join(get_args(Severity))}.",
             )
-        for name in ("description", "owner"):
+        self._check_escalation(what)
+        for name in ("runbook", "description", "owner"):
             check_text(getattr(self, name), what, name)
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
@@ -168,6 +185,8 @@ class MonitorPolicy:
             spec["window_rows"] = self.window
         if self.average_run_length is not None:
             spec["average_run_length"] = self.average_run_length
+        if self.escalate_after is not None:
+            spec["escalate_after_us"] = self.escalate_after // timedelta(microseconds=1)
         for name in _LATER:
             value = getattr(self, name)
             if value != _DEFAULTS[name]:
@@ -177,6 +196,8 @@ class MonitorPolicy:
     def notes(self) -> dict[str, Any]:
         """Return what only people read."""
         notes: dict[str, Any] = {"description": self.description, "owner": self.owner, "tags": dict(self.tags)}
+        if self.runbook:
+            notes["runbook"] = self.runbook
         return notes | ({"fields": [one.notes() for one in self.fields]} if self.fields else {})
 
     @classmethod
@@ -190,6 +211,8 @@ class MonitorPolicy:
             values["window"] = timedelta(microseconds=values.pop("window_us"))
         else:
             values["window"] = values.pop("window_rows")
+        if "escalate_after_us" in values:
+            values["escalate_after"] = timedelta(microseconds=values.pop("escalate_after_us"))
         if isinstance(values["retrain"], Mapping):
             values["retrain"] = RetrainingPolicy.from_spec(values["retrain"])
         if "baseline" in values:
@@ -252,6 +275,19 @@ class MonitorPolicy:
         check_duration(
             self.window, what, "window", least=timedelta(seconds=1), hint="A window lasts a second to 100 years."
         )
+
+    def _check_escalation(self, what: str) -> None:
+        if self.escalate_after is not None:
+            hint = "It lasts a second to 100 years; leave it out to escalate nothing."
+            check_duration(self.escalate_after, what, "escalate_after", least=timedelta(seconds=1), hint=hint)
+        if (self.escalate_after is None) != (not self.escalate_to):
+            given, missing = "escalate_after", "escalate_to"
+            if self.escalate_after is None:
+                given, missing = missing, given
+            raise DefinitionError(
+                f"{what} has {given} and no {missing}.",
+                hint='Write escalate_after=timedelta(minutes=30), escalate_to=["pager"].',
+            )
 
     def _check_numbers(self, what: str) -> None:
         length = self.average_run_length

@@ -50,6 +50,10 @@ ACTIONS = (
     "transfer",
     "move",
     "silence",
+    "unsilence",
+    "acknowledge",
+    "accept",
+    "revoke",
     "identity",
     "token",
 )

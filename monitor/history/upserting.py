@@ -34,7 +34,9 @@ def add(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool
         table: with a primary or another unique key.
         values: by column.
     """
-    return connection.execute(_insert(connection, table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    statement = _insert(connection, table).values(**values).on_conflict_do_nothing()
+    # Not by the count of rows: what comes back of a number that the database gives is counted otherwise by each driver.
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
 def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

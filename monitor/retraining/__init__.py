@@ -23,8 +23,8 @@ the alert; whether it may go out is decided afterwards, and what waits says why.
 """
 
 from monitor.retraining.considering import consider
-from monitor.retraining.episodes import accept
+from monitor.retraining.episodes import accept, ends
 from monitor.retraining.overview import overview
 from monitor.retraining.review import review
 
-__all__ = ["accept", "consider", "overview", "review"]
+__all__ = ["accept", "consider", "ends", "overview", "review"]

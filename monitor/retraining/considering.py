@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from featurestore.definitions import RetrainingPolicy
 from monitor.alerts.message import Context, moved
-from monitor.alerts.states import Incident, State
+from monitor.alerts.states import Alert
 from monitor.decisions import Decision
 from monitor.history.values import Watch
 from monitor.retraining import episodes, store
@@ -41,7 +41,7 @@ def consider(
     watch: Watch,
     context: Context,
     rule: str,
-    alert: Incident,
+    alert: Alert,
     *,
     retrain: bool | RetrainingPolicy,
     decision: Decision | None = None,
@@ -73,7 +73,7 @@ def consider(
         at: the end of the window.
         now: the wall clock.
     """
-    if alert.state is not State.FIRING:
+    if not alert.firing:
         episodes.ends(connection, alert.key, at)
         return
     features = [] if decision is None else [one.feature for one in moved(decision)]
@@ -123,7 +123,7 @@ def keep(connection: Connection, signal: store.Cause, project: str, *, again: bo
 def _signal(
     watch: Watch,
     context: Context,
-    alert: Incident,
+    alert: Alert,
     cause: str,
     incident: str,
     decision: Decision | None,

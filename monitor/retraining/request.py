@@ -177,7 +177,8 @@ def request_hash(request: Mapping[str, Any]) -> str:
 
 def recipe_of(dataset: DatasetRecord | None) -> Recipe:
     """Return how the training data at hand was made, as newer rows can be: by shares where it was by instants."""
-    if dataset is None:
+    # A dataset that others have made and recorded does not say how.
+    if dataset is None or "timestamp_field" not in dataset.manifest:
         return Recipe()
     manifest = dataset.manifest
     found = Recipe.of(manifest)

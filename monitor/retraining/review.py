@@ -237,15 +237,24 @@ class Reviewer:
             return f'monitor policy "{signal.policy}" is gone'
         if signal.cause not in self.rules.causes or (self.policy and policy_of(self.policy.definition.retrain) is None):
             return f'monitor policy "{signal.policy}" asks for no new model because of {signal.cause} any more'
-        newer = [one for one in self.store.registry.models(signal.name) if one.created_at > signal.noted_at]
+        newer = self._trained_since(signal)
         if newer:
-            return f"{newer[-1].id} was trained meanwhile"
+            return f"{newer} was trained meanwhile"
         if signal.cause in _OF_ALERTS:
             return "" if episodes.stands(connection, signal.subject) else "what asked for it is over"
         known = self._standing
         if known is None or any((one.cause, one.subject) == (signal.cause, signal.subject) for one in known):
             return ""
         return "what asked for it is over"
+
+    def _trained_since(self, signal: signals.StoredSignal) -> str:
+        """Return the newest model of a signal's service, if that is not the one at hand when its cause was found."""
+        models = self.store.registry.models(signal.name if signal.model else signal.service)
+        newest = max(models, key=lambda one: one.created_at, default=None)
+        if newest is None or newest.id == signal.model:
+            return ""
+        before = model_of(self.store.registry, signal)
+        return newest.id if before is None or newest.created_at > before.created_at else ""
 
     def _of_features(self, signal: signals.StoredSignal) -> Verdict:
         """Let drift wait that is of no feature that counts; another one may follow while the alert fires."""

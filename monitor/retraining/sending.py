@@ -13,7 +13,6 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy, RetrainingPolicy
 from monitor.alerts import outbox
 from monitor.alerts.base import Kind
-from monitor.alerts.states import Incident
 from monitor.retraining import store
 from monitor.retraining.routing import routes_of
 from monitor.retraining.states import SignalState
@@ -83,14 +82,17 @@ class Desk:
 
     def _enqueue(self, connection: Connection, signal: store.StoredSignal, channels: Sequence[str]) -> None:
         # A signal is said once in each state: the same state again is the same message, under the same key.
-        outbox.enqueue(
-            connection,
-            instance=self.instance,
-            channels=channels,
-            kind=Kind.RETRAINING,
-            project=self.config.project,
-            service=signal.service,
-            incident=Incident(key=signal.id, episode=list(SignalState).index(signal.state)),
-            payload=signal.payload,
-            now=self.now,
-        )
+        for channel in channels:
+            outbox.enqueue(
+                connection,
+                instance=self.instance,
+                channel=channel,
+                kind=Kind.RETRAINING,
+                project=self.config.project,
+                service=signal.service,
+                incident=signal.id,
+                sequence=str(list(SignalState).index(signal.state)),
+                severity="info",
+                payload=signal.payload,
+                now=self.now,
+            )
