@@ -52,9 +52,9 @@ def list_(
         if name:
             registry.model(name)  # a name that there is not is a mistake, and no empty list
         found = [one for one in registry.models(service or None) if not name or name in (one.name, one.id)]
-        aliases = {(one.id): [] for one in registry.alias_records()}
-        for one in registry.alias_records():
-            aliases[one.id].append(one.alias)
+        aliases: dict[str, list[str]] = {}
+        for alias in registry.alias_records():
+            aliases.setdefault(alias.id, []).append(alias.alias)
     if output is Format.json:
         print_json([_values(one) | {"aliases": aliases.get(one.service, [])} for one in found])
         return

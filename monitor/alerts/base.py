@@ -22,6 +22,9 @@ class Kind(StrEnum):
     TEST = "featurestore.v1.test"
 
 
+#: Kinds whose payload is a retraining signal.
+OF_SIGNALS = frozenset({Kind.RETRAINING, Kind.RETRAINED})
+
 #: Kinds that tell the state of an incident; a later one says all that an earlier one did.
 OF_INCIDENTS = frozenset({Kind.FIRING, Kind.UPDATED, Kind.ACKNOWLEDGED, Kind.RESOLVED})
 

@@ -26,7 +26,7 @@ import structlog
 
 from featurestore.errors import FeatureStoreError
 from monitor.alerts.base import Kind, Message, Outcome, Status
-from monitor.alerts.webhook import cloud_event
+from monitor.alerts.channels.webhook import cloud_event
 from monitor.signalling.routing import NAME
 
 #: How long a command whose time is over may take to end by itself.

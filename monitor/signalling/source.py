@@ -61,7 +61,7 @@ class SignalSource:
 
 
 def _wire(event: SignalEvent) -> bytes:
-    signal = json_format.ParseDict(event.payload, pb.RetrainingSignal(), ignore_unknown_fields=True)
+    signal = json_format.ParseDict(dict(event.payload), pb.RetrainingSignal(), ignore_unknown_fields=True)
     return pb.WatchSignalsResponse(
         cursor=event.cursor,
         signal=signal,
