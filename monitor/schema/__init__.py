@@ -8,6 +8,7 @@ from monitor.schema.alerts import acceptances, acknowledgements, alerts, inciden
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
+from monitor.schema.results import signal_results
 from monitor.schema.signals import alert_episodes, signal_cursor, signal_events, signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
@@ -29,6 +30,7 @@ __all__ = [
     "receivers",
     "signal_cursor",
     "signal_events",
+    "signal_results",
     "signals",
     "silences",
     "streams",
