@@ -47,6 +47,9 @@ _SECRETS = re.compile(
     r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)"
 )
 
+#: Settings of channels that name a file.
+_CHANNEL_PATHS = frozenset({"ca_file", "path"})
+
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
 
@@ -111,7 +114,7 @@ class Config(Section):
         )
 
     def channel(self, name: str) -> AnyChannelConfig:
-        """Return a channel with its secrets read.
+        """Return a channel with its secrets read, and its paths absolute.
 
         Raises:
             ConfigError: there is no such channel, or a secret's variable or file is missing.
@@ -119,12 +122,13 @@ class Config(Section):
         if name not in self.channels:
             raise ConfigError(f'There is no channel "{name}" in {FILE_NAME}.', hint=closest(name, self.channels))
         channel = self.channels[name]
-        read = {
+        read: dict[str, SecretStr | str] = {
             key: SecretStr(self._secret(value.get_secret_value(), f"channels.{name}.{key}"))
             for key, value in channel
             if isinstance(value, SecretStr)
         }
-        return channel.model_copy(update=read)
+        paths = {key: str(self.path(value)) for key, value in channel if key in _CHANNEL_PATHS and value}
+        return channel.model_copy(update=read | paths)
 
     def signing_key(self) -> str | None:
         """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.

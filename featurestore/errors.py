@@ -27,6 +27,7 @@ The tree::
     │   └── DeadlineExceededError   the server did not answer in time
     ├── AddressInUseError           the port is taken
     └── MonitorError                the monitor cannot do what it was asked
+        └── LeadershipLostError     another monitor has taken over from this one
 
 Each carries a sentence that names the object, and a hint that says what to do; one about a definition also says in
 which line of the user's files that was built. Nothing here knows of gRPC, SQL or any other library: an adapter maps its
@@ -50,6 +51,7 @@ __all__ = [
     "DefinitionError",
     "FeatureStoreError",
     "InvalidRequestError",
+    "LeadershipLostError",
     "LimitExceededError",
     "LoadRefusedError",
     "MonitorError",
@@ -233,6 +235,10 @@ class AddressInUseError(FeatureStoreError):
 
 class MonitorError(FeatureStoreError):
     """The monitor cannot do what it was asked."""
+
+
+class LeadershipLostError(MonitorError):
+    """Another monitor has taken over from this one, which may neither write nor send any more."""
 
 
 @contextmanager

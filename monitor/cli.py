@@ -14,6 +14,7 @@ import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, instant, open_store, print_json
 from featurestore.errors import FeatureStoreError, MonitorError
+from monitor.alerts import outbox_commands
 from monitor.performance.commands import register
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Watch what is served for drift from what was trained on.", no_args_is_help=True)
 
 register(app)
+outbox_commands.register(app)
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's log instead of the live one.")]
 ServedSince = Annotated[
@@ -49,13 +51,15 @@ def run_once(
     ] = False,
 ) -> None:
     """Judge every window that has closed, deliver what is due, and exit: for cron and Airflow."""
+    from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
-    from monitor.lock import sole_monitor
+    from monitor.leading import sole_monitor
 
     with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
         policies = _policies(store.registry)
+        standing_in = fallbacks(store.config)
         fault: FeatureStoreError | None = None
-        with sole_monitor(history.path):
+        with sole_monitor(history, lease_seconds=store.config.monitor.lease_seconds) as lead:
             try:
                 for policy in policies:
                     try:
@@ -66,7 +70,8 @@ def run_once(
                         fault = fault or error
             finally:
                 # What earlier runs decided goes out, whatever this one meets.
-                sent = Courier(history, channels).deliver_due()
+                with Courier(history, channels, fallbacks=standing_in, may_send=lead.valid) as courier:
+                    sent = courier.deliver_due()
                 typer.echo(f"Messages: {sent.delivered} delivered, {sent.delayed} put off, {sent.dead} given up.")
         if fault is not None:
             raise fault

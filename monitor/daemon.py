@@ -1,7 +1,7 @@
 """The monitor as a process: one job a policy, one that delivers, one heartbeat, until it is told to stop.
 
-One of the daemons on a database works, and the others stand by: when its process ends, however it ends, the next one
-goes on from what the database knows.
+One of the daemons on a database leads, and the others stand by: when its process ends, however it ends, the next one
+goes on from what the database knows. One that was only stopped, and finds another at work when it goes on, stands by.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from featurestore.definitions import MonitorPolicy
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, LeadershipLostError
 from featurestore.registry import Registered
 from monitor.alerts.base import Channel
+from monitor.alerts.fallbacks import fallbacks
 from monitor.alerts.outbox import Courier
 from monitor.history import History
-from monitor.lock import next_monitor, sole_monitor
+from monitor.leading import Lead, next_monitor, sole_monitor
 from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
@@ -34,7 +35,7 @@ from monitor.pipeline import Store, run_once
 _THREADS = 4
 
 #: How often at least the outbox is looked at: retries begin after seconds, whatever the policies' rhythm.
-_COURIER_SECONDS = 5.0
+_COURIER_SECONDS = 1.0
 
 #: How long a signal may wait to be heard.
 _SIGNAL_SECONDS = 0.5
@@ -49,13 +50,16 @@ logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 class Daemon:
-    """Runs every current policy of a store's registry.
+    """Runs every current policy of a store's registry while it leads.
 
     Args:
         store: configuration and registry.
         history: the monitor's database.
         channels: by name; see :func:`monitor.alerts.channels.open_channels`.
         standby: whether to wait for another monitor on the database to end.
+
+    Raises:
+        ConfigError: a channel's fallback is none.
     """
 
     def __init__(
@@ -63,23 +67,15 @@ class Daemon:
     ) -> None:
         self._store = store
         self._history = history
-        self._courier = Courier(history, channels)
+        self._channels = channels
+        self._fallbacks = fallbacks(store.config)
         self._standby = standby
         self._signal = ""
         self._metrics = MonitorMetrics(history, store.config.project)
         self._stop = threading.Event()
-        self._delivering = threading.Lock()
-        self._started_at = datetime.now(UTC)
-        self._revision: int | None = None
-        # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
-        self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(_THREADS)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-            timezone=UTC,
-        )
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT; the window and the message at hand are finished first.
+        """Work until SIGTERM or SIGINT; the window and the messages at hand are finished first.
 
         Call it in the main thread.
 
@@ -88,50 +84,89 @@ class Daemon:
             AddressInUseError: another process listens on the port for metrics.
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        seconds = self._store.config.monitor.lease_seconds
         try:
             if not self._standby:
-                with sole_monitor(self._history.path):
-                    self._work()
+                with sole_monitor(self._history, lease_seconds=seconds) as ours:
+                    self._work(ours)
                 return
-            with next_monitor(self._history.path, stop=self._stop, waiting=self._waits) as ours:
-                if ours:
-                    self._work()
+            while not self._stop.is_set():
+                with next_monitor(self._history, stop=self._stop, waiting=self._waits, lease_seconds=seconds) as lead:
+                    if lead is not None:
+                        self._work(lead)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             _log.info("stopped", signal=self._signal)
 
-    def _work(self) -> None:
+    def stop(self) -> None:
+        """Make :meth:`run` return."""
+        self._stop.set()
+
+    def _work(self, lead: Lead) -> None:
+        """Work until told to stop, or until another one has taken over."""
         # Only who works has metrics: daemons of one host share the port.
         page = serve_metrics(self._store.config, self._metrics)
         try:
-            self._started_at = datetime.now(UTC)
-            self._scheduler.start()
-            poll = self._store.config.monitor.poll_seconds
-            self._every(poll, "heartbeat", self._beat)
-            self._every(poll, "registry", self._follow_registry)
-            self._every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
-            # Not one long wait: a signal that the system gives to another thread does not end it.
-            while not self._stop.wait(_SIGNAL_SECONDS):
-                pass
-            self._scheduler.shutdown(wait=True)
+            with Courier(self._history, self._channels, fallbacks=self._fallbacks, may_send=lead.valid) as courier:
+                jobs = Jobs(self._store, self._history, courier, self._metrics)
+                # Not one long wait: a signal that the system gives to another thread does not end it.
+                while not self._stop.wait(_SIGNAL_SECONDS) and not lead.lost():
+                    pass
+                if lead.lost():
+                    _log.warning("another monitor has taken over", database=self._history.name)
+                jobs.finish()
         finally:
             if page is not None:
                 page.close()
 
     def _waits(self, holder: str) -> None:
-        _log.info("standing by", works=holder, database=str(self._history.path))
-
-    def stop(self) -> None:
-        """Make :meth:`run` return."""
-        self._stop.set()
+        _log.info("standing by", works=holder, database=self._history.name)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         # Nothing is written here: the main thread may be at it, and hold the lock of the log.
         self._signal = signal.Signals(number).name
         self.stop()
 
-    def _every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
+
+class Jobs:
+    """What a monitor does while it leads, each at its own pace.
+
+    Args:
+        store: configuration and registry.
+        history: the monitor's database.
+        courier: delivers.
+        metrics: counts.
+    """
+
+    def __init__(self, store: Store, history: History, courier: Courier, metrics: MonitorMetrics) -> None:
+        self._store = store
+        self._history = history
+        self._courier = courier
+        self._metrics = metrics
+        self._finishing = threading.Event()
+        self._started_at = datetime.now(UTC)
+        self._revision: int | None = None
+        # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(_THREADS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+        self._scheduler.start()
+        poll = store.config.monitor.poll_seconds
+        self.every(poll, "heartbeat", self._beat)
+        self.every(poll, "registry", self._follow_registry)
+        self.every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
+
+    def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
+        """Do some work now and at an interval, one at a time; what fails is told in the log and done again.
+
+        Args:
+            seconds: the interval.
+            name: the job's; one of the same name is replaced.
+            work: what to do.
+        """
         self._scheduler.add_job(
             self._guarded,
             "interval",
@@ -142,9 +177,17 @@ class Daemon:
             next_run_time=datetime.now(UTC),
         )
 
+    def finish(self) -> None:
+        """Begin nothing more, and wait for what is at hand."""
+        self._finishing.set()
+        self._scheduler.shutdown(wait=True)
+
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
+        except LeadershipLostError as error:
+            # What was at hand is not lost: the other one does it.
+            _log.warning("job left to another monitor", job=name, reason=error.message)
         except FeatureStoreError as error:
             # Other jobs go on, and this one is tried again.
             self._metrics.failed(name)
@@ -163,7 +206,7 @@ class Daemon:
         policies = {one.name: one for one in self._store.registry.list("monitor_policy")}
         for name in policies:
             policy = self._store.registry.policy(name)
-            self._every(self._store.config.monitor.poll_seconds, _JOB + name, partial(self._run_policy, policy))
+            self.every(self._store.config.monitor.poll_seconds, _JOB + name, partial(self._run_policy, policy))
         for job in self._scheduler.get_jobs():
             if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
                 job.remove()
@@ -173,25 +216,19 @@ class Daemon:
     def _run_policy(self, policy: Registered[MonitorPolicy]) -> None:
         pace, more = Pace(self._store.config.monitor.cpu_share), True
         # After a pause there may be more windows than one run takes: it is bounded, and so is its memory.
-        while more and not self._stop.is_set():
+        while more and not self._finishing.is_set():
             report = run_once(
                 self._store,
                 self._history,
                 policy,
                 now=datetime.now(UTC),
-                stop=lambda: pace.keep(self._stop.wait) or self._stop.is_set(),
+                stop=lambda: pace.keep(self._finishing.wait) or self._finishing.is_set(),
             )
             self._metrics.ran(policy.name, report)
-            self._deliver()
             more = report.more
 
     def _deliver(self) -> None:
-        # Whoever delivers goes on until nothing is due, so a second one has nothing to do.
-        if self._delivering.acquire(blocking=False):
-            try:
-                self._courier.deliver_due(stop=self._stop.is_set)
-            finally:
-                self._delivering.release()
+        self._courier.kick()
 
     def _beat(self) -> None:
         self._history.beat(

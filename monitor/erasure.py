@@ -61,7 +61,7 @@ class MonitorRecords:
         for config in configs:
             url = config.database_url(config.monitor.database)
             # Opening one makes it.
-            if url.startswith(_SQLITE) and Path(url.removeprefix(_SQLITE)).exists():
+            if not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).exists():
                 yield url
 
 

@@ -1,81 +1,55 @@
-"""One monitor at a time on one database: the system frees the lock when its process ends, however it ends."""
+"""One monitor at a time on one file: the system frees the lock when its process ends, however it ends.
+
+For SQLite, where a lease would be worse: its database is on one host, whose kernel knows at once that a process has
+ended, gives the lock to nobody else before, and leaves it with a process that is only stopped. So there is nothing to
+wait out and nothing to fence.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from featurestore.errors import MonitorError
-
-#: How often a monitor that stands by tries to take over.
-_TURN_SECONDS = 0.5
+from sqlalchemy import Connection
 
 
-@contextmanager
-def sole_monitor(database: Path) -> Iterator[None]:
-    """Hold the lock beside a database while the block runs.
-
-    Raises:
-        MonitorError: another process holds it; the message names its pid.
-    """
-    with _opened(database) as descriptor:
-        if not _taken(descriptor):
-            raise MonitorError(
-                f"Another monitor (pid {_holder(descriptor)}) works on {database}.",
-                hint="It does the same; see featurestore monitor status. To take over, stop it first.",
-            )
-        yield
-
-
-@contextmanager
-def next_monitor(database: Path, *, stop: threading.Event, waiting: Callable[[str], None]) -> Iterator[bool]:
-    """Hold the lock beside a database while the block runs, when its holder's process has ended.
+class FileLock:
+    """The lock beside a database, to be taken; close it in the end.
 
     Args:
-        database: the database.
-        stop: ends the waiting.
-        waiting: told the pid of the holder, when there is one to wait for and when it is another one.
-
-    Yields:
-        Whether the lock is held; False when the waiting was ended.
+        database: the file.
     """
-    with _opened(database) as descriptor:
-        told = ""
-        while not _taken(descriptor):
-            holder = _holder(descriptor)
-            if holder != told:
-                waiting(holder)
-                told = holder
-            if stop.wait(_TURN_SECONDS):
-                yield False
-                return
-        yield True
 
+    def __init__(self, database: Path) -> None:
+        # Not truncated when opened: it may hold the pid of another process.
+        self._descriptor = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
 
-@contextmanager
-def _opened(database: Path) -> Iterator[int]:
-    # Not truncated when opened: it may hold the pid of another process.
-    descriptor = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    def take(self) -> bool:
+        """Take the lock and write our pid; return whether nobody else has it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        return True
 
+    def holder(self) -> str:
+        """Return who has it: ``pid 4711``."""
+        return f"pid {os.pread(self._descriptor, 32, 0).decode(errors='replace').strip() or 'unknown'}"
 
-def _taken(descriptor: int) -> bool:
-    """Take the lock and write our pid; return whether nobody else has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    def valid(self) -> bool:
+        """Return whether it is still ours: nothing takes it away."""
+        return True
+
+    def lost(self) -> bool:
+        """Return whether another one has taken it: nobody can."""
         return False
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return True
 
+    def fence(self, connection: Connection) -> None:
+        """Begin a transaction of the holder: it may always write."""
 
-def _holder(descriptor: int) -> str:
-    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+    def close(self) -> None:
+        """Give it back, if it is ours."""
+        os.close(self._descriptor)

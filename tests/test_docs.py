@@ -32,7 +32,7 @@ from featurestore.cli.app import build
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.serving import TlsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
-from monitor.alerts.webhook import sign
+from monitor.alerts.channels.webhook import sign
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

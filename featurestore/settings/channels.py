@@ -15,6 +15,8 @@ class ChannelConfig(Section):
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # false pages a quarter, of all policies together
     rehearsals: bool = False  # whether alerts from a replay reach it too
     fallback: str = ""  # the channel that also gets a page which this one did not take in time
+    template: str = ""  # what people read, in place of ours: docs/alerts.md has its names
+    subject_template: str = ""  # the same, of its subject or title
 
 
 class _Remote(ChannelConfig):
@@ -78,6 +80,8 @@ class AlertmanagerConfig(_Remote):
     url: str = ""
     user: str = ""
     password: SecretStr = SecretStr("")
+    # After so long it takes what it was not told again as over.
+    expires_seconds: Annotated[float, Field(ge=600, allow_inf_nan=False)] = 172_800.0
 
 
 class MailConfig(_Remote):
@@ -102,6 +106,7 @@ class KafkaConfig(_Remote):
     security: Literal["none", "tls"] = "tls"
     user: str = ""  # SASL, where there is one
     password: SecretStr = SecretStr("")
+    mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] = "scram-sha-512"  # by which SASL shows the password
 
 
 class AppriseConfig(ChannelConfig):
@@ -109,6 +114,8 @@ class AppriseConfig(ChannelConfig):
 
     kind: Literal["apprise"] = "apprise"
     service_url: SecretStr = SecretStr("")
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    allow_private_addresses: bool = False
 
 
 AnyChannelConfig = Annotated[

@@ -70,6 +70,7 @@ class MonitorConfig(Section):
     """``[monitor]``: the daemon."""
 
     database: str = "sqlite:///data/monitor.db"
+    lease_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 15.0  # on PostgreSQL
     poll_seconds: Annotated[float, Field(gt=0)] = 60.0
     lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
     windows_per_run: Annotated[int, Field(ge=1)] = 1_000

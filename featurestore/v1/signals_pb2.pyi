@@ -76,7 +76,7 @@ ACTION_STATE_FAILED: ActionState
 ACTION_STATE_UNDONE: ActionState
 
 class Alert(_message.Message):
-    __slots__ = ("incident", "project", "service", "state", "summary", "onset", "decided_at", "evidence", "features", "baseline", "suggested_action", "replay", "rule", "slice", "severity", "reasons", "name", "change", "members", "cause", "model", "runbook", "commands", "acknowledged_by")
+    __slots__ = ("incident", "project", "service", "state", "summary", "onset", "decided_at", "evidence", "features", "baseline", "suggested_action", "replay", "rule", "slice", "severity", "reasons", "name", "change", "members", "cause", "model", "runbook", "commands", "acknowledged_by", "features_left_out", "members_left_out")
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,8 @@ class Alert(_message.Message):
     RUNBOOK_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_BY_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     incident: str
     project: str
     service: str
@@ -125,10 +127,12 @@ class Alert(_message.Message):
     runbook: str
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     acknowledged_by: str
-    def __init__(self, incident: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[AlertState, str]] = ..., summary: _Optional[str] = ..., onset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., baseline: _Optional[str] = ..., suggested_action: _Optional[str] = ..., replay: _Optional[bool] = ..., rule: _Optional[str] = ..., slice: _Optional[str] = ..., severity: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., change: _Optional[_Union[AlertChange, str]] = ..., members: _Optional[_Iterable[_Union[AlertMember, _Mapping]]] = ..., cause: _Optional[str] = ..., model: _Optional[str] = ..., runbook: _Optional[str] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., acknowledged_by: _Optional[str] = ...) -> None: ...
+    features_left_out: int
+    members_left_out: int
+    def __init__(self, incident: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[_Union[AlertState, str]] = ..., summary: _Optional[str] = ..., onset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., baseline: _Optional[str] = ..., suggested_action: _Optional[str] = ..., replay: _Optional[bool] = ..., rule: _Optional[str] = ..., slice: _Optional[str] = ..., severity: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., change: _Optional[_Union[AlertChange, str]] = ..., members: _Optional[_Iterable[_Union[AlertMember, _Mapping]]] = ..., cause: _Optional[str] = ..., model: _Optional[str] = ..., runbook: _Optional[str] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., acknowledged_by: _Optional[str] = ..., features_left_out: _Optional[int] = ..., members_left_out: _Optional[int] = ...) -> None: ...
 
 class AlertMember(_message.Message):
-    __slots__ = ("alert", "policy", "service", "rule", "slice", "state", "onset", "summary", "features")
+    __slots__ = ("alert", "policy", "service", "rule", "slice", "state", "onset", "summary", "features", "features_left_out")
     ALERT_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +142,7 @@ class AlertMember(_message.Message):
     ONSET_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     alert: str
     policy: str
     service: str
@@ -147,7 +152,8 @@ class AlertMember(_message.Message):
     onset: _timestamp_pb2.Timestamp
     summary: str
     features: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, alert: _Optional[str] = ..., policy: _Optional[str] = ..., service: _Optional[str] = ..., rule: _Optional[str] = ..., slice: _Optional[str] = ..., state: _Optional[_Union[AlertState, str]] = ..., onset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., summary: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ...) -> None: ...
+    features_left_out: int
+    def __init__(self, alert: _Optional[str] = ..., policy: _Optional[str] = ..., service: _Optional[str] = ..., rule: _Optional[str] = ..., slice: _Optional[str] = ..., state: _Optional[_Union[AlertState, str]] = ..., onset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., summary: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., features_left_out: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("name", "text")
@@ -214,7 +220,7 @@ class Histogram(_message.Message):
     def __init__(self, labels: _Optional[_Iterable[str]] = ..., baseline: _Optional[_Iterable[float]] = ..., current: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class RetrainingSignal(_message.Message):
-    __slots__ = ("id", "project", "service", "baseline", "reason", "created_at", "evidence", "features", "incident", "replay", "model", "cause", "state", "request", "expires_at", "commands")
+    __slots__ = ("id", "project", "service", "baseline", "reason", "created_at", "evidence", "features", "incident", "replay", "model", "cause", "state", "request", "expires_at", "commands", "features_left_out")
     ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -231,6 +237,7 @@ class RetrainingSignal(_message.Message):
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     id: str
     project: str
     service: str
@@ -247,7 +254,8 @@ class RetrainingSignal(_message.Message):
     request: TrainingRequest
     expires_at: _timestamp_pb2.Timestamp
     commands: _containers.RepeatedCompositeFieldContainer[Command]
-    def __init__(self, id: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., baseline: _Optional[str] = ..., reason: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., incident: _Optional[str] = ..., replay: _Optional[bool] = ..., model: _Optional[str] = ..., cause: _Optional[str] = ..., state: _Optional[_Union[SignalState, str]] = ..., request: _Optional[_Union[TrainingRequest, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
+    features_left_out: int
+    def __init__(self, id: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., baseline: _Optional[str] = ..., reason: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., incident: _Optional[str] = ..., replay: _Optional[bool] = ..., model: _Optional[str] = ..., cause: _Optional[str] = ..., state: _Optional[_Union[SignalState, str]] = ..., request: _Optional[_Union[TrainingRequest, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., features_left_out: _Optional[int] = ...) -> None: ...
 
 class TrainingRequest(_message.Message):
     __slots__ = ("service", "dataset", "since", "until", "entity_rows", "left_out", "label_delay", "definitions", "hash", "command")

@@ -35,7 +35,7 @@ class Message:
         project: the namespace.
         service: ``flight_delay@1``.
         incident: the deduplication key of the incident: the same from its first message to its last, and never that of
-            another one; "" for a message of none.
+            another one; the id of the signal or of the action for what is said of those; "" for a test.
         severity: ``page``, ``ticket`` or ``info``.
         created_at: when it was written.
         payload: the JSON form of ``featurestore.v1.Alert``, ``RetrainingSignal`` or ``Action``.
@@ -71,12 +71,16 @@ class Outcome:
         reason: why it was not delivered; free of secrets, one line.
         retry_after: seconds that the receiver asked us to wait, if it did.
         reference: what the far side calls the message, by which a later one joins it; "" where it has no such thing.
+        untaken: of a ``RETRY``, whether the far side surely has not taken the message: there was no connection, or it
+            answered so. Not where it did not answer in time: it may have taken it, and the message is sent again
+            whatever has become of its incident meanwhile.
     """
 
     status: Status
     reason: str = ""
     retry_after: float | None = None
     reference: str = ""
+    untaken: bool = False
 
 
 class Channel(Protocol):

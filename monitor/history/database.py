@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, inspect, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from featurestore.database import Database
 from featurestore.errors import MonitorError
@@ -24,28 +23,39 @@ from monitor.history.checks import Checks
 from monitor.history.conditions import in_stream, is_watch
 from monitor.history.incidents import Incidents
 from monitor.history.ledger import Ledger
+from monitor.history.turns import take_turn
+from monitor.history.upserting import add, put
 from monitor.history.values import Detector, Standing, Watch, instant
 from monitor.migrating import migrate, stored_version
 from monitor.windows import Position
 
-_HINT = 'Write database = "sqlite:///data/monitor.db" under [monitor] in featurestore.toml.'
+_HINT = (
+    'Write database = "sqlite:///data/monitor.db" under [monitor] in featurestore.toml, or a postgresql+psycopg URL.'
+)
 
 
 class History(Ledger, Incidents, Checks):
     """The monitor's database, opened; close it, or use it as a context manager.
 
     Args:
-        url: ``sqlite:///`` and an absolute path.
+        url: ``sqlite:///`` and an absolute path, or ``postgresql+psycopg://...``.
+
+    Attributes:
+        name: the URL without its password.
+        path: the file; None on PostgreSQL.
+        instance: the database's random name.
+        fence: what every writing transaction begins with: it raises when this process may not write any more. Set by
+            :mod:`monitor.leading` for the monitor that works; other writers, such as commands, have none.
 
     Raises:
-        MonitorError: the URL is none of SQLite, the file cannot be opened, or a newer release has changed its tables.
+        MonitorError: the URL is not one, the database cannot be opened, or a newer release has changed its tables.
     """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url, what="monitor's database", error=MonitorError, hint=_HINT)
-        if self._database.path is None:  # upserts are written for SQLite
-            raise MonitorError(f"The monitor's database cannot be kept in {self._database.dialect} yet.", hint=_HINT)
+        self.name = self._database.name
         self.path = self._database.path
+        self.fence: Callable[[Connection], None] | None = None
         with self._database.errors():
             self.instance = self._open()
 
@@ -71,7 +81,23 @@ class History(Ledger, Incidents, Checks):
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes: all of it is kept, or nothing if an error leaves the block."""
+        """Open a transaction that writes: all of it is kept, or nothing if an error leaves the block.
+
+        Nobody else writes meanwhile.
+
+        Raises:
+            LeadershipLostError: this process is fenced, and another monitor has taken over.
+        """
+        with self._database.write() as connection:
+            # The fence first: whoever keeps others waiting for their turn can then be told by it, and ended.
+            if self.fence is not None:
+                self.fence(connection)
+            take_turn(connection)
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction that writes beside the others, whatever they do: for the lease alone."""
         with self._database.write() as connection:
             yield connection
 
@@ -85,12 +111,12 @@ class History(Ledger, Incidents, Checks):
                 schema.metadata.create_all(connection)
                 facts = {"schema_version": str(schema.VERSION), "instance": uuid.uuid4().hex}
                 for key, value in facts.items():
-                    connection.execute(upsert(schema.meta).values(key=key, value=value).on_conflict_do_nothing())
+                    add(connection, schema.meta, {"key": key, "value": value})
         with self.read() as connection:
             version = stored_version(connection)
         if version > schema.VERSION:
             raise MonitorError(
-                f"The monitor's database {self.path} was made by a newer release.",
+                f"The monitor's database {self.name} was made by a newer release.",
                 hint="Upgrade the featurestore package here.",
             )
         if version < schema.VERSION:
@@ -115,11 +141,7 @@ class History(Ledger, Incidents, Checks):
             "next_offset": 0 if position is None else position.offset,
         }
         keys = {"policy": watch.policy, "policy_version": watch.policy_version, "service": watch.service}
-        connection.execute(
-            upsert(schema.streams)
-            .values(**keys, **values)
-            .on_conflict_do_update(index_elements=list(keys), set_=values)
-        )
+        put(connection, schema.streams, keys, values)
 
     def resume_from(self, connection: Connection, watch: Watch) -> Position | None:
         """Return where any version of the policy left off: a new version does not judge the past anew."""
@@ -138,12 +160,7 @@ class History(Ledger, Incidents, Checks):
     def save_detector(self, connection: Connection, watch: Watch, subject: str, detector: Detector) -> None:
         """Keep where a detector stands."""
         values = {"baseline": detector.baseline, "state": json.dumps(detector.state)}
-        keys = ["policy", "policy_version", "service", "slice", "subject"]
-        connection.execute(
-            upsert(schema.detectors)
-            .values(**vars(watch), subject=subject, **values)
-            .on_conflict_do_update(index_elements=keys, set_=values)
-        )
+        put(connection, schema.detectors, {**vars(watch), "subject": subject}, values)
 
     def beat(self, *, host: str, pid: int, started_at: datetime, now: datetime) -> None:
         """Say that the daemon lives."""
@@ -154,11 +171,7 @@ class History(Ledger, Incidents, Checks):
             "beat_at": microseconds(now),
         }
         with self.write() as connection:
-            connection.execute(
-                upsert(schema.heartbeats)
-                .values(id=1, **values)
-                .on_conflict_do_update(index_elements=["id"], set_=values)
-            )
+            put(connection, schema.heartbeats, {"id": 1}, values)
 
 
 def _position(row: Any) -> Position | None:

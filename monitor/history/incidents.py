@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from featurestore.types import microseconds
 from monitor import schema
 from monitor.alerts.states import Incident, State
+from monitor.history.upserting import add, put
 from monitor.history.values import Watch, instant
 
 
@@ -67,25 +67,20 @@ class Incidents:
             "quiet": incident.quiet,
         }
         about = {"policy": watch.policy, "service": watch.service, "rule": rule, "slice": watch.slice}
-        connection.execute(
-            upsert(schema.incidents)
-            .values(key=incident.key, **about, **values)
-            .on_conflict_do_update(index_elements=["key"], set_=values)
-        )
+        put(connection, schema.incidents, {"key": incident.key}, about | values)
 
     def record_signal(self, connection: Connection, watch: Watch, payload: Mapping[str, Any], *, now: datetime) -> bool:
         """Write a retraining signal (its JSON form); return False if one of its id was written before."""
-        result = connection.execute(
-            upsert(schema.signals)
-            .values(
-                id=payload["id"],
-                policy=watch.policy,
-                service=watch.service,
-                baseline=payload["baseline"],
-                incident=payload["incident"],
-                payload=json.dumps(payload),
-                created_at=microseconds(now),
-            )
-            .on_conflict_do_nothing()
+        return add(
+            connection,
+            schema.signals,
+            {
+                "id": payload["id"],
+                "policy": watch.policy,
+                "service": watch.service,
+                "baseline": payload["baseline"],
+                "incident": payload["incident"],
+                "payload": json.dumps(payload),
+                "created_at": microseconds(now),
+            },
         )
-        return result.rowcount == 1

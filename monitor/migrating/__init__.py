@@ -26,7 +26,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _alerts_that_reach_people(connection: Connection) -> None:
-    """Alerts get incidents, messages their order, signals their answers; actions and leases have tables of their own."""
+    """Alerts get incidents, messages their order, signals their answers; actions and leases get tables."""
     for step in (v3_alerts.step, v3_outbox.step, v3_signals.step, v3_rollback.step, v3_daemon.step):
         step(connection)
 

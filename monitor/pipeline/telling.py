@@ -144,15 +144,18 @@ class Teller:
             "instance": self.history.instance,
             "project": self.context.project,
             "service": self.context.service,
-            "incident": incident,
+            "incident": f"{incident.key}-{incident.episode}",
+            "sequence": str(incident.episode),
+            "severity": self.context.severity,
             "now": now,
         }
         if said is Notification.RESOLVED:
             # Where the alert went, not where the policy routes by now: nothing is resolved that was never sent.
-            told = outbox.told(connection, incident)
-            outbox.enqueue(connection, channels=told, kind=Kind.RESOLVED, payload=payload, **about)
+            for channel in outbox.told(connection, about["incident"]):
+                outbox.enqueue(connection, channel=channel, kind=Kind.RESOLVED, payload=payload, **about)
             return incident, Spoken(resolved=1)
-        outbox.enqueue(connection, channels=self.channels, kind=Kind.FIRING, payload=payload, **about)
+        for channel in self.channels:
+            outbox.enqueue(connection, channel=channel, kind=Kind.FIRING, payload=payload, **about)
         return incident, Spoken(fired=1, signals=int(self._signalled(connection, rule, found, incident, about)))
 
     def expect(
@@ -172,7 +175,9 @@ class Teller:
         signal = found.signal(self.context, incident, about["now"])
         if signal is None or not self.history.record_signal(connection, self.watch, signal, now=about["now"]):
             return False
-        outbox.enqueue(connection, channels=self.channels, kind=Kind.RETRAINING, payload=signal, **about)
+        said = {**about, "incident": signal["id"], "severity": "info"}
+        for channel in self.channels:
+            outbox.enqueue(connection, channel=channel, kind=Kind.RETRAINING, payload=signal, **said)
         return True
 
     def _at_fault(self, connection: Connection) -> bool:

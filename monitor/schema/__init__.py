@@ -6,8 +6,8 @@
 
 from monitor.schema.alerts import incidents
 from monitor.schema.base import VERSION, meta, metadata
-from monitor.schema.daemon import heartbeats
-from monitor.schema.outbox import outbox
+from monitor.schema.daemon import heartbeats, leases
+from monitor.schema.outbox import outbox, receivers
 from monitor.schema.signals import signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
@@ -17,9 +17,11 @@ __all__ = [
     "detectors",
     "heartbeats",
     "incidents",
+    "leases",
     "meta",
     "metadata",
     "outbox",
+    "receivers",
     "signals",
     "streams",
     "windows",

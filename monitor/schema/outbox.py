@@ -6,7 +6,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
 from monitor.schema.base import metadata
 
-#: Messages to deliver, in order of ``id``.
+#: Messages, one a channel, in order of ``id``. ``incident`` is the deduplication key of an incident, or the id of a
+#: signal or an action. ``state`` is ``pending``, or how it ended: ``delivered``, ``dead``, ``overtaken``. ``urgency``
+#: is 0 for a page. ``doubtful`` is 1 when the far side may have the message although nobody knows.
 outbox = Table(
     "outbox",
     metadata,
@@ -17,14 +19,32 @@ outbox = Table(
     Column("project", String, nullable=False),
     Column("service", String, nullable=False),
     Column("incident", String, nullable=False),
-    Column("episode", Integer, nullable=False),
+    Column("sequence", String, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("urgency", Integer, nullable=False),
     Column("payload", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("settled_at", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("next_at", BigInteger, nullable=False),
-    Column("delivered_at", BigInteger),
-    Column("dead_at", BigInteger),
+    Column("doubtful", Integer, nullable=False),
     Column("last_error", String, nullable=False),
-    Index("outbox_open", "delivered_at", "dead_at", "id"),
+    Column("reference", String, nullable=False),
+    Column("overtaken_by", String, nullable=False),
+    Column("stands_in_for", String, nullable=False),
+    Index("outbox_turn", "state", "channel", "urgency", "id"),
+    Index("outbox_incident", "incident", "channel", "id"),
     sqlite_autoincrement=True,
+)
+
+#: What receivers said of themselves: that they want nothing more (``disabled_at``, ``reason``), or nothing before
+#: ``resume_at``. A channel that said neither has no row.
+receivers = Table(
+    "receivers",
+    metadata,
+    Column("channel", String, primary_key=True),
+    Column("disabled_at", BigInteger),
+    Column("reason", String, nullable=False),
+    Column("resume_at", BigInteger, nullable=False),
 )

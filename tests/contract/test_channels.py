@@ -14,8 +14,8 @@ from rich.console import Console as Terminal
 from featurestore.settings.channels import ConsoleConfig, WebhookConfig
 from monitor.alerts.base import Channel, Kind, Message, Status
 from monitor.alerts.channels import KINDS
-from monitor.alerts.console import Console
-from monitor.alerts.webhook import Webhook
+from monitor.alerts.channels.console import Console
+from monitor.alerts.channels.webhook import Webhook
 
 _NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 _SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5LTEyMzQ="

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook as Verifier
 from featurestore.errors import ConfigError
 from featurestore.settings.channels import WebhookConfig
 from monitor.alerts.base import Kind, Message, Status
-from monitor.alerts.webhook import Webhook, is_public
+from monitor.alerts.channels.webhook import Webhook
 
 _MESSAGE = Message(
     key="msg_0123",

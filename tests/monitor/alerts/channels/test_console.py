@@ -9,7 +9,7 @@ from rich.console import Console as Terminal
 
 from featurestore.settings.channels import ConsoleConfig
 from monitor.alerts.base import Kind, Message
-from monitor.alerts.console import Console, block
+from monitor.alerts.channels.console import Console, block
 
 _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
