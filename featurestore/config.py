@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
+from featurestore.settings.actions import ActionsConfig
 from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
@@ -77,6 +78,7 @@ class Config(Section):
     serving: ServingConfig = ServingConfig()
     push: PushConfig = PushConfig()
     monitor: MonitorConfig = MonitorConfig()
+    actions: ActionsConfig = ActionsConfig()
     audit: AuditConfig = AuditConfig()
     identity: IdentityConfig = IdentityConfig()
     erasure: ErasureConfig = ErasureConfig()

@@ -31,6 +31,9 @@ Severity = Literal["page", "ticket", "info"]
 #: What a threshold may be set for by itself.
 EFFECTS = ("kolmogorov_smirnov", "total_variation", "null_rate", "nan_rate", "unseen_rate", "out_of_range_rate")
 
+#: What a monitor may do by itself where a policy allows it.
+ACTIONS = ("restore_load", "stop_canary", "roll_back_alias")
+
 #: Fields that came after the first release: they are in a policy's spec only where they say something, so that a
 #: policy which does not use them has the hash it always had.
 _LATER = (
@@ -46,6 +49,8 @@ _LATER = (
     "keep_firing_for",
     "severity",
     "share",
+    "actions",
+    "actions_per_day",
 )
 
 
@@ -82,6 +87,9 @@ class MonitorPolicy:
         severity: how urgent an alert of this policy is.
         routes: names of channels in ``featurestore.toml``.
         retrain: whether drift also sends a retraining signal.
+        actions: what the monitor may do by itself, of :data:`ACTIONS`, where ``[actions]`` of ``featurestore.toml``
+            lets it act at all: take a bad load back, stop a canary that is worse, point an alias back.
+        actions_per_day: how often in 24 hours; beyond that it says what it would do.
         description: for people.
         owner: for people.
         tags: for people.
@@ -113,6 +121,8 @@ class MonitorPolicy:
     severity: Severity = "page"
     routes: Sequence[str] = ()
     retrain: bool = True
+    actions: Sequence[str] = ()
+    actions_per_day: int = 1
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +134,7 @@ class MonitorPolicy:
         self._check_stream(what)
         self._check_window(what)
         self._check_numbers(what)
-        for names in ("routes", "features", "slices"):
+        for names in ("routes", "features", "slices", "actions"):
             listed = check_list(getattr(self, names), what, names)
             for one in listed:
                 check_text(one, what, f"a {names.removesuffix('s')}")
@@ -132,6 +142,7 @@ class MonitorPolicy:
             object.__setattr__(self, names, listed)
         for one in self.features:
             self._check_feature(one, what, "features")
+        self._check_actions(what)
         for flag in ("quality", "prediction_drift", "skew", "retrain"):
             check_flag(getattr(self, flag), what, flag)
         if self.severity not in get_args(Severity):
@@ -240,6 +251,19 @@ class MonitorPolicy:
                 hint='Write baseline=BaselineSource(dataset="delays@1"), or leave it out.',
             )
 
+    def _check_actions(self, what: str) -> None:
+        for one in self.actions:
+            if one not in ACTIONS:
+                raise DefinitionError(
+                    f'{what} allows the action "{one}", which there is not.',
+                    hint=closest(one, ACTIONS) or f"It is one of {', '.join(ACTIONS)}.",
+                )
+        if self.actions and self.service is None:
+            raise DefinitionError(
+                f"{what} allows actions, and watches no service.",
+                hint="Actions take back loads of a service's views, and move its aliases; leave them out.",
+            )
+
     def _check_window(self, what: str) -> None:
         if isinstance(self.window, int) and not isinstance(self.window, bool):
             if not 1 <= self.window <= 2**31:
@@ -262,10 +286,14 @@ class MonitorPolicy:
             raise DefinitionError(
                 f"{what} has share={self.share!r}.", hint="It is a weight, over 0; 1 is the usual one."
             )
-        for name, least in (("minimum_rows", 0), ("hold_for", 0), ("keep_firing_for", 1)):
+        for name, least, unit in (
+            ("minimum_rows", 0, "rows"),
+            ("hold_for", 0, "windows"),
+            ("keep_firing_for", 1, "windows"),
+            ("actions_per_day", 1, "actions"),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 2**31:
-                unit = "rows" if name == "minimum_rows" else "windows"
                 raise DefinitionError(
                     f"{what} has {name}={value!r}.", hint=f"It is a number of {unit}, {least} or more."
                 )

@@ -50,6 +50,8 @@ ACTIONS = (
     "transfer",
     "move",
     "silence",
+    "act",
+    "undo",
     "identity",
     "token",
 )

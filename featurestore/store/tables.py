@@ -146,6 +146,42 @@ class Tables(Pushing):
             notes.append(f"{stayed} load(s) of rows that were pushed since stay; --pushes takes them back too")
         return _together(reports, notes)
 
+    def withdraw(
+        self, view: str, load_ids: Collection[str], *, reason: str = "", progress: Progress | None = None
+    ) -> RestoreReport | None:
+        """Take loads out of a view, offline and online; all other rows stay, whenever they came.
+
+        As :meth:`restore` does: they may be ingested again, and online their keys get the newest of what is left.
+
+        Args:
+            view: as of :meth:`restore`.
+            load_ids: the loads.
+            reason: why, for the table's history and the audit.
+            progress: as of :meth:`restore`.
+
+        Returns:
+            What was done; None if no version has any of them: then what was left to do online is done all the same.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
+            ConfigError: the store is open for a replay.
+            OfflineStoreError: a table cannot be read or written.
+            OnlineStoreError: the online store refuses; doing it again, or the next materialization, goes on with it.
+        """
+        who = self.who()
+        self._check_live("takes nothing back")
+        reports, notes = [], []
+        for one in self._live(view):
+            report = self.offline.withdraw(one.definition, load_ids, who=who, reason=reason)
+            if report is not None:
+                reports.append(self._online_too(one, report, progress))
+            elif self._had(one, load_ids):
+                self._finish(one)
+            else:
+                notes.append(f"{one.id} never had these loads, and is left as it is")
+        return _together(reports, notes) if reports else None
+
     def reinstate(
         self, view: str, load_ids: Collection[str], *, reason: str = "", progress: Progress | None = None
     ) -> RestoreReport | None:
@@ -158,7 +194,7 @@ class Tables(Pushing):
             progress: as of :meth:`restore`.
 
         Returns:
-            What was done; None if no version lacks any of them.
+            What was done; None if no version lacks any of them, and then as of :meth:`withdraw`.
 
         Raises:
             ObjectNotFoundError: there is no such view.
@@ -175,7 +211,17 @@ class Tables(Pushing):
             report = self.offline.reinstate(one.definition, load_ids, who=who, reason=reason)
             if report is not None:
                 reports.append(self._online_too(one, report, progress))
+            elif self._had(one, load_ids):
+                self._finish(one)
         return _together(reports, []) if reports else None
+
+    def _had(self, view: Registered[FeatureView], load_ids: Collection[str]) -> bool:
+        return any(one.load_id in load_ids for one in self.offline.ledger(view.definition))
+
+    def _finish(self, view: Registered[FeatureView]) -> None:
+        """Bring online what somebody who was killed has done to a version's table alone."""
+        if self.registry.last_materialization(storage_id(view.definition)) is not None:
+            self._materialize(view, None)
 
     def _online_too(
         self, view: Registered[FeatureView], report: RestoreReport, progress: Progress | None

@@ -8,11 +8,13 @@ from monitor.schema.alerts import incidents
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
+from monitor.schema.rollback import actions
 from monitor.schema.signals import signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
     "VERSION",
+    "actions",
     "checks",
     "detectors",
     "heartbeats",

@@ -11,17 +11,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID
+from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import ObjectNotFoundError, OfflineStoreError, TableConflictError, closest
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources.pieces import DELTA, FILES
-from featurestore.offline.tables.copying import copied
+from featurestore.offline.tables.copying import loads_of, with_loads, without_loads
 from featurestore.offline.tables.delta_log import Commit
 from featurestore.offline.tables.moved import TAKES_ROWS, touched
 from featurestore.offline.tables.sharing import check_ours
@@ -122,51 +121,6 @@ class Restoring(Opened):
         found = [commit for commit in table.commits() if commit.at < at and (commit.load or commit.change)]
         return found[-1] if found else None
 
-    def find_withdrawal(self, view: FeatureView, load_ids: Collection[str]) -> Commit | None:
-        """Return the restore that took loads out of a view's table last; None if they are in it, or never were.
-
-        Raises:
-            OfflineStoreError: it took out others of them than another one, so that no one state has them all.
-        """
-        table = self.table(view)
-        out = {one.load_id for one in self.ledger(view) if one.withdrawn_at is not None} & set(load_ids)
-        if not out:
-            return None
-        for commit in reversed(list(table.commits())):
-            withdrawn = set() if commit.change is None else set(commit.change.details.get("withdrawn", ()))
-            if withdrawn & out:
-                if out <= withdrawn:
-                    return commit
-                break
-        raise OfflineStoreError(
-            f'The loads {", ".join(sorted(out))} of feature view "{view.name}" were not withdrawn together.',
-            hint=f"Restore to one of them: featurestore restore {view.name} --to {max(out)}",
-        )
-
-    def reinstate(
-        self, view: FeatureView, load_ids: Collection[str], *, who: str, reason: str = ""
-    ) -> RestoreReport | None:
-        """Bring loads back into a view's table that a restore took out of it; whatever came since stays.
-
-        Args:
-            view: whose table.
-            load_ids: the loads; those that are in it, or never were, are passed over.
-            who: who does it.
-            reason: why.
-
-        Returns:
-            None if there was nothing to bring back.
-
-        Raises:
-            OfflineStoreError: other loads would come back too, as the table was restored since; files of that time
-                are gone; or the table refuses.
-        """
-        withdrawal = self.find_withdrawal(view, load_ids)
-        if withdrawal is None:
-            return None
-        state = next(one for one in reversed(list(self.table(view).commits())) if one.version < withdrawal.version)
-        return self.restore(view, state, who=who, reason=reason, keep=lambda _: True, only=load_ids)
-
     def restore(
         self,
         view: FeatureView,
@@ -257,14 +211,14 @@ class Restoring(Opened):
         try:
             if all(_touch(table.path / name) for name in missing):
                 added = [old[name].staged() if name in old else _described(table.path / name) for name in missing]
-                mixed = [(name, _loads_of(table.path / name)) for name in (removed if staying else ())]
+                mixed = [(name, loads_of(table.path / name)) for name in (removed if staying else ())]
                 removed = sorted(set(removed) - {name for name, loads in mixed if loads <= staying})
-                made = _with_rows(
+                made = with_loads(
                     table, [present[name].path for name, loads in mixed if name in removed and loads & staying], staying
                 )
                 added += made
             elif not entering and _keeps_rows(since, then):
-                made = _without(table, [present[name].path for name in removed], leaving)
+                made = without_loads(table, [present[name].path for name in removed], leaving)
                 added = made
             else:
                 raise OfflineStoreError(
@@ -360,31 +314,6 @@ def _touch(file: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _loads_of(file: Path) -> set[str]:
-    """Return the loads of which a file has rows."""
-    return set(pc.unique(pq.read_table(file, columns=[LOAD_ID]).column(LOAD_ID)).to_pylist())
-
-
-def _without(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
-    """Write files anew without the rows of some loads."""
-    gone = pa.array(sorted(loads), pa.string())
-    return _copied(table, files, lambda batch: pc.invert(pc.is_in(batch.column(LOAD_ID), value_set=gone)))
-
-
-def _with_rows(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
-    """Write files anew with the rows of some loads alone."""
-    wanted = pa.array(sorted(loads), pa.string())
-    return _copied(table, files, lambda batch: pc.is_in(batch.column(LOAD_ID), value_set=wanted))
-
-
-def _copied(table: OfflineTable, files: Sequence[str], which: Callable[[pa.RecordBatch], pa.Array]) -> list[StagedFile]:
-    def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch.filter(which(batch))
-
-    written = (copied(table, Path(file), pq.read_schema(file), kept) for file in files)
-    return [one for one in written if one is not None]
 
 
 def _described(file: Path) -> StagedFile:
