@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from featurestore.definitions import PushSource as PushSource
     from featurestore.definitions import QuerySource as QuerySource
     from featurestore.definitions import RandomSplit as RandomSplit
+    from featurestore.definitions import RetrainingPolicy as RetrainingPolicy
     from featurestore.definitions import SharedView as SharedView
     from featurestore.definitions import SqlSource as SqlSource
     from featurestore.definitions import TimeSplit as TimeSplit
@@ -58,6 +59,7 @@ _HOMES = {
     "PushSource": "definitions",
     "QuerySource": "definitions",
     "RandomSplit": "definitions",
+    "RetrainingPolicy": "definitions",
     "SharedView": "definitions",
     "SqlSource": "definitions",
     "TimeSplit": "definitions",
@@ -85,6 +87,7 @@ __all__ = [
     "PushSource",
     "QuerySource",
     "RandomSplit",
+    "RetrainingPolicy",
     "SharedView",
     "SqlSource",
     "TimeSplit",

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationErro
 
 from featurestore.errors import ConfigError, closest
 from featurestore.settings.actions import ActionsConfig
+from featurestore.settings.alerts import AlertsConfig, MuteConfig
 from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
@@ -79,6 +80,8 @@ class Config(Section):
     push: PushConfig = PushConfig()
     monitor: MonitorConfig = MonitorConfig()
     actions: ActionsConfig = ActionsConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    mute: dict[str, MuteConfig] = Field(default_factory=dict)
     audit: AuditConfig = AuditConfig()
     identity: IdentityConfig = IdentityConfig()
     erasure: ErasureConfig = ErasureConfig()

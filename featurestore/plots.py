@@ -56,7 +56,7 @@ class Bars:
     """Bars of several series side by side, a group for each label.
 
     Attributes:
-        labels: under the groups, in order; no two alike.
+        labels: under the groups, in order; no two alike, and short: nothing cuts them.
         series: by name, a share for each label.
         y: the title of the other axis.
     """
@@ -137,7 +137,7 @@ def bars(title: str, drawn: Bars, *, width: int = _WIDTH, height: int = _HEIGHT)
         alt.Chart(alt.Data(values=points), title=title)
         .mark_bar()
         .encode(
-            x=alt.X("x:N", title=None, sort=None, axis=alt.Axis(labelLimit=120, labelOverlap=True)),
+            x=alt.X("x:N", title=None, sort=None, axis=alt.Axis(labelLimit=0, labelOverlap=True)),
             xOffset=alt.XOffset("series:N", sort=names),
             y=alt.Y("y:Q", title=drawn.y, axis=alt.Axis(format="%", tickCount=4)),
             color=alt.Color(

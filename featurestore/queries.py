@@ -70,6 +70,24 @@ def check_select(text: str, declared: Sequence[str], what: str, hint: str) -> tu
                 hint=f"{closest(table.name, declared)} {hint}".lstrip(),
             )
         read[known[table.name.casefold()]] = None
+    _check_repeatable(query, what)
+    return tuple(read)
+
+
+def check_repeatable(text: str, what: str) -> None:
+    """Check a query whose sources are not known yet: one SELECT, which gives the same each time on the same data.
+
+    Args:
+        text: the query.
+        what: whose query it is, to begin messages.
+
+    Raises:
+        DefinitionError: it cannot be parsed, is not one SELECT, reads files by itself, or its result can differ.
+    """
+    _check_repeatable(_parsed(text, what), what)
+
+
+def _check_repeatable(query: exp.Query, what: str) -> None:
     for function in _table_functions(query):
         raise DefinitionError(
             f"{what} reads {function}(...), which is none of its sources.",
@@ -80,7 +98,6 @@ def check_select(text: str, declared: Sequence[str], what: str, hint: str) -> tu
             f"{what} uses {changing}, whose result changes from run to run.",
             hint="Take the instant from a column of the rows; what is random has to be stored with them.",
         )
-    return tuple(read)
 
 
 def check_condition(text: str, what: str) -> None:

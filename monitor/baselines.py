@@ -93,6 +93,13 @@ def find_reference(
     return _of_rows(config, registry, dataset, model, source)
 
 
+def model_behind(registry: Registry, service: str, source: BaselineSource | None) -> str:
+    """Return the model whose training data a stream is compared with when nothing else was accepted; "" for none."""
+    if source is not None and source.since is not None:
+        return ""
+    return _dataset(registry, service, None if source is None else source.dataset)[1]
+
+
 def _dataset(registry: Registry, service: str, named: str | None) -> tuple[DatasetRecord | None, str]:
     """Return a dataset, and the newest model of the service version that was trained on it."""
     models = [one for one in registry.models(service) if one.service == service] if service else []

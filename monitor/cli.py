@@ -14,8 +14,11 @@ import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, instant, open_store, print_json
 from featurestore.errors import FeatureStoreError, MonitorError
-from monitor.alerts import outbox_commands
+from monitor.alerts import check_commands, outbox_commands
+from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
+from monitor.retraining.commands import register as register_retraining
+from monitor.rollback.commands import register as register_actions
 
 if TYPE_CHECKING:
     from featurestore.config import Config
@@ -28,8 +31,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Watch what is served for drift from what was trained on.", no_args_is_help=True)
 
+register_incidents(app)
 register(app)
+register_retraining(app)
+register_actions(app)
 outbox_commands.register(app)
+check_commands.register(app)
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's log instead of the live one.")]
 ServedSince = Annotated[
@@ -38,7 +45,7 @@ ServedSince = Annotated[
 ServedUntil = Annotated[str, typer.Option("--until", metavar="INSTANT", help="Only rows served before.")]
 
 
-#: The exit code of ``run-once --exit-code`` when an incident fires; an error is 1, a wrong command line 2.
+#: The exit code of ``run-once --exit-code`` when an alert fires; an error is 1, a wrong command line 2.
 FIRING = 10
 
 
@@ -47,10 +54,11 @@ def run_once(
     repo: Repo = HERE,
     replay: Replay = "",
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"End with {FIRING} if an incident fires, and 0 if none does.")
+        bool, typer.Option("--exit-code", help=f"End with {FIRING} if an alert fires, and 0 if none does.")
     ] = False,
 ) -> None:
     """Judge every window that has closed, deliver what is due, and exit: for cron and Airflow."""
+    from monitor.alerts.dispatching import dispatch
     from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
     from monitor.leading import sole_monitor
@@ -69,6 +77,7 @@ def run_once(
                         typer.echo(f"{policy.id}: {error.message}")
                         fault = fault or error
             finally:
+                dispatch(history, store.config, now=datetime.now(UTC), wait=False)
                 # What earlier runs decided goes out, whatever this one meets.
                 with Courier(history, channels, fallbacks=standing_in, may_send=lead.valid) as courier:
                     sent = courier.deliver_due()
@@ -104,7 +113,7 @@ def start(
 
 @app.command()
 def status(repo: Repo = HERE, replay: Replay = "", output: OutputFormat = Format.text) -> None:
-    """Show windows judged, verdicts, evidence against its limit, incidents, messages and signals."""
+    """Show windows judged, verdicts, evidence against its limit, alerts, incidents, messages and signals."""
     from monitor.status import status as read_status
     from monitor.windows import ServingLog
 
@@ -308,7 +317,7 @@ def _show(report: RunReport) -> None:
         typer.echo(f"{report.policy}: nothing was served yet.")
     for one in report.services:
         typer.echo(
-            f"{report.policy} on {one.service}: {one.windows} new windows, {one.verdict}, incident {one.state}"
+            f"{report.policy} on {one.service}: {one.windows} new windows, {one.verdict}, alert {one.state}"
             f" ({one.fired} fired, {one.resolved} resolved, {one.signals} retraining signals)"
         )
 
@@ -342,8 +351,14 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
                 yield f"    evidence ln {evidence['log_value']:.2f}, limit ln {limit:.2f} ({exp(limit):,.0f} windows)"
         for check in policy["checks"]:
             yield f"  {check['service']}, {check['check']}: {check['verdict']} at {check['at']}"
+    for alert in found["alerts"]:
+        if alert["state"] != "resolved":
+            yield f"Alert of {_whom(alert)} is {alert['state'].replace('_', ' ')} since {alert['onset']}"
     for incident in found["incidents"]:
-        yield (f"Incident {incident['incident']} of {_whom(incident)} is {incident['state']} since {incident['onset']}")
+        yield (
+            f"Incident {incident['number']} ({incident['cause']}, {incident['severity']}) is {incident['state']}: "
+            f"featurestore monitor incident {incident['number']}{_replayed(found)}"
+        )
     box = found["outbox"]
     yield f"Messages: {box['pending']} pending, {box['delivered']} delivered, {box['dead']} dead"
     for signal in found["signals"]:
@@ -354,8 +369,12 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _whom(incident: dict[str, Any]) -> str:
-    """Return what an incident is about: ``flight_delay@1, carrier=AA (null spike)``."""
-    rows = f", {incident['slice']}" if incident["slice"] else ""
-    rule = "" if incident["rule"] == "drift" else f" ({incident['rule'].replace('_', ' ')})"
-    return f"{incident['service']}{rows}{rule}"
+def _replayed(found: dict[str, Any]) -> str:
+    return f" --replay {found['replay']}" if found["replay"] else ""
+
+
+def _whom(alert: dict[str, Any]) -> str:
+    """Return what an alert is about: ``flight_delay@1, carrier=AA (null spike)``."""
+    rows = f", {alert['slice']}" if alert["slice"] else ""
+    rule = "" if alert["rule"] == "drift" else f" ({alert['rule'].replace('_', ' ')})"
+    return f"{alert['service']}{rows}{rule}"

@@ -23,6 +23,7 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError, LeadershipLostError
 from featurestore.registry import Registered
 from monitor.alerts.base import Channel
+from monitor.alerts.dispatching import dispatch
 from monitor.alerts.fallbacks import fallbacks
 from monitor.alerts.outbox import Courier
 from monitor.history import History
@@ -225,9 +226,12 @@ class Jobs:
                 stop=lambda: pace.keep(self._finishing.wait) or self._finishing.is_set(),
             )
             self._metrics.ran(policy.name, report)
+            self._deliver()
             more = report.more
 
     def _deliver(self) -> None:
+        """Write the messages that are due by now, and have them delivered."""
+        dispatch(self._history, self._store.config, now=datetime.now(UTC))
         self._courier.kick()
 
     def _beat(self) -> None:

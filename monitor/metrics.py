@@ -54,12 +54,12 @@ LAG = Metric(
     labels=_STREAM,
 )
 NOTIFIED = Metric(
-    name="featurestore_monitor_incidents_total",
-    help="Incidents that began to fire, or were resolved, since the daemon began.",
+    name="featurestore_monitor_alerts_total",
+    help="Alerts that began to fire, or were resolved, since the daemon began.",
     kind="counter",
     labels=(*_STREAM, "change"),
 )
-FIRING = Metric(name="featurestore_monitor_incidents_firing", help="Incidents that fire.", kind="gauge")
+FIRING = Metric(name="featurestore_monitor_alerts_firing", help="Alerts that fire.", kind="gauge")
 OUTBOX = Metric(
     name="featurestore_monitor_outbox_messages",
     help="Messages that wait, were delivered, or were given up.",

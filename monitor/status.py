@@ -12,12 +12,12 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registered
-from monitor import budget, schema
+from monitor import budget, retraining, schema
 from monitor.alerts import outbox
-from monitor.alerts.states import State
+from monitor.alerts.showing import incident_values
+from monitor.alerts.states import State, worst
 from monitor.history import History, instant
 from monitor.pipeline import NO_BASELINE, NO_WINDOW
-from monitor.pipeline.judging import worst
 
 
 def status(
@@ -40,7 +40,7 @@ def status(
     Returns:
         ``replay``, ``watermark``, ``daemon`` (null if none ever ran), ``policies`` (each with its ``budget`` by route,
         its ``services`` and slices, with windows, last verdict, evidence against its limit and findings, and the last
-        of its ``checks``), ``incidents``, ``outbox`` (counts) and ``signals``.
+        of its ``checks``), ``alerts`` (all that ever fired or are held), ``incidents`` (those that go on), ``outbox`` (counts) and ``signals``.
     """
     definitions = [one.definition for one in policies]
     with history.read() as connection:
@@ -49,14 +49,10 @@ def status(
             "watermark": _iso(watermark),
             "daemon": _daemon(connection),
             "policies": [_policy(connection, policy, definitions, budgets or {}) for policy in policies],
-            "incidents": _incidents(connection),
+            "alerts": _alerts(connection),
+            "incidents": [incident_values(one) for one in history.open_incidents(connection)],
             "outbox": outbox.counts(connection),
-            "signals": [
-                json.loads(payload)
-                for payload in connection.execute(
-                    select(schema.signals.c.payload).order_by(schema.signals.c.created_at)
-                ).scalars()
-            ],
+            "signals": retraining.overview(connection),
         }
 
 
@@ -103,10 +99,10 @@ def _service(connection: Connection, stream: Any, slice_: str) -> dict[str, Any]
     last = connection.execute(newest).one_or_none()
     decision = {"evidence": None, "findings": []} if last is None else json.loads(last.decision)
     verdict = NO_WINDOW if stream.baseline else NO_BASELINE
-    incidents = schema.incidents
+    alerts = schema.alerts
     states = connection.execute(
-        select(incidents.c.state).where(
-            incidents.c.policy == stream.policy, incidents.c.service == stream.service, incidents.c.slice == slice_
+        select(alerts.c.state).where(
+            alerts.c.policy == stream.policy, alerts.c.service == stream.service, alerts.c.slice == slice_
         )
     ).scalars()
     return {
@@ -158,13 +154,13 @@ def _checks(connection: Connection, policy: Registered[MonitorPolicy]) -> list[d
     ]
 
 
-def _incidents(connection: Connection) -> list[dict[str, Any]]:
+def _alerts(connection: Connection) -> list[dict[str, Any]]:
     rows = connection.execute(
-        select(schema.incidents).where(schema.incidents.c.state != str(State.OK)).order_by(schema.incidents.c.onset)
+        select(schema.alerts).where(schema.alerts.c.state != str(State.OK)).order_by(schema.alerts.c.onset)
     )
     return [
         {
-            "incident": row.key,
+            "alert": row.key,
             "policy": row.policy,
             "service": row.service,
             "rule": row.rule,

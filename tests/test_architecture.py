@@ -21,7 +21,9 @@ MODULES = sorted(
 
 #: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
 HOMES = {
+    "aiokafka": ("monitor/alerts/channels/kafka.py",),
     "altair": ("featurestore/plots.py",),
+    "apprise": ("monitor/alerts/channels/apprise.py",),
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
     "alembic": ("featurestore/registry/",),
@@ -43,7 +45,15 @@ HOMES = {
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/backtest/achieved.py", "monitor/detector/", "monitor/performance/"),
     "vl_convert": ("featurestore/plots.py",),
-    "typer": ("featurestore/cli/", "monitor/cli.py", "monitor/performance/commands.py"),
+    "typer": (
+        "featurestore/cli/",
+        "monitor/alerts/check_commands.py",
+        "monitor/alerts/commands.py",
+        "monitor/alerts/outbox_commands.py",
+        "monitor/cli.py",
+        "monitor/performance/commands.py",
+        "monitor/retraining/commands.py",
+    ),
 }
 
 #: Modules that read the environment or ask the operating system what the settings are; the server's command sets what
@@ -91,9 +101,10 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
     declared = {IMPORTED_AS.get(one, one) for one in declared}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC, pictures and OpenTelemetry are in extras.
+    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, pictures and OpenTelemetry are in
+    # extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
-    ours |= {"adbc_driver_manager", "altair", "opentelemetry", "vl_convert"}
+    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "opentelemetry", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -36,6 +36,7 @@ NAMES = {
     "PushSource",
     "QuerySource",
     "RandomSplit",
+    "RetrainingPolicy",
     "SharedView",
     "SqlSource",
     "TimeSplit",

@@ -11,6 +11,7 @@ from featurestore.definitions.model import Model
 from featurestore.definitions.on_demand import OnDemandFeatureView, on_demand_feature_view
 from featurestore.definitions.policy import MonitorPolicy
 from featurestore.definitions.promotion_policy import PromotionPolicy
+from featurestore.definitions.retraining import RetrainingPolicy
 from featurestore.definitions.service import FeatureService
 from featurestore.definitions.shared import SharedFeatureView, SharedView
 from featurestore.definitions.sources import FileSource, PushSource, QuerySource, Source, SqlSource
@@ -37,6 +38,7 @@ __all__ = [
     "PushSource",
     "QuerySource",
     "RandomSplit",
+    "RetrainingPolicy",
     "SharedFeatureView",
     "SharedView",
     "Source",

@@ -20,6 +20,7 @@ from featurestore.definitions.arguments import (
 from featurestore.definitions.baseline_source import BaselineSource
 from featurestore.definitions.field import Field
 from featurestore.definitions.names import check_name, check_unique
+from featurestore.definitions.retraining import RetrainingPolicy
 from featurestore.definitions.service import FeatureService
 from featurestore.definitions.shared import SharedView
 from featurestore.definitions.sources import Source, source_from_spec
@@ -33,6 +34,15 @@ EFFECTS = ("kolmogorov_smirnov", "total_variation", "null_rate", "nan_rate", "un
 
 #: What a monitor may do by itself where a policy allows it.
 ACTIONS = ("restore_load", "stop_canary", "roll_back_alias")
+
+#: Lists of names, and what one of them is.
+_LISTS = {
+    "routes": "a route",
+    "features": "a feature",
+    "slices": "a slice",
+    "escalate_to": "a channel of escalate_to",
+    "actions": "an action",
+}
 
 #: Fields that came after the first release: they are in a policy's spec only where they say something, so that a
 #: policy which does not use them has the hash it always had.
@@ -49,6 +59,7 @@ _LATER = (
     "keep_firing_for",
     "severity",
     "share",
+    "escalate_to",
     "actions",
     "actions_per_day",
 )
@@ -86,7 +97,11 @@ class MonitorPolicy:
         keep_firing_for: windows in a row without effect after which an incident is resolved.
         severity: how urgent an alert of this policy is.
         routes: names of channels in ``featurestore.toml``.
-        retrain: whether drift also sends a retraining signal.
+        retrain: whether it sends retraining signals: when, how many, and what to train on.
+        escalate_after: how long after people were told nobody may say that they work on it before others hear of it;
+            None for ever.
+        escalate_to: names of the channels that hear of it then.
+        runbook: where it is written what to do, for people: a URL, or a file's name.
         actions: what the monitor may do by itself, of :data:`ACTIONS`, where ``[actions]`` of ``featurestore.toml``
             lets it act at all: take a bad load back, stop a canary that is worse, point an alias back.
         actions_per_day: how often in 24 hours; beyond that it says what it would do.
@@ -120,7 +135,10 @@ class MonitorPolicy:
     keep_firing_for: int = 3
     severity: Severity = "page"
     routes: Sequence[str] = ()
-    retrain: bool = True
+    retrain: bool | RetrainingPolicy = True
+    escalate_after: timedelta | None = None
+    escalate_to: Sequence[str] = ()
+    runbook: str = ""
     actions: Sequence[str] = ()
     actions_per_day: int = 1
     description: str = ""
@@ -134,24 +152,26 @@ class MonitorPolicy:
         self._check_stream(what)
         self._check_window(what)
         self._check_numbers(what)
-        for names in ("routes", "features", "slices", "actions"):
+        for names, single in _LISTS.items():
             listed = check_list(getattr(self, names), what, names)
             for one in listed:
-                check_text(one, what, f"a {names.removesuffix('s')}")
+                check_text(one, what, single)
             check_unique(listed, what)
             object.__setattr__(self, names, listed)
         for one in self.features:
             self._check_feature(one, what, "features")
         self._check_actions(what)
-        for flag in ("quality", "prediction_drift", "skew", "retrain"):
+        for flag in ("quality", "prediction_drift", "skew"):
             check_flag(getattr(self, flag), what, flag)
+        self._check_retraining(what)
         if self.severity not in get_args(Severity):
             raise DefinitionError(
                 f"{what} has severity={self.severity!r}.",
                 hint=closest(str(self.severity), get_args(Severity))
                 or f"It is one of {', '.join(get_args(Severity))}.",
             )
-        for name in ("description", "owner"):
+        self._check_escalation(what)
+        for name in ("runbook", "description", "owner"):
             check_text(getattr(self, name), what, name)
         object.__setattr__(self, "tags", check_mapping(self.tags, what, "tags"))
 
@@ -162,7 +182,7 @@ class MonitorPolicy:
             "smallest_change": self.smallest_change,
             "effect_threshold": self.effect_threshold,
             "routes": list(self.routes),
-            "retrain": self.retrain,
+            "retrain": self.retrain.spec() or True if isinstance(self.retrain, RetrainingPolicy) else self.retrain,
         }
         if self.service is not None:
             spec["service"] = self.service.name
@@ -177,6 +197,8 @@ class MonitorPolicy:
             spec["window_rows"] = self.window
         if self.average_run_length is not None:
             spec["average_run_length"] = self.average_run_length
+        if self.escalate_after is not None:
+            spec["escalate_after_us"] = self.escalate_after // timedelta(microseconds=1)
         for name in _LATER:
             value = getattr(self, name)
             if value != _DEFAULTS[name]:
@@ -186,6 +208,8 @@ class MonitorPolicy:
     def notes(self) -> dict[str, Any]:
         """Return what only people read."""
         notes: dict[str, Any] = {"description": self.description, "owner": self.owner, "tags": dict(self.tags)}
+        if self.runbook:
+            notes["runbook"] = self.runbook
         return notes | ({"fields": [one.notes() for one in self.fields]} if self.fields else {})
 
     @classmethod
@@ -199,6 +223,10 @@ class MonitorPolicy:
             values["window"] = timedelta(microseconds=values.pop("window_us"))
         else:
             values["window"] = values.pop("window_rows")
+        if "escalate_after_us" in values:
+            values["escalate_after"] = timedelta(microseconds=values.pop("escalate_after_us"))
+        if isinstance(values["retrain"], Mapping):
+            values["retrain"] = RetrainingPolicy.from_spec(values["retrain"])
         if "baseline" in values:
             values["baseline"] = BaselineSource.from_spec(values["baseline"])
         if "source" in values:
@@ -273,6 +301,19 @@ class MonitorPolicy:
             self.window, what, "window", least=timedelta(seconds=1), hint="A window lasts a second to 100 years."
         )
 
+    def _check_escalation(self, what: str) -> None:
+        if self.escalate_after is not None:
+            hint = "It lasts a second to 100 years; leave it out to escalate nothing."
+            check_duration(self.escalate_after, what, "escalate_after", least=timedelta(seconds=1), hint=hint)
+        if (self.escalate_after is None) != (not self.escalate_to):
+            given, missing = "escalate_after", "escalate_to"
+            if self.escalate_after is None:
+                given, missing = missing, given
+            raise DefinitionError(
+                f"{what} has {given} and no {missing}.",
+                hint='Write escalate_after=timedelta(minutes=30), escalate_to=["pager"].',
+            )
+
     def _check_numbers(self, what: str) -> None:
         length = self.average_run_length
         if length is not None and (not is_number(length) or not 1 < length < math.inf):
@@ -320,6 +361,17 @@ class MonitorPolicy:
                     f'{what} lets "{metric}" get worse by {number!r}.',
                     hint="It is a number over 0, in the metric's unit.",
                 )
+
+    def _check_retraining(self, what: str) -> None:
+        if not isinstance(self.retrain, RetrainingPolicy):
+            if not isinstance(self.retrain, bool):
+                raise DefinitionError(
+                    f"{what} has retrain={self.retrain!r}, which is neither True nor False nor a RetrainingPolicy.",
+                    hint="Write retrain=True, or retrain=RetrainingPolicy(approval=True).",
+                )
+            return
+        for one in self.retrain.features:
+            self._check_feature(one, what, "features of retrain")
 
     def _check_feature(self, name: str, what: str, where: str) -> None:
         if self.service is not None and any(isinstance(one, SharedView) for one in self.service.features):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from featurestore.definitions import Definition, FeatureView, FileSource, OnDemandFeatureView, SqlSource
+from featurestore.definitions import (
+    Definition,
+    FeatureView,
+    FileSource,
+    MonitorPolicy,
+    OnDemandFeatureView,
+    RetrainingPolicy,
+    SqlSource,
+)
 from featurestore.errors import DefinitionError
 from featurestore.places import place_of
 
@@ -21,6 +29,13 @@ def check_sound(definition: Definition) -> None:
             Transform(definition)
         case FeatureView():
             _check_source(definition)
+        case MonitorPolicy(retrain=RetrainingPolicy() as retraining):
+            if retraining.entity_rows:
+                from featurestore.queries import check_repeatable
+
+                check_repeatable(
+                    retraining.entity_rows, f'The entity_rows of retrain of monitor policy "{definition.name}"'
+                )
 
 
 def _check_source(view: FeatureView) -> None:

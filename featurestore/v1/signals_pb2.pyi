@@ -258,7 +258,7 @@ class RetrainingSignal(_message.Message):
     def __init__(self, id: _Optional[str] = ..., project: _Optional[str] = ..., service: _Optional[str] = ..., baseline: _Optional[str] = ..., reason: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., incident: _Optional[str] = ..., replay: _Optional[bool] = ..., model: _Optional[str] = ..., cause: _Optional[str] = ..., state: _Optional[_Union[SignalState, str]] = ..., request: _Optional[_Union[TrainingRequest, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., features_left_out: _Optional[int] = ...) -> None: ...
 
 class TrainingRequest(_message.Message):
-    __slots__ = ("service", "dataset", "since", "until", "entity_rows", "left_out", "label_delay", "definitions", "hash", "command")
+    __slots__ = ("service", "dataset", "since", "until", "entity_rows", "left_out", "label_delay", "definitions", "hash", "command", "as_of", "label", "timestamp_field")
     class DefinitionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +276,9 @@ class TrainingRequest(_message.Message):
     DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_FIELD_NUMBER: _ClassVar[int]
     service: str
     dataset: str
     since: _timestamp_pb2.Timestamp
@@ -286,7 +289,10 @@ class TrainingRequest(_message.Message):
     definitions: _containers.ScalarMap[str, str]
     hash: str
     command: str
-    def __init__(self, service: _Optional[str] = ..., dataset: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., entity_rows: _Optional[str] = ..., left_out: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ..., label_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., definitions: _Optional[_Mapping[str, str]] = ..., hash: _Optional[str] = ..., command: _Optional[str] = ...) -> None: ...
+    as_of: _timestamp_pb2.Timestamp
+    label: str
+    timestamp_field: str
+    def __init__(self, service: _Optional[str] = ..., dataset: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., entity_rows: _Optional[str] = ..., left_out: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ..., label_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., definitions: _Optional[_Mapping[str, str]] = ..., hash: _Optional[str] = ..., command: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., label: _Optional[str] = ..., timestamp_field: _Optional[str] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("since", "until", "reason")

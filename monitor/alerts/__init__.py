@@ -1,1 +1,1 @@
-"""Incidents, the outbox, and one file per channel."""
+"""Alerts, incidents, the outbox, and one file per channel."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as Protobuf
 
 from featurestore.v1 import signals_pb2 as pb
-from monitor.alerts.states import Incident, Notification
+from monitor.alerts.origins import Origin
+from monitor.alerts.states import Alert
 from monitor.decisions import Decision, FeatureFinding
 from monitor.detector import Evidence
 
@@ -25,6 +26,22 @@ _SHORT = {
     "wasserstein": "W1 in standard deviations",
 }
 _NAMED = 4
+#: Features that a message shows; of the rest it says how many there are.
+SHOWN = 20
+#: Fields of a finding's message that the finding itself does not know.
+_ELSEWHERE = frozenset({"histogram", "importance", "view", "source"})
+
+
+#: The rule of a policy whose runs fail.
+JUDGING = "judging"
+
+
+class Histogram(NamedTuple):
+    """Shares of the rows in bins or categories, before and now; see :func:`monitor.alerts.drawing.histogram_of`."""
+
+    labels: tuple[str, ...]
+    baseline: tuple[float, ...]
+    current: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +55,11 @@ class Context:
         baseline: the dataset.
         model: the model, or "".
         views: the view of each feature.
+        origins: what each feature is made from.
+        pii: fields whose values must not leave.
         slice: which rows; "" for all.
         severity: the policy's.
+        runbook: where the policy's owner wrote down what to do.
     """
 
     project: str
@@ -48,8 +68,11 @@ class Context:
     baseline: str
     model: str
     views: Mapping[str, str]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    pii: frozenset[str] = frozenset()
     slice: str = ""
     severity: str = "page"
+    runbook: str = ""
 
     @property
     def whom(self) -> str:
@@ -58,7 +81,17 @@ class Context:
 
     def view_of(self, feature: str) -> str:
         """Return the view that a feature is of, or the number ``vector.norm`` of a feature; "" if it is of none."""
-        return self.views.get(feature.partition(".")[0], "")
+        return self.views.get(column_of(feature), "")
+
+    def sources_of(self, feature: str) -> tuple[str, ...]:
+        """Return the names of the sources that a feature is made from; none where it has none."""
+        origin = self.origins.get(column_of(feature))
+        return () if origin is None else origin.sources
+
+
+def column_of(feature: str) -> str:
+    """Return the feature that a number is taken from: ``vector`` of ``vector.norm``."""
+    return feature.partition(".")[0]
 
 
 def moved(decision: Decision) -> list[FeatureFinding]:
@@ -66,98 +99,117 @@ def moved(decision: Decision) -> list[FeatureFinding]:
     return [one for one in decision.findings if one.verdict in ("drift", "severe")]
 
 
-def alert(
+def finding_of(
     context: Context,
     decision: Decision,
-    incident: Incident,
-    notification: Notification,
+    alert: Alert,
     *,
     decided_at: datetime,
     rule: str = "drift",
+    histograms: Mapping[str, Histogram] | None = None,
+    importances: bool = False,
 ) -> dict[str, Any]:
-    """Return the JSON form of ``featurestore.v1.Alert``.
+    """Return the JSON form of ``featurestore.v1.Alert`` for one alert alone, as it fires.
 
     Args:
         context: whom it is about.
-        decision: of the window that changed the incident.
-        incident: after the change.
-        notification: what changed.
+        decision: of the window that changed the alert.
+        alert: after the change.
         decided_at: end of that window.
         rule: what was looked for.
+        histograms: of features, those that are to be drawn.
+        importances: whether the features' importances are the model's own.
     """
-    if notification is Notification.FIRING:
-        state, findings = pb.ALERT_STATE_FIRING, moved(decision)
-        summary = _firing(context, decision, findings, incident, rule)
-        action = _action(context, findings, rule)
-    else:
-        state, findings = pb.ALERT_STATE_RESOLVED, []
-        summary = f"{context.whom} is back: for {incident.quiet} windows no feature was surely over its threshold"
-        action = _NOTHING
+    findings = moved(decision)
+    shown = finding_messages(findings[:SHOWN], context=context, histograms=histograms or {}, importances=importances)
     return to_json(
-        pb.Alert(
-            incident=incident.key,
-            project=context.project,
-            service=context.service,
-            state=state,
-            summary=rehearsed(context, summary),
-            onset=incident.onset,
-            decided_at=decided_at,
+        _of_alert(
+            context,
+            alert,
+            rule,
+            decided_at,
+            summary=_firing(context, decision, findings, alert, rule),
+            action=_action(context, findings, rule),
             evidence=evidence_message(decision.evidence),
-            features=finding_messages(findings),
-            baseline=context.baseline,
-            suggested_action=action,
-            replay=bool(context.replay),
-            rule=rule,
-            slice=context.slice,
-            severity=context.severity,
+            features=shown,
+            left_out=max(0, len(findings) - SHOWN),
         )
     )
 
 
-def told(
+def finding_of_facts(
     context: Context,
     reasons: Sequence[str],
-    incident: Incident,
-    notification: Notification,
+    alert: Alert,
     *,
     rule: str,
     decided_at: datetime,
+    features: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the JSON form of ``featurestore.v1.Alert`` for what is told in sentences: facts, skew, performance.
+    """Return the same for what is told in sentences: facts, skew, performance.
 
     Args:
         context: whom it is about.
         reasons: what was found, the worst first.
-        incident: after the change.
-        notification: what changed.
+        alert: after the change.
         rule: what was looked for.
         decided_at: end of the window that changed it.
+        features: that it is about.
     """
-    firing = notification is Notification.FIRING
-    name = rule.replace("_", " ")
-    if firing:
-        rest = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        summary = f"{context.whom}, {name}: {reasons[0] if reasons else 'see the status of the monitor'}{rest}"
-    else:
-        summary = f"{context.whom} is back: {name} was not seen {incident.quiet} times in a row"
+    rest = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    summary = f"{context.whom}, {called(rule)}: {reasons[0] if reasons else 'see the status of the monitor'}{rest}"
     return to_json(
-        pb.Alert(
-            incident=incident.key,
-            project=context.project,
-            service=context.service,
-            state=pb.ALERT_STATE_FIRING if firing else pb.ALERT_STATE_RESOLVED,
-            summary=rehearsed(context, summary),
-            onset=incident.onset,
-            decided_at=decided_at,
-            baseline=context.baseline,
-            suggested_action=_DO.get(rule, _LOOK) if firing else _NOTHING,
-            replay=bool(context.replay),
-            rule=rule,
-            slice=context.slice,
-            severity=context.severity,
-            reasons=reasons if firing else (),
+        _of_alert(
+            context,
+            alert,
+            rule,
+            decided_at,
+            summary=summary,
+            action=_DO.get(rule.partition(" of ")[0]) or _look(context, features),
+            reasons=reasons[:SHOWN],
         )
     )
+
+
+def _of_alert(
+    context: Context,
+    alert: Alert,
+    rule: str,
+    decided_at: datetime,
+    *,
+    summary: str,
+    action: str,
+    evidence: pb.Evidence | None = None,
+    features: Sequence[pb.FeatureFinding] = (),
+    left_out: int = 0,
+    reasons: Sequence[str] = (),
+) -> pb.Alert:
+    return pb.Alert(
+        incident=alert.key,
+        project=context.project,
+        service=context.service,
+        state=pb.ALERT_STATE_FIRING,
+        summary=rehearsed(context, summary),
+        onset=alert.onset,
+        decided_at=decided_at,
+        evidence=evidence,
+        features=features,
+        features_left_out=left_out,
+        baseline=context.baseline,
+        suggested_action=action,
+        replay=bool(context.replay),
+        rule=rule,
+        slice=context.slice,
+        severity=context.severity,
+        reasons=reasons,
+        model=context.model,
+        runbook=context.runbook,
+    )
+
+
+def called(rule: str) -> str:
+    """Return a rule as people read it: ``stale training data``."""
+    return rule.replace("_", " ")
 
 
 def rehearsed(context: Context, text: str) -> str:
@@ -180,10 +232,35 @@ def evidence_message(evidence: Evidence) -> pb.Evidence:
     return pb.Evidence(log_value=evidence.log_value, log_limit=evidence.log_limit, windows=evidence.windows)
 
 
-def finding_messages(findings: Sequence[FeatureFinding]) -> list[pb.FeatureFinding]:
-    """Return findings as their messages; what the messages have no field for is left out."""
-    fields = pb.FeatureFinding.DESCRIPTOR.fields_by_name
-    return [pb.FeatureFinding(**{name: getattr(one, name) for name in fields}) for one in findings]
+def finding_messages(
+    findings: Sequence[FeatureFinding],
+    *,
+    context: Context | None = None,
+    histograms: Mapping[str, Histogram] | None = None,
+    importances: bool = False,
+) -> list[pb.FeatureFinding]:
+    """Return findings as their messages.
+
+    Args:
+        findings: in the order in which they are shown.
+        context: knows views and sources; without it they are left out.
+        histograms: by feature; those that are not there are left out.
+        importances: whether the importance of a finding is the model's own, and so worth telling.
+    """
+    fields = [name for name in pb.FeatureFinding.DESCRIPTOR.fields_by_name if name not in _ELSEWHERE]
+    found = []
+    for one in findings:
+        told = pb.FeatureFinding(**{name: getattr(one, name) for name in fields})
+        if importances:
+            told.importance = one.importance
+        if context is not None:
+            told.view = context.view_of(one.feature)
+            told.source = ", ".join(context.sources_of(one.feature))
+        drawn = (histograms or {}).get(one.feature)
+        if drawn is not None:
+            told.histogram.CopyFrom(pb.Histogram(**drawn._asdict()))
+        found.append(told)
+    return found
 
 
 def to_json(message: Protobuf) -> dict[str, Any]:
@@ -201,22 +278,38 @@ _VERBS = {
     "constant": "has stopped changing",
     "prediction drift": "is predicted otherwise",
 }
-_NOTHING = "Nothing; find out what it was, if you have not."
 _LOOK = "Do what the reasons say."
 _DO = {
     "training_serving_skew": "Fix the pipeline or the deployment; retraining would teach the model the fault. "
     "featurestore monitor parity shows rows.",
     "performance": "See which features drifted; if their sources are right, retrain on newer rows.",
+    JUDGING: "Read the reason, and try it by hand: featurestore monitor run-once. Until it works, nothing is watched.",
 }
 
 
-def _firing(
-    context: Context, decision: Decision, findings: Sequence[FeatureFinding], incident: Incident, rule: str
-) -> str:
+def _firing(context: Context, decision: Decision, findings: Sequence[FeatureFinding], alert: Alert, rule: str) -> str:
     how = _VERBS.get(rule, "drifted") + (" severely" if decision.verdict == "severe" and rule not in _VERBS else "")
-    since = f"{incident.onset:%Y-%m-%d %H:%M}".removesuffix(" 00:00") if incident.onset else "unknown"
-    what = "retrain or check the source" if rule == "drift" else "check the source"
-    return f"{context.whom} {how}: {named(findings)}, since {since}; {what}"
+    source = common_source(context, [one.feature for one in findings])
+    look = f'check source "{source}"' if source else "check the source"
+    what = f"retrain or {look}" if rule == "drift" else look
+    return f"{context.whom} {how}: {named(findings)}, since {moment(alert.onset)}; {what}"
+
+
+def moment(at: datetime | None) -> str:
+    """Return an instant as people read it: a day where it begins one."""
+    return f"{at:%Y-%m-%d %H:%M}".removesuffix(" 00:00") if at is not None else "unknown"
+
+
+def common_source(context: Context, features: Sequence[str]) -> str:
+    """Return the one source that all features are made from; "" where there is none, or several."""
+    each = [set(context.sources_of(one)) for one in features]
+    shared = set.intersection(*each) if each else set()
+    return shared.pop() if len(shared) == 1 else ""
+
+
+def _look(context: Context, features: Sequence[str]) -> str:
+    source = common_source(context, features)
+    return f'{_LOOK} What it is about comes of source "{source}".' if source else _LOOK
 
 
 def _action(context: Context, findings: Sequence[FeatureFinding], rule: str) -> str:
@@ -227,13 +320,16 @@ def _action(context: Context, findings: Sequence[FeatureFinding], rule: str) -> 
         )
     first = findings[0]
     view = context.view_of(first.feature)
+    source = common_source(context, [one.feature for one in findings])
     if first.statistic in ("null_rate", "nan_rate"):
+        where = f'source "{source}", from which view "{view}" comes' if source else f'the source of view "{view}"'
         return (
-            f'Fix the pipeline: look at the source of view "{view}", where {first.feature} is missing in '
+            f"Fix the pipeline: look at {where}, where {first.feature} is missing in "
             f"{first.current_null_rate:.1%} of the rows (baseline {first.baseline_null_rate:.1%})."
         )
     if not view:
         return "Look at what the rows are made of; if that is right, the world has changed: retrain on newer rows."
-    names = dict.fromkeys(context.view_of(one.feature) or one.feature for one in findings)
-    views = ", ".join(f'"{name}"' for name in names)
-    return f"Look at the sources of {views}; if they are right, the world has changed: retrain on newer rows."
+    names = list(dict.fromkeys(context.view_of(one.feature) or one.feature for one in findings))
+    views = ", ".join(f'"{name}"' for name in names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"Look at the sources of {views}{more}; if they are right, the world has changed: retrain on newer rows."

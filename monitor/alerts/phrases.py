@@ -20,37 +20,7 @@ _SHORT = {
 }
 #: How many of each are named; the rest is counted.
 SHOWN_FEATURES, SHOWN_REASONS, SHOWN_MEMBERS = 6, 6, 5
-#: What would break a line, or turn its direction.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z")
-_CUT = "\N{HORIZONTAL ELLIPSIS}"
-
-
-def plain(text: str) -> str:
-    """Return the text as one line, with what would break or turn it as a space."""
-    return _CONTROL.sub(" ", text).strip()
-
-
-def shortened(text: str, limit: int) -> str:
-    """Return the text as one line of at most so many characters; one that is cut ends in an ellipsis, after a word."""
-    text = plain(text)
-    if len(text) <= limit:
-        return text
-    if limit < 1:
-        return ""
-    cut = text[: limit - 1]
-    at_word = cut.rpartition(" ")[0]
-    # A single long word is cut inside, rather than lost.
-    return (at_word if len(at_word) > len(cut) // 2 else cut).rstrip(" ,;:") + _CUT
-
-
-def keeping_the_end(text: str, limit: int) -> str:
-    """Return the text as :func:`shortened`; what to do, after its last semicolon, is not what goes."""
-    text = plain(text)
-    what, semicolon, do = text.rpartition("; ")
-    if len(text) <= limit or not semicolon or len(do) > limit // 2:
-        return shortened(text, limit)
-    return f"{shortened(what, limit - len(do) - 2)}; {do}"
 
 
 def instant(text: str) -> str:
@@ -69,14 +39,19 @@ def evidence(values: Mapping[str, Any]) -> str:
     )
 
 
-def found(payload: Mapping[str, Any]) -> list[str]:
-    """Return what was found, an item a line, the worst first: reasons, features, a picture in text, alerts."""
+def found(payload: Mapping[str, Any], *, blocks: bool = True) -> list[str]:
+    """Return what was found, an item a line, the worst first: reasons, features, alerts.
+
+    Args:
+        payload: of an alert or a retraining signal.
+        blocks: whether a picture of blocks stands between them.
+    """
     reasons, features = payload.get("reasons", ()), payload.get("features", ())
     more = int(payload.get("featuresLeftOut", 0))
     return [
         *_some(reasons[:SHOWN_REASONS], len(reasons), "reasons"),
         *_some([finding(one) for one in features[:SHOWN_FEATURES]], len(features) + more, "features"),
-        *sparkline(payload),
+        *(sparkline(payload) if blocks else ()),
         *_members(payload),
     ]
 

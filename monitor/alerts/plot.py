@@ -12,6 +12,7 @@ from typing import Any
 
 from featurestore import plots
 from featurestore.errors import ConfigError
+from monitor.alerts.lines import shortened
 
 #: Bars that people can tell apart in a picture as wide as a phone.
 BARS = 24
@@ -19,7 +20,7 @@ BARS = 24
 LARGEST = 60_000
 _WIDTH, _HEIGHT, _SCALE = 420, 160, 1.5
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_LABEL = 24
+_LABEL, _TITLE = 20, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +53,17 @@ def shares(payload: Mapping[str, Any], limit: int = BARS) -> Shares | None:
     """
     for one in payload.get("features", ()):
         histogram = one.get("histogram") or {}
-        labels = [str(label) for label in histogram.get("labels", ())]
+        labels = [shortened(str(label), _LABEL) for label in histogram.get("labels", ())]
         before, now = _finite(histogram.get("baseline", ())), _finite(histogram.get("current", ()))
         if labels and len(labels) == len(before) == len(now) and (any(before) or any(now)):
             size = -(-len(labels) // limit)
             groups = [slice(start, start + size) for start in range(0, len(labels), size)]
             return Shares(
-                feature=str(one.get("feature", "")),
+                feature=shortened(str(one.get("feature", "")), _TITLE),
                 labels=tuple(_joined(labels[group]) for group in groups),
                 before=tuple(math.fsum(before[group]) for group in groups),
                 now=tuple(math.fsum(now[group]) for group in groups),
-                ends=(_short(labels[0]), _short(labels[-1])),
+                ends=(labels[0], labels[-1]),
                 rows=(int(one.get("baselineRows", 0)), int(one.get("currentRows", 0))),
             )
     return None
@@ -111,7 +112,7 @@ def png(payload: Mapping[str, Any]) -> bytes | None:
     )
     try:
         drawn = plots.png(plots.bars(found.feature, bars, width=_WIDTH, height=_HEIGHT), scale=_SCALE)
-    except ConfigError:
+    except (ConfigError, ValueError):  # ValueError: it cannot be drawn
         return None
     return drawn if len(drawn) <= LARGEST else None
 
@@ -123,11 +124,7 @@ def _finite(values: Sequence[Any]) -> list[float]:
 
 
 def _joined(labels: Sequence[str]) -> str:
-    return _short(labels[0]) if len(labels) == 1 else f"{_short(labels[0])} to {_short(labels[-1])}"
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _LABEL else label[: _LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return labels[0] if len(labels) == 1 else f"{labels[0]} to {labels[-1]}"
 
 
 def _distinct(labels: Sequence[str]) -> list[str]:

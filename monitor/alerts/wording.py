@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from monitor.alerts.base import OF_INCIDENTS, Kind, Message
-from monitor.alerts.phrases import evidence, found, instant, keeping_the_end, plain, shortened
+from monitor.alerts.lines import keeping_the_end, plain, shortened
+from monitor.alerts.phrases import evidence, found, instant
 from monitor.alerts.templates import Template
 
-__all__ = ["Limits", "Template", "Words", "severity_of", "shortened", "values", "words"]
+__all__ = ["Limits", "Template", "Words", "plain", "rows", "severity_of", "shortened", "values", "words"]
 
 #: For colours.
 Tone = Literal["bad", "warning", "good", "neutral"]
@@ -50,7 +51,11 @@ _CUT = "\N{HORIZONTAL ELLIPSIS}"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a channel shows, in characters: of each line, and of all of :meth:`Words.text`; and how many lines."""
+    """How much a channel shows, in characters: of each line, and of all of :meth:`Words.text`; and how many lines.
+
+    Attributes:
+        blocks: whether lines of blocks stand for the picture; one that shows the picture has no use for them.
+    """
 
     subject: int = 150
     first: int = 300
@@ -59,6 +64,7 @@ class Limits:
     facts: int = 12
     commands: int = 6
     text: int = 4_000
+    blocks: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +128,7 @@ def words(message: Message, limits: Limits | None = None, template: Template | N
         tone=tone,
         subject=shortened(mark + _subject(message), limits.subject),
         first=keeping_the_end(f"{mark}{title}: {said}", limits.first),
-        lines=_clipped(found(message.payload), limits),
+        lines=_clipped(found(message.payload, blocks=limits.blocks), limits),
         facts=_facts(message, limits),
         commands=tuple(
             (plain(command["name"]), plain(command["text"]))

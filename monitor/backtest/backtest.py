@@ -17,7 +17,7 @@ from featurestore.registry import Registered
 from monitor import budget
 from monitor.alerts.states import Observation
 from monitor.backtest.achieved import Achieved
-from monitor.backtest.ledger import Incidents, KeptWindow, Page, replayed
+from monitor.backtest.ledger import Alerts, KeptWindow, Page, replayed
 from monitor.backtest.nullstream import null_windows, pseudo_baseline
 from monitor.baselines import Reference
 from monitor.detector import fit_limits
@@ -181,7 +181,7 @@ class _Trial:
                 for name in names
             }
         for name, lines in newest.items():
-            incidents = Incidents(self.tried, subject.watch.service, name)
+            alerts = Alerts(self.tried, subject.watch.service, name)
             judged, limit, used = 0, None, None
             times: list[datetime] = []
             for baseline, group in groupby(lines, key=lambda one: one.baseline):
@@ -192,7 +192,7 @@ class _Trial:
                     continue
                 used = track
                 limits = {one.start: self._limit(subject, one.start, one.end) for one in windows}
-                for window, decision in replayed(track.yardstick, windows, incidents, average_run_length=limits):
+                for window, decision in replayed(track.yardstick, windows, alerts, average_run_length=limits):
                     judged += 1
                     limit = float(np.exp(decision.evidence.log_limit))
                     times += [window.start, window.end]
@@ -211,7 +211,7 @@ class _Trial:
                     run_length=limit,
                     achieved=achieved,
                 ),
-                incidents.all(),
+                alerts.all(),
             )
 
     def _limit(self, subject: Subject, start: datetime, end: datetime) -> float:
@@ -259,12 +259,12 @@ class _Trial:
                 smallest_change=self.tried.smallest_change,
                 weights=watched if len(watched) < len(baseline.bins.names) else None,
             )
-            incidents = Incidents(self.tried, track.watch.service, track.watch.slice)
+            alerts = Alerts(self.tried, track.watch.service, track.watch.slice)
             windows = null_windows(baseline, length, share, start, random)
             yardstick = replace(track.yardstick, reference=reference, limits=limits)
-            for _ in replayed(yardstick, windows, incidents, average_run_length=limit):
+            for _ in replayed(yardstick, windows, alerts, average_run_length=limit):
                 pass
-            pages += len(incidents.all())
+            pages += len(alerts.all())
             made += share
         return Achieved(windows=made, pages=pages, windows_per_quarter=quarter)
 
@@ -283,9 +283,9 @@ def _of_checks(policy: MonitorPolicy, checks: Sequence[tuple[str, Check]]) -> li
     """Return the pages of what checks found then, by the policy's holding times."""
     pages: list[Page] = []
     for (service, subject), group in groupby(checks, key=lambda one: (one[0], one[1].subject)):
-        incidents = Incidents(policy, service)
+        alerts = Alerts(policy, service)
         for _, check in group:
-            found: dict[str, list[Mapping[str, object]]] = {rule: [] for rule in incidents.by_rule}
+            found: dict[str, list[Mapping[str, object]]] = {rule: [] for rule in alerts.by_rule}
             for one in check.findings:
                 if one.get("verdict") in ("drift", "severe"):
                     found.setdefault(str(one.get("rule", subject)), []).append(one)
@@ -293,8 +293,8 @@ def _of_checks(policy: MonitorPolicy, checks: Sequence[tuple[str, Check]]) -> li
                 seen = Observation(alarm=bool(bad), effect=bool(bad), onset=check.at, span=1)
                 on = tuple(str(one.get("subject", subject)) for one in bad)
                 statistical = any(bool(one.get("statistical", True)) for one in bad)
-                incidents.take(rule, seen, on, check.at, statistical=statistical)
-        pages += incidents.all()
+                alerts.take(rule, seen, on, check.at, statistical=statistical)
+        pages += alerts.all()
     return pages
 
 

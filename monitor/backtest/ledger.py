@@ -8,7 +8,7 @@ from datetime import datetime
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.profiles import Profile
-from monitor.alerts.states import Incident, Notification, Observation, advance
+from monitor.alerts.states import Alert, Notification, Observation, advance
 from monitor.decisions import Decision
 from monitor.detector import DetectorState
 from monitor.pipeline.judging import Seen, Yardstick, judge
@@ -52,7 +52,7 @@ class Kept:
     """The windows that were replayed so far; a :class:`~monitor.pipeline.judging.Memory`.
 
     Args:
-        longest: how many are kept at most: as many as an incident spans.
+        longest: how many are kept at most: as many as an alert spans.
     """
 
     def __init__(self, longest: int = 10_000) -> None:
@@ -86,8 +86,8 @@ class Kept:
         return self._first
 
 
-class Incidents:
-    """The incidents of one stream or slice, taken on window by window, and the pages that come of it.
+class Alerts:
+    """The alerts of one stream or slice, taken on window by window, and the pages that come of it.
 
     Args:
         policy: how long alarms are held, and kept.
@@ -100,22 +100,22 @@ class Incidents:
         self._service = service
         self._slice = slice_
         self._open: dict[str, Page] = {}
-        self.by_rule: dict[str, Incident] = {}
+        self.by_rule: dict[str, Alert] = {}
         self.pages: list[Page] = []
 
     def take(self, rule: str, seen: Observation, on: tuple[str, ...], at: datetime, *, statistical: bool) -> None:
-        """Take a rule's incident one window on."""
+        """Take a rule's alert one window on."""
         policy = self._policy
-        before = self.by_rule.get(rule) or Incident(key=rule)
-        incident, said = advance(before, seen, hold_for=policy.hold_for, keep_firing_for=policy.keep_firing_for)
-        self.by_rule[rule] = incident
+        before = self.by_rule.get(rule) or Alert(key=rule)
+        alert, said = advance(before, seen, hold_for=policy.hold_for, keep_firing_for=policy.keep_firing_for)
+        self.by_rule[rule] = alert
         if said is Notification.FIRING:
             page = Page(
                 service=self._service,
                 slice=self._slice,
                 rule=rule,
                 at=at,
-                onset=incident.onset,
+                onset=alert.onset,
                 resolved=None,
                 on=on,
                 statistical=statistical,
@@ -133,7 +133,7 @@ class Incidents:
 def replayed(
     yardstick: Yardstick,
     windows: Iterable[KeptWindow],
-    incidents: Incidents,
+    alerts: Alerts,
     *,
     average_run_length: Mapping[datetime, float] | float,
 ) -> Iterator[tuple[KeptWindow, Decision]]:
@@ -142,7 +142,7 @@ def replayed(
     Args:
         yardstick: what they are held against.
         windows: profiles over the bins of its baseline, the oldest first.
-        incidents: taken on.
+        alerts: taken on.
         average_run_length: windows between false alarms, one number or by the start of the window.
     """
     state, kept = DetectorState.start(yardstick.limits), Kept()
@@ -155,13 +155,13 @@ def replayed(
             window.end,
             window.profile,
             average_run_length=limit,
-            incidents=incidents.by_rule,
+            alerts=alerts.by_rule,
             memory=kept,
         )
         state = judged.state
         kept.add(window)
         for one in judged.seen:
-            incidents.take(one.rule, one.observation, named(one), window.end, statistical=True)
+            alerts.take(one.rule, one.observation, named(one), window.end, statistical=True)
         yield window, judged.decision
 
 

@@ -1,6 +1,6 @@
 """The monitor's memory: which windows it has judged, where each detector stands, what is wrong, what it has said.
 
-One window's profile, verdict, detector state, incident and messages are written in one transaction, so that a monitor
+One window's profile, verdict, detector state, alert and messages are written in one transaction, so that a monitor
 that dies at any moment goes on where it was: nothing is lost and nothing counts twice.
 """
 
@@ -19,10 +19,12 @@ from featurestore.database import Database
 from featurestore.errors import MonitorError
 from featurestore.types import microseconds
 from monitor import schema
+from monitor.history.alerts import Alerts
 from monitor.history.checks import Checks
 from monitor.history.conditions import in_stream, is_watch
 from monitor.history.incidents import Incidents
 from monitor.history.ledger import Ledger
+from monitor.history.people import People
 from monitor.history.turns import take_turn
 from monitor.history.upserting import add, put
 from monitor.history.values import Detector, Standing, Watch, instant
@@ -34,7 +36,11 @@ _HINT = (
 )
 
 
-class History(Ledger, Incidents, Checks):
+#: The row of the database's own facts that says how late it is in the data.
+_DATA_CLOCK = "data_clock"
+
+
+class History(Ledger, Alerts, Incidents, People, Checks):
     """The monitor's database, opened; close it, or use it as a context manager.
 
     Args:
@@ -161,6 +167,18 @@ class History(Ledger, Incidents, Checks):
         """Keep where a detector stands."""
         values = {"baseline": detector.baseline, "state": json.dumps(detector.state)}
         put(connection, schema.detectors, {**vars(watch), "subject": subject}, values)
+
+    def data_clock(self, connection: Connection) -> datetime | None:
+        """Return how late it is in the data of a rehearsal: the end of the last window that was judged."""
+        query = select(schema.meta.c.value).where(schema.meta.c.key == _DATA_CLOCK)
+        value = connection.execute(query).scalar()
+        return None if value is None else instant(int(value))
+
+    def advance_data_clock(self, connection: Connection, at: datetime) -> None:
+        """Keep how late it is in the data of a rehearsal; it never goes back."""
+        before = self.data_clock(connection)
+        if before is None or before < at:
+            put(connection, schema.meta, {"key": _DATA_CLOCK}, {"value": str(microseconds(at))})
 
     def beat(self, *, host: str, pid: int, started_at: datetime, now: datetime) -> None:
         """Say that the daemon lives."""

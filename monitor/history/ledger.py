@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from featurestore.types import microseconds
 from monitor import schema
 from monitor.history.conditions import begins_before, in_stream, is_watch
-from monitor.history.values import EPOCH, JudgedWindow, Watch, from_bytes, instant, to_bytes
+from monitor.history.values import EPOCH, JudgedWindow, Span, Watch, from_bytes, instant, to_bytes
 from monitor.windows import Position
 
 
@@ -201,6 +201,42 @@ class Ledger:
         """Return the start of the first window that was judged."""
         query = select(func.min(schema.windows.c.window_start)).where(is_watch(schema.windows, watch))
         return instant(connection.execute(query).scalar())
+
+    def last_window(self, connection: Connection, watch: Watch) -> tuple[datetime, datetime] | None:
+        """Return start and end of the newest window that any version of the policy has judged."""
+        table = schema.windows
+        query = (
+            select(table.c.window_start, table.c.window_end)
+            .where(table.c.policy == watch.policy, table.c.service == watch.service, table.c.slice == watch.slice)
+            .order_by(table.c.window_start.desc(), table.c.window_offset.desc())
+            .limit(1)
+        )
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        start, end = (EPOCH + timedelta(microseconds=one) for one in row)
+        return start, end
+
+    def windows_between(self, connection: Connection, watch: Watch, *, since: datetime, until: datetime) -> Span | None:
+        """Return the windows of any version of the policy that lie in an interval; None where none has rows there."""
+        table = schema.windows
+        query = select(
+            func.min(table.c.window_start).label("first"),
+            func.max(table.c.window_end).label("last"),
+            func.count(table.c.window_start.distinct()).label("windows"),
+            func.coalesce(func.sum(table.c.rows), 0).label("total"),
+        ).where(
+            table.c.policy == watch.policy,
+            table.c.service == watch.service,
+            table.c.slice == watch.slice,
+            table.c.window_start >= microseconds(since),
+            table.c.window_end <= microseconds(until),
+        )
+        row = connection.execute(query).one()
+        first, last = instant(row.first), instant(row.last)
+        if first is None or last is None or not row.total:
+            return None
+        return Span(first=first, last=last, count=row.windows, rows=int(row.total))
 
     def note_late_rows(self, connection: Connection, watch: Watch, begin: Position, late_rows: int) -> None:
         """Note on a line of the ledger how many rows came after the window was judged; the number only grows."""

@@ -87,6 +87,23 @@ class JudgedWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Span:
+    """Windows of the ledger together.
+
+    Attributes:
+        first: start of the first.
+        last: end of the last.
+        count: how many there are.
+        rows: that they had.
+    """
+
+    first: datetime
+    last: datetime
+    count: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """What a check of facts found.
 

@@ -1,6 +1,6 @@
 """One run of a policy: the only place that composes.
 
-Watermark -> closed windows -> profile -> evidence -> decision -> incidents -> alerts and signals, and each window's
+Watermark -> closed windows -> profile -> evidence -> decision -> alerts -> alerts and signals, and each window's
 outcome is committed before the next is read.
 
 | module         | what it does                                                                            |
@@ -10,7 +10,7 @@ outcome is committed before the next is read.
 | ``judging``    | one window of one slice -> evidence, decision, what each rule saw; pure, for the backtest too |
 | ``renewal``    | a new baseline: what came after its data is judged again                                |
 | ``committing`` | one window's outcome, in one transaction                                                |
-| ``telling``    | incidents -> messages in the outbox                                                     |
+| ``telling``    | alerts -> messages in the outbox                                                     |
 | ``checks``     | quality facts, the comparison with the join, outcomes: what is no distribution          |
 """
 

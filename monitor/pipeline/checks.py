@@ -1,6 +1,6 @@
 """What is no distribution of features: quality facts, the comparison with the join, and outcomes.
 
-Each looks at a stream up to an instant, once; what it found, its incidents and messages are one transaction. After a
+Each looks at a stream up to an instant, once; what it found, its alerts and messages are one transaction. After a
 pause it looks once, at how things stand, and not at each window that was missed: what has come and gone meanwhile pages
 nobody.
 """
@@ -17,6 +17,7 @@ from featurestore.profiles import Profile
 from featurestore.registry import ModelRecord, Registered
 from featurestore.store import FeatureStore
 from monitor.alerts import message
+from monitor.alerts.grouping import affected
 from monitor.alerts.states import Observation
 from monitor.history import Check, Detector, Watch
 from monitor.parity import check_parity, skew_findings
@@ -204,11 +205,10 @@ def _performance(
             onset = decision.risk.onset if decision.risk is not None and decision.risk.onset else window.start
             seen = Observation(alarm=bad, effect=bad, onset=onset, span=1)
             found = Found(rule=subject, sentences=tuple(f"{model.id}: {one}" for one in decision.reasons))
-            incidents = teller.incidents(connection)
-            _, said = teller.take(
-                connection, subject, seen, found, incidents=incidents, at=window.end, now=committer.now
-            )
+            alerts = teller.alerts(connection)
+            _, said = teller.take(connection, subject, seen, found, alerts=alerts, at=window.end, now=committer.now)
             total += said
+            committer.rehearse(connection, window.end)
     return total
 
 
@@ -221,13 +221,14 @@ def _context(store: Store, model: ModelRecord, policy: MonitorPolicy) -> message
         model=model.id,
         views={},
         severity=policy.severity,
+        runbook=policy.runbook,
     )
 
 
 def _take(
     committer: Committer, connection: Any, teller: Teller, subject: str, findings: Iterable[Finding], at: datetime
 ) -> Spoken:
-    """Keep what a check found, and take the incidents of its rules on."""
+    """Keep what a check found, and take the alerts of its rules on."""
     by_rule: dict[str, list[Finding]] = {}
     for one in findings:
         by_rule.setdefault(one.rule, []).append(one)
@@ -235,16 +236,30 @@ def _take(
     shown = [plain(one) for found in by_rule.values() for one in found if one.verdict != "ok"]
     check = Check(subject=subject, at=at, verdict=verdict, findings=shown)
     committer.history.record_check(connection, teller.watch, check, now=committer.now)
-    incidents = teller.incidents(connection)
+    alerts = teller.alerts(connection)
     total = Spoken()
     for rule, found in by_rule.items():
         bad = [one for one in found if one.pages]
         onset = min((one.onset for one in bad if one.onset is not None), default=at)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
-        sentences = Found(rule=rule, sentences=tuple(one.sentence for one in bad))
-        _, said = teller.take(connection, rule, seen, sentences, incidents=incidents, at=at, now=committer.now)
+        features = dict.fromkeys(name for one in bad for name in _features(one, teller.context))
+        sentences = Found(
+            rule=rule,
+            sentences=tuple(one.sentence for one in bad),
+            features=tuple(features),
+            kinds=frozenset(one.kind for one in bad),
+            views=tuple(dict.fromkeys(view for one in bad for view in one.views)),
+        )
+        _, said = teller.take(connection, rule, seen, sentences, alerts=alerts, at=at, now=committer.now)
         total += said
+    committer.rehearse(connection, at)
     return total
+
+
+def _features(finding: Finding, context: message.Context) -> tuple[str, ...]:
+    """Return the features that a finding is about: of a view also those that are computed from it."""
+    views = {name: origin.views for name, origin in context.origins.items()}
+    return affected(finding.kind, finding.subject, finding.views, views)
 
 
 def _teller(store: Store, committer: Committer, review: Review) -> Teller:
@@ -256,7 +271,10 @@ def _teller(store: Store, committer: Committer, review: Review) -> Teller:
         baseline="" if reference is None else reference.dataset or reference.id,
         model="" if reference is None else reference.model,
         views=subject.views,
+        origins=subject.origins,
+        pii=subject.pii,
         severity=subject.policy.definition.severity,
+        runbook=subject.policy.definition.runbook,
     )
     return committer.teller_of(subject.policy.definition, subject.watch, context)
 

@@ -1,4 +1,4 @@
-"""One window -> one transaction: ledger, detectors, incidents and messages are kept together, or not at all."""
+"""One window -> one transaction: ledger, detectors, alerts and messages are kept together, or not at all."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from typing import Any, get_args
 import structlog
 from sqlalchemy import Connection
 
+from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import MonitorError
 from featurestore.profiles import Profile
 from monitor.alerts import message
-from monitor.alerts.states import Incident, State
+from monitor.alerts.dispatching import dispatch_within
+from monitor.alerts.states import Alert, State, worst
 from monitor.decisions import Kind
 from monitor.detector import DetectorState
 from monitor.history import Detector, History, JudgedWindow, Standing, Watch
-from monitor.pipeline.judging import Judgement, judge, worst
+from monitor.pipeline.judging import Judgement, judge
 from monitor.pipeline.reports import NOT_ENOUGH, ServiceReport
 from monitor.pipeline.subjects import Track
-from monitor.pipeline.telling import Drifted, Spoken, Teller
+from monitor.pipeline.telling import Drifted, Reach, Spoken, Teller
 from monitor.windows import Position, Window
 
 #: What the detectors of features and predictions are kept under.
 FEATURES = "features"
 
-#: Rules that are judged by distributions; incidents of others are none of a window's business.
+#: Rules that are judged by distributions; alerts of others are none of a window's business.
 RULES = frozenset(get_args(Kind))
 
 _log = structlog.get_logger("monitor.pipeline")
@@ -73,12 +75,14 @@ class Committer:
 
     Attributes:
         history: the database.
-        channels: where messages go.
+        config: whether it is a rehearsal, and the timers of its messages.
+        reach: who hears of alerts.
         now: the wall clock.
     """
 
     history: History
-    channels: tuple[str, ...]
+    config: Config
+    reach: Reach
     now: datetime
 
     def window(
@@ -121,6 +125,7 @@ class Committer:
             standing = Standing(baseline=head.yardstick.reference.id, position=window.stop)
             self.history.save_standing(connection, head.watch, standing)
             states = self._states(connection, tracks)
+            self.rehearse(connection, window.end)
         assert first is not None  # noqa: S101 - there always is the track of all rows
         verdict = _verdict(first, window)
         self._tell(head, window, verdict, spoken)
@@ -139,16 +144,16 @@ class Committer:
     def again(self, track: Track, line: JudgedWindow, current: Profile, *, run_length: float) -> None:
         """Judge a window of the ledger against a new baseline, for its evidence.
 
-        Its verdict stays, and so do incidents: the past neither ends one nor is worth a page. What it raises waits for
+        Its verdict stays, and so do alerts: the past neither ends one nor is worth a page. What it raises waits for
         the next window to show the effect.
         """
         window = Window(subject=track.watch.service, begin=line.begin, stop=line.stop, rows=line.rows)
         with self.history.write() as connection:
             teller = self.teller(track)
-            incidents = teller.incidents(connection)
+            alerts = teller.alerts(connection)
             judgement = self._judge(connection, track, window, current, run_length, {})
             for one in judgement.seen:
-                teller.expect(connection, one.rule, one.observation, incidents=incidents)
+                teller.expect(connection, one.rule, one.observation, alerts=alerts)
             renewed = replace(line, profile=current.to_arrow(), baseline=track.yardstick.reference.id)
             self.history.renew(connection, track.watch, renewed)
 
@@ -156,13 +161,19 @@ class Committer:
         self, connection: Connection, track: Track, window: Window, current: Profile, run_length: float
     ) -> tuple[Judgement, Spoken]:
         teller = self.teller(track)
-        incidents = teller.incidents(connection)
-        judgement = self._judge(connection, track, window, current, run_length, incidents)
+        alerts = teller.alerts(connection)
+        judgement = self._judge(connection, track, window, current, run_length, alerts)
         spoken = Spoken()
         for one in judgement.seen:
-            found = Drifted(rule=one.rule, decision=one.decision)
+            found = Drifted(
+                rule=one.rule,
+                decision=one.decision,
+                reference=track.yardstick.reference.baseline.whole,
+                rows=one.rows,
+                importances=bool(track.yardstick.importances),
+            )
             _, said = teller.take(
-                connection, one.rule, one.observation, found, incidents=incidents, at=window.end, now=self.now
+                connection, one.rule, one.observation, found, alerts=alerts, at=window.end, now=self.now
             )
             spoken += said
         return judgement, spoken
@@ -174,7 +185,7 @@ class Committer:
         window: Window,
         current: Profile,
         run_length: float,
-        incidents: Mapping[str, Incident],
+        alerts: Mapping[str, Alert],
     ) -> Judgement:
         judgement = judge(
             track.yardstick,
@@ -183,7 +194,7 @@ class Committer:
             window.end,
             current,
             average_run_length=run_length,
-            incidents={rule: one for rule, one in incidents.items() if rule in RULES},
+            alerts={rule: one for rule, one in alerts.items() if rule in RULES},
             memory=Remembered(history=self.history, connection=connection, track=track, before=window.begin),
         )
         kept = Detector(baseline=track.yardstick.reference.id, state=judgement.state.to_dict())
@@ -191,20 +202,26 @@ class Committer:
         return judgement
 
     def teller(self, track: Track) -> Teller:
-        """Return what takes the incidents of a track on."""
+        """Return what takes the alerts of a track on."""
         return self.teller_of(track.yardstick.policy, track.watch, track.context)
 
     def teller_of(self, policy: MonitorPolicy, watch: Watch, context: message.Context) -> Teller:
-        """Return what takes the incidents of a watch on, by the numbers of a policy."""
+        """Return what takes the alerts of a watch on, by the numbers of a policy."""
         return Teller(
             history=self.history,
             watch=watch,
             context=context,
-            channels=self.channels,
+            reach=self.reach,
             hold_for=policy.hold_for,
             keep_firing_for=policy.keep_firing_for,
             retrain=policy.retrain,
         )
+
+    def rehearse(self, connection: Connection, at: datetime) -> None:
+        """In a rehearsal, write what is due by the clock of its data, in the transaction that moves that clock."""
+        if self.config.replay:
+            self.history.advance_data_clock(connection, at)
+            dispatch_within(self.history, connection, self.config, now=self.now)
 
     def _state(self, connection: Connection, track: Track) -> DetectorState:
         """Return the detector's state; a fresh one if its limits are others now, or another release wrote it."""
@@ -217,8 +234,8 @@ class Committer:
         return DetectorState.start(limits)
 
     def _states(self, connection: Connection, tracks: Sequence[Track]) -> list[State]:
-        incidents = [self.history.incidents(connection, track.watch) for track in tracks]
-        return [one.state for found in incidents for one in found.values()]
+        alerts = [self.history.alerts(connection, track.watch) for track in tracks]
+        return [one.state for found in alerts for one in found.values()]
 
     def _tell(self, track: Track, window: Window, verdict: str, spoken: Spoken) -> None:
         # What people are told is worth a line; that all is well is one only when asked for.

@@ -5,14 +5,14 @@ Pure: the pipeline and the backtest judge by this one function, so what a policy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.profiles import Profile, merge
-from monitor.alerts.states import Incident, Observation, State
+from monitor.alerts.states import Alert, Observation
 from monitor.baselines import Reference
 from monitor.decisions import Decision, FeatureFinding, decide
 from monitor.detector import DetectorState, Evidence, Limits, step
@@ -69,13 +69,15 @@ class Seen:
 
     Attributes:
         rule: what was looked for: ``drift``, ``null spike`` ...
-        observation: what the rule's incident goes on with.
+        observation: what the rule's alert goes on with.
         decision: on the rows that it was judged over; its findings are the rule's.
+        rows: their profile.
     """
 
     rule: str
     observation: Observation
     decision: Decision
+    rows: Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class Judgement:
     Attributes:
         state: the detector's, after it.
         decision: what is shown of it: the worst that was decided.
-        seen: what each rule saw that has an open incident, or has found something.
+        seen: what each rule saw that has an open alert, or has found something.
     """
 
     state: DetectorState
@@ -101,12 +103,12 @@ def judge(
     current: Profile,
     *,
     average_run_length: float,
-    incidents: Mapping[str, Incident],
+    alerts: Mapping[str, Alert],
     memory: Memory,
 ) -> Judgement:
     """Judge one window.
 
-    An open incident is judged by the effect over as many windows as it took to see it: a single one would be too few to
+    An open alert is judged by the effect over as many windows as it took to see it: a single one would be too few to
     tell, and all since the onset would hide that it has ended. An alarm is judged over the windows since its onset.
 
     Args:
@@ -116,7 +118,7 @@ def judge(
         end: the first instant after it.
         current: the profile of its rows.
         average_run_length: windows between two false alarms, at least.
-        incidents: of the stream or slice, by rule; those that never were may be missing.
+        alerts: of the stream or slice, by rule; those that never were may be missing.
         memory: the windows before it.
     """
     rows_per_block = block_rows(yardstick, start, end, current.rows, memory)
@@ -128,26 +130,28 @@ def judge(
         rows_per_block=rows_per_block,
         average_run_length=average_run_length,
     )
-    opened = {rule: one for rule, one in incidents.items() if one.open}
+    opened = {rule: one for rule, one in alerts.items() if one.open}
     seen: list[Seen] = []
     decisions: list[Decision] = []
     known: set[str] = set()
-    for rule, incident in opened.items():
-        rows = merge([current, *memory.profiles(last=incident.span - 1)]) if incident.span > 1 else current
-        # The first key stays turned while an incident is open; the detector itself starts again after its alarm.
+    for rule, alert in opened.items():
+        rows = merge([current, *memory.profiles(last=alert.span - 1)]) if alert.span > 1 else current
+        # The first key stays turned while an alert is open; the detector itself starts again after its alarm.
         decision = _decide(yardstick, rows, replace(evidence, alarm=True), rows_per_block, launch=rule == LAUNCH)
         of_rule = _only(decision, [one for one in decision.findings if _belongs(one, rule)], evidence)
         known |= {one.feature for one in _moved(of_rule)}
-        seen.append(_seen(rule, of_rule, evidence, start, incident.span))
+        seen.append(_seen(rule, of_rule, evidence, start, alert.span, rows))
         decisions.append(of_rule)
     if evidence.alarm or not opened:
         earlier = memory.profiles(since=evidence.onset) if evidence.alarm and evidence.onset is not None else []
-        decision = _decide(yardstick, merge([current, *earlier]), evidence, rows_per_block, launch=evidence.launch)
+        rows = merge([current, *earlier])
+        decision = _decide(yardstick, rows, evidence, rows_per_block, launch=evidence.launch)
         decisions.append(decision)
-        # What an open incident is about already is no news: a change that lasts raises one alarm after another.
+        # What an open alert is about already is no news: a change that lasts raises one alarm after another.
         for rule, found in rules_of([one for one in _moved(decision) if one.feature not in known]).items():
             if rule not in opened:
-                seen.append(_seen(rule, _only(decision, found, evidence), evidence, start, 1 + len(earlier)))
+                of_rule = _only(decision, found, evidence)
+                seen.append(_seen(rule, of_rule, evidence, start, 1 + len(earlier), rows))
     shown = max(decisions, key=lambda one: _RANK.index(one.verdict))
     return Judgement(state=state, decision=shown, seen=tuple(seen))
 
@@ -169,14 +173,8 @@ def block_rows(yardstick: Yardstick, start: datetime, end: datetime, rows: int, 
     return served if first is not None and first <= since else max(served, rate)
 
 
-def worst(states: Iterable[State]) -> State:
-    """Return the worst of some states; ok where there is none."""
-    order = (State.OK, State.RESOLVED, State.PENDING, State.FIRING)
-    return max(states, key=order.index, default=State.OK)
-
-
 def rules_of(moved: Sequence[FeatureFinding]) -> dict[str, list[FeatureFinding]]:
-    """Return the findings of one alarm by the rule whose incident they are.
+    """Return the findings of one alarm by the rule whose alert they are.
 
     Whoever is paged should be paged once for one change. A distribution that has moved reaches beyond its range and to
     values never seen as well, so these are drift where there is any; only by themselves are they what they are called.
@@ -189,7 +187,7 @@ def rules_of(moved: Sequence[FeatureFinding]) -> dict[str, list[FeatureFinding]]
 
 
 def _belongs(finding: FeatureFinding, rule: str) -> bool:
-    """Return whether a finding is one that an incident of a rule goes on with."""
+    """Return whether a finding is one that an alert of a rule goes on with."""
     return rule in (finding.kind, *finding.kinds) or (rule == DRIFT and finding.kind in _OF_DRIFT)
 
 
@@ -231,7 +229,7 @@ def _only(decision: Decision, findings: Sequence[FeatureFinding], evidence: Evid
     return replace(decision, findings=tuple(findings), verdict=verdict, evidence=evidence)
 
 
-def _seen(rule: str, decision: Decision, evidence: Evidence, start: datetime, span: int) -> Seen:
+def _seen(rule: str, decision: Decision, evidence: Evidence, start: datetime, span: int, rows: Profile) -> Seen:
     effect = decision.verdict in ("drift", "severe")
     seen = Observation(alarm=effect and evidence.alarm, effect=effect, onset=evidence.onset or start, span=span)
-    return Seen(rule=rule, observation=seen, decision=decision)
+    return Seen(rule=rule, observation=seen, decision=decision, rows=rows)

@@ -40,9 +40,9 @@ class ServiceReport:
         service: the stream.
         windows: windows judged in this run.
         verdict: of the last of them; ``no baseline`` and ``no window yet`` where there was none.
-        state: the worst of its incidents, after them.
-        fired: incidents that began to fire.
-        resolved: incidents that were resolved.
+        state: the worst of its alerts, after them.
+        fired: alerts that began to fire.
+        resolved: alerts that were resolved.
         signals: retraining signals made.
         lag: how far what has been judged lies behind the stream's watermark; None where nothing can be said.
         log_evidence: natural logarithm of the evidence over all rows; None where there is none.

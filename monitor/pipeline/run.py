@@ -11,19 +11,23 @@ import structlog
 
 from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, LeadershipLostError
 from featurestore.registry import Registered
+from monitor import retraining, rollback
+from monitor.accepted import accepted_sources
+from monitor.alerts.dispatching import clock_of
+from monitor.alerts.states import worst
 from monitor.history import History, Standing, Watch
 from monitor.pipeline.allotting import Allotment
 from monitor.pipeline.checks import run_checks
 from monitor.pipeline.committing import Committer
-from monitor.pipeline.judging import worst
 from monitor.pipeline.renewal import judge_again, to_judge_again
 from monitor.pipeline.reports import NO_BASELINE, RunReport, ServiceReport, Store
 from monitor.pipeline.review import Bound, Review
 from monitor.pipeline.streams import put_aside, subjects_of
-from monitor.pipeline.subjects import Subject, channels_of, reference_of, tracks_of
+from monitor.pipeline.subjects import Subject, reach_of, reference_of, tracks_of
 from monitor.pipeline.telling import Spoken
+from monitor.pipeline.unseen import Failures, note_silence
 from monitor.windows import Closed, Cut, Judged, Position, late_rows
 
 #: How far back rows that came too late are counted.
@@ -42,7 +46,8 @@ def run_once(
 ) -> RunReport:
     """Judge the windows that have closed since the last run, of every stream that the policy watches.
 
-    At most ``windows_per_run`` of them, so that one run is bounded whatever the daemon has missed.
+    At most ``windows_per_run`` of them, so that one run is bounded whatever the daemon has missed. That a run fails is
+    kept: when several in a row have, people are told.
 
     Args:
         store: configuration and registry; what else a whole store has is used where it is there.
@@ -57,8 +62,28 @@ def run_once(
 
     A fault of one stream is raised when the others have been judged.
     """
+    failures = Failures(history=history, config=store.config, policy=policy)
+    try:
+        report = _run(store, history, policy, now=now, stop=stop)
+    except LeadershipLostError:
+        raise  # no fault of the policy: another monitor does it
+    except Exception as error:
+        failures.failed(error, now=now)
+        raise
+    failures.worked(now=now)
+    return report
+
+
+def _run(
+    store: Store,
+    history: History,
+    policy: Registered[MonitorPolicy],
+    *,
+    now: datetime,
+    stop: Callable[[], bool],
+) -> RunReport:
     config = _bounded(store.config)
-    committer = Committer(history=history, channels=channels_of(config, policy), now=now)
+    committer = Committer(history=history, config=config, reach=reach_of(config, policy), now=now)
     bound = Bound(left=config.monitor.windows_per_run, stop=stop)
     faults: list[FeatureStoreError] = []
     reports: list[ServiceReport] = []
@@ -75,6 +100,12 @@ def run_once(
             with put_aside(faults):
                 reports.append(_judge_closed(store, committer, review, allotment, bound))
         said = run_checks(store, committer, policy, reviews, allotment, bound, now=now, faults=faults)
+        if not bound.ended:
+            note_silence(committer, policy, reviews, watermark)
+    if not bound.ended:  # what is broken is known when the last closed window is judged, and the checks have looked
+        for service, count in retraining.review(store, history, policy, now=now, faults=faults).items():
+            said[service] = said.get(service, Spoken()) + Spoken(signals=count)
+        rollback.review(store, history, policy, now=now, faults=faults)
     if faults:
         raise faults[0]
     services = tuple(_with_checks(history, policy, one, said.get(one.service)) for one in reports)
@@ -85,6 +116,8 @@ def _review(store: Store, history: History, subject: Subject, *, now: datetime) 
     watermark = subject.stream.watermark(now=now)
     with history.read() as connection:
         since = history.resume_from(connection, subject.watch)
+        clock = clock_of(history, connection, store.config, now)
+        subject = replace(subject, accepted=accepted_sources(history, connection, subject.watch, clock=clock))
     closed, reference = Closed(windows=(), position=since), None
     if watermark is not None:
         reference = reference_of(store, subject, watermark)
@@ -102,7 +135,7 @@ def _judge_closed(
     if reference is None or review.watermark is None:
         return _without_baseline(history, subject)
     with history.read() as connection:
-        states = [one.state for one in history.incidents(connection, subject.watch).values()]
+        states = [one.state for one in history.alerts(connection, subject.watch).values()]
         standing = history.standing(connection, subject.watch)
     report = ServiceReport(service=subject.watch.service, state=worst(states))
     renewed = standing is not None and standing.baseline not in ("", reference.id)
@@ -160,12 +193,12 @@ def _without_baseline(history: History, subject: Subject) -> ServiceReport:
 def _with_checks(
     history: History, policy: Registered[MonitorPolicy], report: ServiceReport, spoken: Spoken | None
 ) -> ServiceReport:
-    """Return a report with what the checks of the stream have said, and the state that its incidents are in by now."""
+    """Return a report with what the checks of the stream have said, and the state that its alerts are in by now."""
     if spoken is None or spoken == Spoken():
         return report
     with history.read() as connection:
         watch = Watch(policy=policy.name, policy_version=policy.version, service=report.service)
-        states = [one.state for one in history.incidents(connection, watch).values()]
+        states = [one.state for one in history.alerts(connection, watch).values()]
     return replace(
         report,
         state=worst([report.state, *states]),

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from featurestore.config import Config
 from featurestore.definitions import BaselineSource, MonitorPolicy
 from featurestore.errors import FeatureStoreError
+from featurestore.lineage.sources import label
 from featurestore.registry import ModelRecord, Registered
 from featurestore.serving.feedback import PREDICTIONS
+from monitor.alerts.origins import Origin, origins
 from monitor.history import Detector, History, Watch
 from monitor.pipeline.reports import Store
 from monitor.pipeline.subjects import Subject, pii_of
@@ -110,6 +112,7 @@ def _service(store: Store, policy: Registered[MonitorPolicy], service: str, stre
         keys=frozenset(definition.keys),
         predictions=frozenset(),
         views={one.name: views.get(name, name) for name, group in outputs.items() for one in group},
+        origins=origins(definition),
         source=policy.definition.baseline,
     )
 
@@ -117,6 +120,7 @@ def _service(store: Store, policy: Registered[MonitorPolicy], service: str, stre
 def _source(config: Config, policy: Registered[MonitorPolicy], opened: ExitStack) -> Subject:
     definition = policy.definition
     assert definition.source is not None  # noqa: S101 - a policy without a service has one
+    named = label(definition.source, policy.name)
     return Subject(
         policy=policy,
         watch=_watch(policy, policy.name),
@@ -128,6 +132,7 @@ def _source(config: Config, policy: Registered[MonitorPolicy], opened: ExitStack
         keys=frozenset(),
         predictions=frozenset(),
         views={},
+        origins={one.name: Origin(views=(), sources=(named,)) for one in definition.fields},
         source=definition.baseline,
     )
 
@@ -152,6 +157,7 @@ def _predictions(
         keys=frozenset(),
         predictions=frozenset(one.name for one in PREDICTION_FIELDS),
         views={},
+        origins={},
         source=source,
     )
 

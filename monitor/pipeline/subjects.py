@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,11 +15,13 @@ from featurestore.offline.engine import identifier, literal
 from featurestore.profiles import Profile
 from featurestore.registry import Registered
 from monitor.alerts import message
-from monitor.baselines import Reference, find_reference
+from monitor.alerts.origins import Origin
+from monitor.baselines import Reference, find_reference, model_behind
 from monitor.detector import fit_limits
 from monitor.history import Watch
 from monitor.pipeline.judging import Yardstick
 from monitor.pipeline.reports import Store
+from monitor.pipeline.telling import Reach
 from monitor.windows import Stream, Window, profiled
 
 #: The most slices of one column; rows of further values are judged with all others, and not by themselves. They share
@@ -44,7 +46,9 @@ class Subject:
         keys: the join keys, whose values must not leave either.
         predictions: fields that a model gave.
         views: the view of each field, for what a message suggests.
+        origins: what each field is made from, as far as that is known.
         source: where the baseline comes from; None for the one that goes by itself.
+        accepted: by slice, the period of serving that somebody said is normal, and so the baseline.
     """
 
     policy: Registered[MonitorPolicy]
@@ -57,7 +61,9 @@ class Subject:
     keys: frozenset[str]
     predictions: frozenset[str]
     views: Mapping[str, str]
+    origins: Mapping[str, Origin]
     source: BaselineSource | None
+    accepted: Mapping[str, BaselineSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +91,20 @@ class Track:
 
 def reference_of(store: Store, subject: Subject, watermark: datetime) -> Reference | None:
     """Return what a stream is compared with; None while there is nothing."""
-    return find_reference(
+    accepted = subject.accepted.get("")
+    found = find_reference(
         store.config,
         store.registry,
         subject.watch.service,
-        subject.source,
+        accepted or subject.source,
         stream=subject.stream,
         fields=subject.fields,
         watermark=watermark,
     )
+    if found is None or accepted is None:
+        return found
+    # Another normal is no other model: its importances, and its name in messages, stay.
+    return replace(found, model=model_behind(store.registry, subject.watch.service, subject.source))
 
 
 def tracks_of(store: Store, subject: Subject, reference: Reference, watermark: datetime) -> list[Track]:
@@ -108,9 +119,10 @@ def tracks_of(store: Store, subject: Subject, reference: Reference, watermark: d
         for one in [value] if named else _values(subject, reference, column):
             _check_slice(subject, column)
             where = f"{identifier(column)} = {literal(one)}"
-            found = _reference_of_slice(store, subject, reference, where, watermark)
+            slice_ = f"{column}={one}"
+            found = _reference_of_slice(store, subject, reference, slice_, where, watermark)
             if found is not None:
-                tracks.append(_track(store, subject, found, f"{column}={one}", where))
+                tracks.append(_track(store, subject, found, slice_, where))
     return tracks
 
 
@@ -146,8 +158,11 @@ def _track(store: Store, subject: Subject, reference: Reference, slice_: str, wh
             baseline=reference.dataset or reference.id,
             model=subject.model or reference.model,
             views=subject.views,
+            origins=subject.origins,
+            pii=subject.pii,
             slice=slice_,
             severity=policy.severity,
+            runbook=policy.runbook,
         ),
     )
 
@@ -193,10 +208,11 @@ def _categories(reference: Reference, column: str) -> Sequence[str]:
 
 
 def _reference_of_slice(
-    store: Store, subject: Subject, reference: Reference, where: str, watermark: datetime
+    store: Store, subject: Subject, reference: Reference, slice_: str, where: str, watermark: datetime
 ) -> Reference | None:
     """Return the baseline's own rows of a slice."""
-    source = subject.source or BaselineSource(dataset=reference.dataset or None)
+    accepted = subject.accepted.get(slice_) or subject.accepted.get("")
+    source = accepted or subject.source or BaselineSource(dataset=reference.dataset or None)
     narrowed = replace(source, filter=f"({source.filter}) AND {where}" if source.filter else where)
     found = find_reference(
         store.config,
@@ -209,7 +225,8 @@ def _reference_of_slice(
     )
     if found is None:
         _log.warning("no baseline", policy=subject.policy.name, service=subject.watch.service, slice=where)
-    return found
+        return None
+    return replace(found, model=reference.model) if accepted is not None else found
 
 
 def pii_of(fields: Sequence[Field]) -> frozenset[str]:
@@ -217,16 +234,25 @@ def pii_of(fields: Sequence[Field]) -> frozenset[str]:
     return frozenset(one.name for one in fields if one.pii)
 
 
-def channels_of(config: Config, policy: Registered[MonitorPolicy]) -> tuple[str, ...]:
-    """Return the policy's channels; from a rehearsal, those that take its messages.
+def reach_of(config: Config, policy: Registered[MonitorPolicy]) -> Reach:
+    """Return who hears of a policy's alerts; of a rehearsal, only channels that take its messages.
 
     Raises:
         MonitorError: a route names no channel.
     """
-    for name in policy.definition.routes:
+    definition = policy.definition
+    return Reach(
+        routes=_channels(config, policy.name, "routes", definition.routes),
+        escalate_after=definition.escalate_after,
+        escalate_to=_channels(config, policy.name, "escalates", definition.escalate_to),
+    )
+
+
+def _channels(config: Config, policy: str, does: str, names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
         if name not in config.channels:
             raise MonitorError(
-                f'Monitor policy "{policy.name}" routes to "{name}", which featurestore.toml does not configure.',
+                f'Monitor policy "{policy}" {does} to "{name}", which featurestore.toml does not configure.',
                 hint=closest(name, config.channels) or f"Add a section [channels.{name}].",
             )
-    return tuple(name for name in policy.definition.routes if not config.replay or config.channels[name].rehearsals)
+    return tuple(name for name in names if not config.replay or config.channels[name].rehearsals)

@@ -12,9 +12,24 @@ and its messages are written down. What a monitor that died has begun is found b
 | ``deeds``  | an action done, and undone, through the store                                                      |
 | ``acting`` | the whole: considered, begun, done, told, taken up again, undone                                   |
 | ``telling`` | an action as a message                                                                            |
+| ``openings`` | the alerts of open incidents, as the rules see them                                              |
+| ``reviewing`` | all of it at the end of a run                                                                   |
 """
 
-from monitor.rollback.acting import Actions, Note
+from monitor.rollback.acting import Actions
+from monitor.rollback.openings import Opening, openings
+from monitor.rollback.reviewing import review
 from monitor.rollback.values import Action, ActionState, Deed, Opened, Outlook, Proposal
 
-__all__ = ["Action", "ActionState", "Actions", "Deed", "Note", "Opened", "Outlook", "Proposal"]
+__all__ = [
+    "Action",
+    "ActionState",
+    "Actions",
+    "Deed",
+    "Opened",
+    "Opening",
+    "Outlook",
+    "Proposal",
+    "openings",
+    "review",
+]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
+from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError, LeadershipLostError, MonitorError
 from featurestore.registry.records import Registered
 from featurestore.store import FeatureStore
 from monitor.history import History
-from monitor.pipeline.subjects import channels_of
 from monitor.rollback import ledger
 from monitor.rollback.deeds import carry_out, take_back
 from monitor.rollback.facts import outlook
@@ -28,47 +28,17 @@ ATTEMPTS = 3
 _log = structlog.get_logger("monitor.rollback")
 
 
-class Note(Protocol):
-    """Writes a line of an incident's timeline, in the caller's transaction."""
-
-    def __call__(
-        self,
-        connection: Connection,
-        what: str,
-        text: str,
-        *,
-        incident: int = 0,
-        who: str = "",
-        at: datetime,
-        now: datetime,
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write it."""
-        ...
-
-
 class Actions:
     """What the monitor does by itself.
 
     Args:
         store: the store, as a person would open it.
         history: the monitor's database.
-        note: writes a line of an incident's timeline; None where there is no timeline.
-        may_act: asked right before something is done: whether this process still leads.
     """
 
-    def __init__(
-        self,
-        store: FeatureStore,
-        history: History,
-        *,
-        note: Note | None = None,
-        may_act: Callable[[], bool] = lambda: True,
-    ) -> None:
+    def __init__(self, store: FeatureStore, history: History) -> None:
         self._store = store
         self._history = history
-        self._note = note
-        self._may_act = may_act
 
     def outlook(
         self, policy: Registered[MonitorPolicy], opened: Opened, *, now: datetime, ill: Collection[str] = ()
@@ -85,6 +55,11 @@ class Actions:
             OfflineStoreError: rows cannot be read.
         """
         return outlook(self._store, policy.definition, opened, ill=frozenset(ill), now=now)
+
+    def of(self, opened: Opened) -> Action | None:
+        """Return the action that an alert's incident has; None if none."""
+        with self._history.read() as connection:
+            return ledger.of_incident(connection, opened.key)
 
     def held(self, policy: Registered[MonitorPolicy], found: Outlook, *, now: datetime) -> str:
         """Return why a proposal would not be carried out now; "" if it would."""
@@ -109,7 +84,7 @@ class Actions:
             The action as it is then; None if the incident has one already, or justifies none.
 
         Raises:
-            MonitorError: the database refuses, or a route names no channel.
+            MonitorError: the database refuses.
             OfflineStoreError: rows cannot be read.
         """
         with self._history.read() as connection:
@@ -118,7 +93,7 @@ class Actions:
         found = self.outlook(policy, opened, now=now, ill=ill)
         if found.proposal is None:
             return None
-        channels = channels_of(self._store.config, policy)
+        channels = _routes(self._store.config, policy)
         with self._history.write() as connection:
             if ledger.of_incident(connection, opened.key) is not None:  # another process was faster
                 return None
@@ -197,8 +172,11 @@ class Actions:
         )
 
     def _carry_out(self, action: Action, now: datetime) -> Action:
-        if not self._may_act():  # whoever leads by now finds it begun
-            return action
+        with self._history.write() as connection:  # which only who leads may do
+            if action.attempts >= ATTEMPTS:
+                return self._given_up(connection, action, action.error or "each monitor that began it has died.", now)
+            # Counted before it is tried: what ends the process must not be tried for ever.
+            action = ledger.change(connection, action, ActionState.BEGUN, attempts=action.attempts + 1)
         try:
             carry_out(self._store, action)
         except LeadershipLostError:
@@ -209,28 +187,21 @@ class Actions:
             _log.exception("action failed", action=action.id)
             return self._failed(action, f"an unforeseen {type(error).__name__}, see the monitor's log.", now)
         with self._history.write() as connection:
-            action = ledger.change(
-                connection, action, ActionState.DONE, ended_at=now, attempts=action.attempts + 1, error=""
-            )
+            action = ledger.change(connection, action, ActionState.DONE, ended_at=now, error="")
             self._tell(connection, action, now, who=self._store.who())
         _log.warning("acted", action=action.id, kind=str(action.kind), target=action.target)
         return action
 
     def _failed(self, action: Action, error: str, now: datetime, *, for_good: bool = False) -> Action:
-        over = for_good or action.attempts + 1 >= ATTEMPTS
-        _log.error("action failed", action=action.id, error=error, tried=action.attempts + 1)
-        state = ActionState.FAILED if over else ActionState.BEGUN
+        _log.error("action failed", action=action.id, error=error, tried=action.attempts)
         with self._history.write() as connection:
-            action = ledger.change(
-                connection,
-                action,
-                state,
-                error=error,
-                attempts=action.attempts + 1,
-                ended_at=now if over else None,
-            )
-            if over:
-                self._tell(connection, action, now)
+            if for_good or action.attempts >= ATTEMPTS:
+                return self._given_up(connection, action, error, now)
+            return ledger.change(connection, action, ActionState.BEGUN, error=error)
+
+    def _given_up(self, connection: Connection, action: Action, error: str, now: datetime) -> Action:
+        action = ledger.change(connection, action, ActionState.FAILED, error=error, ended_at=now)
+        self._tell(connection, action, now)
         return action
 
     def _tell(
@@ -252,15 +223,19 @@ class Actions:
             replay=config.replay,
             now=now,
         )
-        if self._note is not None:
-            what = "undone" if action.state is ActionState.UNDONE else "action"
-            self._note(
-                connection,
-                what,
-                line(action),
-                incident=action.incident_number,
-                who=who,
-                at=now,
-                now=now,
-                details={"action": action.number, "state": str(action.state), **(details or {})},
-            )
+        self._history.note(
+            connection,
+            "undone" if action.state is ActionState.UNDONE else "action",
+            line(action),
+            incident=action.incident_number,
+            who=who,
+            at=now,
+            now=now,
+            details={"action": action.number, "state": str(action.state), **(details or {})},
+        )
+
+
+def _routes(config: Config, policy: Registered[MonitorPolicy]) -> tuple[str, ...]:
+    """Return the channels that hear of a policy's actions; from a rehearsal, those that take its messages."""
+    known = (name for name in policy.definition.routes if name in config.channels)
+    return tuple(name for name in known if not config.replay or config.channels[name].rehearsals)

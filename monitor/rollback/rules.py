@@ -26,6 +26,8 @@ LEAST_SHARE = 0.01
 SURE = 0.999
 #: Fewer rows than this show nothing of themselves.
 LEAST_ROWS = 30
+#: A load may wait so long until a materialization brings it online.
+LAG = timedelta(days=1)
 #: A fall that begins later than so long after a promotion is not laid at its door.
 AFTER_PROMOTION = timedelta(days=7)
 
@@ -131,10 +133,10 @@ class AliasFacts:
 
 
 def suspects(opened: Opened, loads: Sequence[LoadFacts]) -> list[LoadFacts]:
-    """Return the loads that may have begun an alert: published from the window before its onset on, until it fired."""
+    """Return the loads that may have begun an alert: published shortly before its onset, or since, until it fired."""
     if opened.rule not in OF_ROWS or opened.onset is None or opened.slice:
         return []
-    first = opened.onset - opened.window
+    first = opened.onset - max(opened.window, LAG)
     return [one for one in loads if not one.pushed and first <= one.published_at <= opened.since]
 
 

@@ -4,27 +4,36 @@
 ``slice`` is "" for all rows of the stream, or says which: ``carrier=AA``.
 """
 
-from monitor.schema.alerts import incidents
+from monitor.schema.alerts import acceptances, acknowledgements, alerts, incidents, members, silences, timeline
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
 from monitor.schema.rollback import actions
-from monitor.schema.signals import signals
+from monitor.schema.signals import alert_episodes, signal_cursor, signal_events, signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
     "VERSION",
+    "acceptances",
+    "acknowledgements",
     "actions",
+    "alert_episodes",
+    "alerts",
     "checks",
     "detectors",
     "heartbeats",
     "incidents",
     "leases",
+    "members",
     "meta",
     "metadata",
     "outbox",
     "receivers",
+    "signal_cursor",
+    "signal_events",
     "signals",
+    "silences",
     "streams",
+    "timeline",
     "windows",
 ]

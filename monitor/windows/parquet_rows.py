@@ -145,6 +145,10 @@ class ParquetRows(Rows):
 
     def sql(self, cursor: duckdb.DuckDBPyConnection, interval: Interval) -> str:  # noqa: ARG002 - no view is needed
         """See :meth:`~monitor.windows.rows.Rows.sql`."""
+        return self.scan(interval)
+
+    def scan(self, interval: Interval) -> str:
+        """Return a SELECT of all rows of an interval, and perhaps more, that any connection can run."""
         return self._scan(self._within(interval))
 
     def fault(self) -> MonitorError | None:

@@ -122,6 +122,12 @@ class ServingLog:
         """Return the log of a service version as a stream."""
         return self._streams.setdefault(service, ServiceLog(self._config, service))
 
+    def select(self, name: str, *, since: datetime | None = None, until: datetime | None = None) -> str:
+        """Return SQL for the rows of all versions of a service, and perhaps more than were served in a period."""
+        rows = _rows_of(self._config, name)
+        rows.refresh()
+        return rows.scan(Interval(since, until))
+
     def sample(
         self, service: str, rows: int, *, since: datetime | None = None, until: datetime | None = None
     ) -> pa.Table:

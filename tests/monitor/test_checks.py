@@ -15,10 +15,12 @@ from sqlalchemy import select
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.types import Float64, Int64
 from monitor.alerts.base import Kind
-from monitor.history import History
+from monitor.alerts.dispatching import dispatch
+from monitor.history import History, Watch
 from monitor.performance.reading import record_reference
 from monitor.pipeline import RunReport, run_once
-from monitor.schema import checks, incidents, outbox
+from monitor.retraining import episodes
+from monitor.schema import alerts, checks, outbox
 from monitor.status import status
 
 _NOW = datetime(2013, 7, 5, tzinfo=UTC)
@@ -28,7 +30,9 @@ _DAY = timedelta(days=1)
 
 def run(scene: Any, *, now: datetime = _NOW) -> RunReport:
     with scene.history() as history:
-        return run_once(scene, history, scene.policy, now=now)
+        report = run_once(scene, history, scene.policy, now=now)
+        dispatch(history, scene.config, now=now, wait=False)
+    return report
 
 
 def messages(history: History) -> list[tuple[str, dict[str, Any]]]:
@@ -37,7 +41,7 @@ def messages(history: History) -> list[tuple[str, dict[str, Any]]]:
     return [(row.kind, json.loads(row.payload)) for row in rows]
 
 
-def test_a_fact_is_one_incident_in_sentences_and_asks_for_no_retraining(scene: Any) -> None:
+def test_a_fact_is_one_alert_in_sentences_and_asks_for_no_retraining(scene: Any) -> None:
     scene.apply(quality=True)
     scene.train(dated=True)
     scene.serve_days(0, 4)
@@ -90,23 +94,29 @@ def test_while_something_is_broken_drift_asks_for_no_retraining(scene: Any) -> N
     scene.serve_days(0, 3)
     run(scene)
     with scene.history() as history, history.write() as connection:
-        connection.execute(
-            incidents.insert().values(
-                key="k",
-                policy="another",
-                service="flight_delay@1",
-                rule="training_serving_skew",
-                slice="",
-                state="firing",
-                episode=1,
-                span=1,
-                held=0,
-                quiet=0,
-            )
+        episodes.fires(
+            connection,
+            Watch(policy="another", policy_version=1, service="flight_delay@1"),
+            alert="k",
+            episode=1,
+            service="flight_delay@1",
+            rule="training_serving_skew",
+            fault=True,
+            views=[],
+            features=[],
+            incident="",
+            name="",
+            onset=_NOW,
         )
     scene.serve_days(3, 6, shift=1.0)
     report = run(scene)
     assert (report.services[0].fired, report.services[0].signals) == (1, 0)
+    with scene.history() as history:
+        (signal,) = status(history, [scene.policy], watermark=None, replay="")["signals"]
+        assert signal["held"].startswith("an incident (training serving skew) of flight_delay@1 is open")
+        with history.write() as connection:
+            episodes.ends(connection, "k", _NOW)
+    assert run(scene).services[0].signals == 1
 
 
 @pytest.fixture
@@ -167,11 +177,11 @@ def told(store: FeatureStore, rule: str) -> list[str]:
         History(store.config.database_url(store.config.monitor.database)) as history,
         history.read() as connection,
     ):
-        rows = connection.execute(select(incidents.c.state).where(incidents.c.rule == rule)).all()
+        rows = connection.execute(select(alerts.c.state).where(alerts.c.rule == rule)).all()
     return [row.state for row in rows]
 
 
-def test_a_model_that_does_worse_is_an_incident_and_a_reason_to_retrain(shop: FeatureStore) -> None:
+def test_a_model_that_does_worse_is_an_alert_and_a_reason_to_retrain(shop: FeatureStore) -> None:
     log(shop, 0, 10)
     record_reference(shop, "churn@1", now=_START + 11 * _DAY, until=_START + 10 * _DAY)
     log(shop, 10, 4)

@@ -56,7 +56,7 @@ def test_run_once_judges_and_delivers_and_says_what_it_did(written: Any, receive
     written.serve_days(2, 8, shift=1.0)
     result = call(written, "run-once")
     assert result.exit_code == 0
-    assert "flight_drift@1 on flight_delay@1: 10 new windows, drift, incident firing (1 fired" in result.output
+    assert "flight_drift@1 on flight_delay@1: 10 new windows, drift, alert firing (1 fired" in result.output
     assert "Messages: 2 delivered, 0 put off, 0 given up." in result.output
     assert len(receiver.requests) == 2
     assert "0 new windows" in call(written, "run-once").output
@@ -109,10 +109,10 @@ def test_a_rehearsal_has_its_own_log_and_its_own_history(written: Any, receiver:
     assert "nothing was served yet" in call(written, "run-once").output
     assert "10 new windows" in call(written, "run-once", "--replay", "july").output
     assert json.loads(receiver.requests[0][1])["data"]["replay"] is True
-    assert json.loads(call(written, "status", "--format", "json").output)["incidents"] == []
+    assert json.loads(call(written, "status", "--format", "json").output)["alerts"] == []
     found = json.loads(call(written, "status", "--replay", "july", "--format", "json").output)
     assert found["replay"] == "july"
-    assert [one["state"] for one in found["incidents"]] == ["firing"]
+    assert [one["state"] for one in found["alerts"]] == ["firing"]
     assert found["outbox"]["delivered"] == 2
     text = call(written, "status", "--replay", "july").output
     assert text.startswith("REPLAY july, log complete up to 2013-07-11")

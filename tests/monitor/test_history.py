@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from featurestore.errors import MonitorError
 from monitor import schema
-from monitor.alerts.states import Incident, State
+from monitor.alerts.states import Alert, State
 from monitor.history import Check, Detector, History, JudgedWindow, Standing, Watch
 from monitor.windows import Position
 
@@ -38,7 +38,7 @@ def _window(number: int, *, baseline: str = "d@1", rows: int = 10) -> JudgedWind
 
 def _fire(history: History) -> None:
     with history.write() as connection:
-        history.save_incident(connection, _WATCH, "drift", Incident(key="k", state=State.FIRING, episode=1))
+        history.save_alert(connection, _WATCH, "drift", Alert(key="k", state=State.FIRING, episode=1))
         history.record(connection, _WATCH, _window(0), now=_START)
 
 
@@ -46,16 +46,16 @@ def test_what_is_kept_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/deep/monitor.db"
     detector = Detector(baseline="d@1", state={"x": [1.5, None]})
     standing = Standing(baseline="d@1", position=Position(_START, 3))
-    incident = Incident(key="k", state=State.FIRING, episode=2, onset=_START, span=3, held=2, quiet=1)
+    alert = Alert(key="k", state=State.FIRING, episode=2, onset=_START, span=3, held=2, quiet=1)
     with History(url) as history, history.write() as connection:
         assert history.detector(connection, _WATCH, "features") is None
         assert history.standing(connection, _WATCH) is None
-        assert history.incident(connection, "k") == Incident(key="k")
+        assert history.alert(connection, "k") == Alert(key="k")
         history.save_standing(connection, _WATCH, Standing(baseline="", position=None))
         history.save_standing(connection, _WATCH, standing)
         history.save_detector(connection, _WATCH, "features", Detector(baseline="", state={}))
         history.save_detector(connection, _WATCH, "features", detector)
-        history.save_incident(connection, _WATCH, "drift", incident)
+        history.save_alert(connection, _WATCH, "drift", alert)
         history.record(connection, _WATCH, _window(0), now=_START)
         instance = history.instance
     with History(url) as history, history.read() as connection:
@@ -63,9 +63,9 @@ def test_what_is_kept_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
         assert history.detector(connection, _WATCH, "features") == detector
         assert history.detector(connection, replace(_WATCH, slice="a=1"), "features") is None
         assert history.standing(connection, _WATCH) == standing
-        assert history.incidents(connection, _WATCH) == {"drift": incident}
-        assert history.incidents(connection, replace(_WATCH, slice="a=1")) == {}
-        assert history.incident(connection, "k") == incident
+        assert history.alerts(connection, _WATCH) == {"drift": alert}
+        assert history.alerts(connection, replace(_WATCH, slice="a=1")) == {}
+        assert history.alert(connection, "k") == alert
         (profile,) = history.profiles(connection, _WATCH, "d@1")
         assert profile.equals(_window(0).profile, check_metadata=True)
 
@@ -97,7 +97,7 @@ def test_a_window_cannot_be_recorded_twice_and_takes_back_all_that_came_with_it(
         with pytest.raises(MonitorError, match=r"monitor\.db"):
             _fire(history)
         with history.read() as connection:
-            assert history.incident(connection, "k").state is State.OK
+            assert history.alert(connection, "k").state is State.OK
 
 
 def test_the_ledger_of_several_versions_of_a_policy_has_each_window_once(tmp_path: Path) -> None:
@@ -148,13 +148,6 @@ def test_a_check_looks_at_an_instant_once(tmp_path: Path) -> None:
             assert history.checks(connection, "drift") == [("f@1", check)]
         with pytest.raises(MonitorError, match=r"monitor\.db"), history.write() as connection:
             history.record_check(connection, _WATCH, check, now=_START)
-
-
-def test_a_signal_is_recorded_once(tmp_path: Path) -> None:
-    signal = {"id": "s", "baseline": "d@1", "incident": "k"}
-    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.write() as connection:
-        assert history.record_signal(connection, _WATCH, signal, now=_START) is True
-        assert history.record_signal(connection, _WATCH, signal, now=_START) is False
 
 
 def test_a_new_version_of_a_policy_resumes_where_the_old_one_stood(tmp_path: Path) -> None:

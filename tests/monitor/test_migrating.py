@@ -15,7 +15,7 @@ from sqlalchemy import inspect, select
 
 from featurestore.types import microseconds
 from monitor import migrating, schema
-from monitor.alerts.states import State, incident_key
+from monitor.alerts.states import State, alert_key
 from monitor.history import History
 from monitor.pipeline import run_once
 from monitor.status import status
@@ -59,7 +59,7 @@ def made_by_the_first_release(file: Path) -> sqlite3.Connection:
 
 @pytest.fixture
 def old(scene: Any) -> Any:
-    """A scene that the first release watched for three days, with an incident that fires."""
+    """A scene that the first release watched for three days, with an alert that fires."""
     dataset = scene.train()
     scene.serve_days(0, 3)
     with made_by_the_first_release(scene.config.path("data/monitor.db")) as connection:
@@ -75,7 +75,7 @@ def old(scene: Any) -> Any:
                     json.dumps({"evidence": None, "findings": []}),
                 ),
             )
-        key = incident_key("default", "", "flight_delay@1", "flight_drift/drift")
+        key = alert_key("default", "", "flight_delay@1", "flight_drift/drift")
         connection.execute(
             "INSERT INTO detectors VALUES ('flight_drift', 1, 'flight_delay@1', ?, ?, ?)",
             (dataset, json.dumps({"limits": "0" * 16, "windows": 3}), microseconds(_START + timedelta(days=3))),
@@ -93,7 +93,7 @@ def test_the_monitor_goes_on_where_the_first_release_stood(old: Any) -> None:
     with old.history() as history:
         assert history.instance == "old"
         (report,) = run_once(old, history, old.policy, now=datetime(2026, 5, 1, tzinfo=UTC)).services
-        # The old detector's state cannot be read: it begins anew. The incident goes on, and ends.
+        # The old detector's state cannot be read: it begins anew. The alert goes on, and ends.
         assert (report.windows, report.state, report.resolved) == (4, State.RESOLVED, 1)
         (found,) = status(history, [old.policy], watermark=None, replay="")["policies"][0]["services"]
         assert (found["windows"], found["rows"], found["last_window"]) == (7, 1400, "2013-07-07T00:00:00+00:00")
@@ -111,8 +111,8 @@ def test_every_row_is_there_after_it(old: Any) -> None:
         assert Position(_START + timedelta(days=3)) == Position(
             datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=stream.next_start), stream.next_offset
         )
-        (incident,) = connection.execute(select(schema.incidents)).all()
-        assert (incident.rule, incident.slice, incident.held) == ("drift", "", 0)
+        (alert,) = connection.execute(select(schema.alerts)).all()
+        assert (alert.rule, alert.slice, alert.held) == ("drift", "", 0)
 
 
 def test_a_migrated_database_has_the_tables_of_a_new_one(old: Any, tmp_path: Path) -> None:

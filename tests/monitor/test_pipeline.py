@@ -25,7 +25,8 @@ from featurestore.definitions import BaselineSource, FeatureService, Field, File
 from featurestore.errors import FeatureStoreError, MonitorError
 from featurestore.profiles import fit_baseline
 from featurestore.types import Float64
-from monitor.alerts.base import Kind
+from monitor.alerts.base import OF_INCIDENTS, Kind
+from monitor.alerts.dispatching import dispatch
 from monitor.alerts.states import State
 from monitor.history import History
 from monitor.pipeline import NO_BASELINE, NO_WINDOW, ServiceReport, run_once
@@ -38,6 +39,7 @@ _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 def run(scene: Any, *, now: datetime = _NOW, stop: Callable[[], bool] = lambda: False) -> ServiceReport:
     with scene.history() as history:
         report = run_once(scene, history, scene.policy, now=now, stop=stop)
+        dispatch(history, scene.config, now=now, wait=False)
     (service,) = report.services
     return service
 
@@ -46,6 +48,15 @@ def messages(scene: Any) -> list[tuple[str, str, dict[str, Any]]]:
     with scene.history() as history, history.read() as connection:
         rows = connection.execute(select(outbox.c.channel, outbox.c.kind, outbox.c.payload).order_by(outbox.c.id))
         return [(channel, kind, json.loads(payload)) for channel, kind, payload in rows]
+
+
+def told(scene: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Kind and payload of the messages of incidents, in order; signals have an order of their own."""
+    return [(kind, payload) for _, kind, payload in messages(scene) if kind in OF_INCIDENTS]
+
+
+def signalled(scene: Any) -> list[dict[str, Any]]:
+    return [payload for _, kind, payload in messages(scene) if kind == Kind.RETRAINING]
 
 
 def ledger(scene: Any) -> list[Any]:
@@ -84,7 +95,7 @@ def test_a_feature_of_a_use_is_watched_by_its_full_name_and_the_alert_names_the_
     scene.serve(rows(first + timedelta(days=3), 15, shift=1.0, service="flight_delay@2"))
     scene.mark(first + timedelta(days=18))
     assert run(scene).fired == 1
-    (_, _, alert) = messages(scene)[0]
+    ((_, alert),) = told(scene)
     assert [one["feature"] for one in alert["features"]] == ["there__temp"]
     assert alert["suggestedAction"].startswith('Look at the sources of "weather"; ')
 
@@ -96,12 +107,15 @@ def test_a_change_gives_one_alert_and_one_retraining_signal_however_long_it_last
     report = run(scene)
     assert (report.windows, report.fired, report.resolved, report.signals) == (25, 1, 0, 1)
     assert (report.verdict, report.state) == ("drift", State.FIRING)
-    (_, alert_kind, alert), (_, signal_kind, signal_payload) = messages(scene)
-    assert (alert_kind, signal_kind) == (Kind.FIRING, Kind.RETRAINING)
+    ((alert_kind, alert),) = told(scene)
+    (signal_payload,) = signalled(scene)
+    assert alert_kind == Kind.FIRING
+    assert (alert["name"], alert["change"]) == ("1", "ALERT_CHANGE_FIRED")
     assert alert["state"] == "ALERT_STATE_FIRING"
     assert alert["service"] == "flight_delay@1"
     assert alert["baseline"] == signal_payload["baseline"] == dataset
-    assert alert["incident"] == signal_payload["incident"]
+    assert alert["members"][0]["alert"] == signal_payload["incident"]
+    assert alert["incident"].endswith("-1")
     assert signal_payload["model"] == "ridge@1"
     assert {one["feature"] for one in alert["features"]} <= {"temp", "felt"}
     assert alert["features"][0]["feature"] == "temp"
@@ -114,15 +128,17 @@ def test_a_change_gives_one_alert_and_one_retraining_signal_however_long_it_last
 
 def test_it_resolves_when_the_effect_has_gone_and_fires_again_without_a_second_signal(scene: Any) -> None:
     scene.train()
+    scene = scene.replayed()
     scene.serve_days(0, 3)
     scene.serve_days(3, 10, shift=1.0)
     scene.serve_days(13, 20)
     scene.serve_days(33, 10, shift=1.0)
     report = run(scene)
     assert (report.fired, report.resolved, report.signals) == (2, 1, 1)
-    kinds = [kind for _, kind, _ in messages(scene)]
-    assert kinds == [Kind.FIRING, Kind.RETRAINING, Kind.RESOLVED, Kind.FIRING]
-    resolved = messages(scene)[2][2]
+    assert [kind for kind, _ in told(scene)] == [Kind.FIRING, Kind.RESOLVED, Kind.FIRING]
+    (_, first), (_, resolved), (_, second) = told(scene)
+    assert first["incident"] == resolved["incident"] != second["incident"]
+    assert (first["name"], second["name"]) == ("1", "2")
     assert (resolved["state"], resolved["features"]) == ("ALERT_STATE_RESOLVED", [])
     # The effect is judged over as many windows as it took to see it (two), and must be gone for three.
     assert resolved["decidedAt"] <= "2013-07-18T00:00:00Z"
@@ -142,7 +158,7 @@ def test_any_split_into_runs_gives_the_same_ledger_and_the_same_messages(scene: 
         scene.mark(datetime(2013, 7, 1, tzinfo=UTC) + timedelta(days=day, hours=day))
         assert run(scene).windows == 1
     assert ledger(scene) == ledger(whole)
-    assert [kind for _, kind, _ in messages(scene)] == [kind for _, kind, _ in messages(whole)]
+    assert [kind for kind, _ in told(scene)] == [kind for kind, _ in told(whole)]
 
 
 def test_a_window_is_judged_once(scene: Any) -> None:
@@ -246,7 +262,7 @@ def test_a_change_is_seen_though_there_is_a_new_baseline_for_each_window(scene: 
         scene.train(f"model_{day}", days=40 - day)
     assert sum(fired) == 1
     assert fired[0] == 0
-    assert "2013-07-03" <= messages(scene)[0][2]["onset"] < "2013-07-06"
+    assert "2013-07-03" <= told(scene)[0][1]["onset"] < "2013-07-06"
 
 
 def test_a_run_that_dies_while_a_new_baseline_is_taken_up_goes_on_there(scene: Any) -> None:
@@ -331,8 +347,8 @@ def test_a_rehearsal_tells_only_channels_that_want_it_and_says_so(make_scene: Ca
     sent = messages(scene)
     assert {channel for channel, _, _ in sent} == {"ops"}
     assert all(payload["replay"] for _, _, payload in sent)
-    assert sent[0][2]["summary"].startswith("REPLAY july: ")
-    assert sent[1][2]["reason"].startswith("REPLAY july: ")
+    assert told(scene)[0][1]["summary"].startswith("REPLAY july: ")
+    assert signalled(scene)[0]["reason"].startswith("REPLAY july: ")
 
 
 def test_a_policy_that_does_not_retrain_makes_no_signal(scene: Any) -> None:
@@ -368,10 +384,11 @@ def test_a_fault_that_goes_on_hides_no_change_of_another_feature(scene: Any) -> 
         scene.serve(rows)
     scene.mark(first + timedelta(days=24))
     run(scene)
-    fired = [(payload["rule"], payload["features"]) for _, kind, payload in messages(scene) if kind == Kind.FIRING]
-    assert [rule for rule, _ in fired] == ["null spike", "drift"]
-    assert [one["feature"] for one in fired[0][1]] == ["wind"]
-    moved = {one["feature"] for one in fired[1][1]}
+    ((kind, incident),) = told(scene)
+    assert kind == Kind.FIRING
+    assert [one["rule"] for one in incident["members"]] == ["null spike", "drift"]
+    assert incident["members"][0]["features"] == ["wind"]
+    moved = set(incident["members"][1]["features"])
     assert "temp" in moved
     assert "wind" not in moved
 
@@ -408,8 +425,9 @@ def test_status_tells_where_everything_stands_in_strict_json(scene: Any) -> None
     assert (service["windows"], service["rows"]) == (8, 1600)
     assert (service["verdict"], service["state"]) == ("drift", "firing")
     assert service["evidence"]["log_limit"] > 7
-    assert [one["state"] for one in found["incidents"]] == ["firing"]
-    assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0}
+    assert [one["state"] for one in found["alerts"]] == ["firing"]
+    assert [one["number"] for one in found["incidents"]] == [1]
+    assert found["outbox"] == {"pending": 2, "delivered": 0, "dead": 0, "overtaken": 0}
     assert len(found["signals"]) == 1
     assert found["daemon"] is None
     assert found["policies"][0]["budget"] == [{"route": "ops", "budget": 2.0, "weight": 1.0, "pages": 2.0}]
@@ -420,7 +438,8 @@ def test_after_a_pause_an_incident_is_told_once_however_many_windows_it_has(scen
     scene.serve_days(0, 3)
     scene.serve_days(3, 40, shift=1.0)
     assert run(scene).windows == 43
-    assert [kind for _, kind, _ in messages(scene)] == [Kind.FIRING, Kind.RETRAINING]
+    assert [kind for kind, _ in told(scene)] == [Kind.FIRING]
+    assert len(signalled(scene)) == 1
 
 
 def test_a_run_is_bounded_and_says_that_there_is_more(scene: Any) -> None:
@@ -446,7 +465,7 @@ def test_an_alarm_is_held_before_it_fires_and_dropped_if_the_effect_goes(scene: 
     assert (run(scene).state, messages(scene)) == (State.OK, [])
     scene.serve_days(8, 6, shift=2.0)
     assert run(scene).fired == 1
-    assert messages(scene)[0][2]["decidedAt"] >= "2013-07-12T00:00:00Z"
+    assert told(scene)[0][1]["decidedAt"] >= "2013-07-12T00:00:00Z"
 
 
 def test_slices_have_evidence_and_incidents_of_their_own(scene: Any) -> None:
@@ -538,9 +557,10 @@ def test_files_are_watched_as_a_log_is(scene: Any) -> None:
     scene.registry.apply([policy], who="test")
     with scene.history() as history:
         (report,) = run_once(scene, history, scene.registry.policy("orders"), now=_NOW).services
+        dispatch(history, scene.config, now=_NOW, wait=False)
     assert (report.service, report.fired) == ("orders", 1)
     assert report.windows >= 48
-    assert messages(scene)[0][2]["onset"] >= "2013-07-10T00:00:00Z"
+    assert told(scene)[0][1]["onset"] >= "2013-07-10T00:00:00Z"
 
 
 _RUNNER = textwrap.dedent(

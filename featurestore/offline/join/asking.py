@@ -71,7 +71,7 @@ class Asking(Opened):
         if entity_df is None:
             raise DataError(f'There are no entity rows to ask "{service.name}" for.', hint=_ONE_OF)
         if isinstance(entity_df, str) and _QUERY.match(entity_df):
-            entity_df = self._queried(entity_df, service, what)
+            entity_df = self.queried(entity_df, service, what)
         elif isinstance(entity_df, (str, os.PathLike)):
             entity_df = self._read(Path(entity_df), service, timestamp_field, what)
         return to_table(entity_df, what)
@@ -98,21 +98,37 @@ class Asking(Opened):
                 table = table.set_column(place, name, by_content(table.column(name)))
         return table
 
-    def _queried(self, query: str, service: FeatureService, what: str) -> pa.Table:
+    def queried(
+        self, query: str, service: FeatureService, what: str, *, tables: Mapping[str, Any] | None = None
+    ) -> pa.Table:
+        """Return the rows of a query over the named FileSources of the project.
+
+        Args:
+            query: one SELECT.
+            service: whose views' sources it may read too, those of earlier versions among them.
+            what: what the rows are for, to begin messages.
+            tables: what it may read beside, by name: Arrow tables, or SQL. A source of the project comes first.
+
+        Raises:
+            DataError: it is no such query, or cannot be run.
+        """
         sources = _file_sources([*(one.definition for one in self._registry.list("feature_view")), *service.views])
+        others = {name: table for name, table in (tables or {}).items() if name not in sources}
         whose = f"The query of {what}"
         try:
             hint = "It may read the FileSources of the project's views that have a name."
-            read = check_select(query, list(sources), whose, hint)
+            read = check_select(query, [*sources, *others], whose, hint)
         except DefinitionError as error:  # it is no part of a definition, and has no place in the user's files
             raise DataError(error.message, hint=error.hint) from None
-        for name in read:
+        named = [name for name in read if name in sources]
+        for name in named:
             if len(sources[name]) > 1:
                 raise DataError(
                     f'{whose} reads "{name}", and two different FileSources have that name.',
                     hint="Give each a name of its own.",
                 )
-        piece = reading.query_piece(query, [sources[name][0] for name in read], self._config, whose)
+        given = {name: others[name] for name in read if name in others}
+        piece = reading.query_piece(query, [sources[name][0] for name in named], self._config, whose, tables=given)
         with piece.read(self._config, whose) as rows:
             return rows.read_all()
 

@@ -164,7 +164,9 @@ def _check_place(source: SqlSource, config: Config) -> None:
         )
 
 
-def query_piece(query: str, sources: Sequence[FileSource], config: Config, what: str) -> Piece:
+def query_piece(
+    query: str, sources: Sequence[FileSource], config: Config, what: str, *, tables: Mapping[str, Any] | None = None
+) -> Piece:
     """Return a query over files and Delta tables as a piece.
 
     Args:
@@ -172,6 +174,7 @@ def query_piece(query: str, sources: Sequence[FileSource], config: Config, what:
         sources: what it reads, by their names.
         config: where they lie in this environment.
         what: what the rows are for, to begin messages.
+        tables: what else it reads, by name: Arrow tables, or SQL.
 
     Raises:
         DataError: nothing is where a source says.
@@ -183,7 +186,7 @@ def query_piece(query: str, sources: Sequence[FileSource], config: Config, what:
         load_id=_load_id(read.files, config.root, read.states),
         location=read.location,
         query=query,
-        tables=read.tables,
+        tables={**read.tables, **(tables or {})},
     )
 
 

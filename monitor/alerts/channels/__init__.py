@@ -8,7 +8,11 @@ from typing import Any
 from featurestore.config import Config
 from monitor.alerts.base import Channel
 from monitor.alerts.channels.alertmanager import Alertmanager
+from monitor.alerts.channels.apprise import Apprise
 from monitor.alerts.channels.console import Console
+from monitor.alerts.channels.file import File
+from monitor.alerts.channels.kafka import Kafka
+from monitor.alerts.channels.mail import Mail
 from monitor.alerts.channels.pagerduty import PagerDuty
 from monitor.alerts.channels.slack import open_slack
 from monitor.alerts.channels.teams import Teams
@@ -17,7 +21,11 @@ from monitor.alerts.channels.webhook import Webhook
 #: What opens a channel, by kind: from its name and its section.
 KINDS: Mapping[str, Callable[[str, Any], Channel]] = {
     "alertmanager": Alertmanager,
+    "apprise": Apprise,
     "console": Console,
+    "file": File,
+    "kafka": Kafka,
+    "mail": Mail,
     "pagerduty": PagerDuty,
     "slack": open_slack,
     "teams": Teams,

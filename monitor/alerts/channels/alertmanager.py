@@ -28,7 +28,7 @@ from featurestore.errors import ConfigError, TimestampError
 from featurestore.settings.channels import AlertmanagerConfig
 from featurestore.types import utc
 from monitor.alerts.base import OF_INCIDENTS, Kind, Message, Outcome, Status
-from monitor.alerts.channels.http import Address, basic
+from monitor.alerts.channels.http import Address, basic, encoded
 from monitor.alerts.channels.over_http import HttpChannel
 from monitor.alerts.templates import Template
 from monitor.alerts.wording import Limits, severity_of, words
@@ -95,7 +95,7 @@ class Alertmanager(HttpChannel):
             self._address,
             below="/api/v2/alerts",
             headers={**_HEADERS, **self._proof},
-            body=json.dumps(alerts, ensure_ascii=False).encode(),
+            body=encoded(alerts),
         )
         if answer.status == _INVALID:
             return Outcome(Status.REFUSED, f"{answer.where} answered 400: it does not understand the alert")

@@ -3,8 +3,8 @@
 What makes it safe beside an ordinary one: it connects only to an address that was checked (:mod:`.addresses`), follows
 no redirect, which would lead elsewhere unchecked, and uses no proxy of the environment, which would resolve the name
 again. An attempt ends in time, whatever the far side does: the time is that of the attempt as a whole, as a far side
-that sends a byte now and then keeps to any limit of a single read. Of an answer only the beginning is kept. A failure is
-told by scheme, host and port: path, query and user of an address often are its secret.
+that sends a byte now and then keeps to any limit of a single read. Of an answer only the beginning is kept. What failed
+is told by scheme, host and port: path, query and user of an address often are its secret.
 """
 
 from __future__ import annotations
@@ -96,6 +96,11 @@ class Address:
     def target(self, below: str = "") -> str:
         """Return path and query, or those of something below: ``/api/v2/alerts``."""
         return (self._path.rstrip("/") + below if below else self._path or "/") + self._query
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON in UTF-8; what UTF-8 cannot hold, half a surrogate pair, becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def basic(user: str, password: str) -> dict[str, str]:

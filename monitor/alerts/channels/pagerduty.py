@@ -21,7 +21,7 @@ from typing import Any
 from featurestore.errors import ConfigError
 from featurestore.settings.channels import PagerDutyConfig
 from monitor.alerts.base import Kind, Message, Outcome, Status
-from monitor.alerts.channels.http import Address
+from monitor.alerts.channels.http import Address, encoded
 from monitor.alerts.channels.over_http import HttpChannel
 from monitor.alerts.fitting import fitted
 from monitor.alerts.templates import Template
@@ -110,7 +110,7 @@ class PagerDuty(HttpChannel):
         return {"links": [{"href": runbook, "text": "Runbook"}]} if re.match(r"https?://", runbook) else {}
 
     def _post(self, address: Address, event: Mapping[str, Any], now: datetime) -> Outcome:
-        body = json.dumps({"routing_key": self._key, **event}, ensure_ascii=False).encode()
+        body = encoded({"routing_key": self._key, **event})
         answer = self._client.call("POST", address, headers={"content-type": "application/json"}, body=body)
         if answer.status != _INVALID:
             return answer.outcome(now)

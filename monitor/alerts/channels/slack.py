@@ -19,7 +19,6 @@ metadata, so that who reads the channel by program can tell.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,7 +32,7 @@ from featurestore.settings.channels import SlackConfig
 from monitor.alerts import plot
 from monitor.alerts.base import Kind, Message, Outcome, Status
 from monitor.alerts.channels.addresses import UnreachableError
-from monitor.alerts.channels.http import Address, Answer
+from monitor.alerts.channels.http import Address, Answer, encoded
 from monitor.alerts.channels.over_http import HttpChannel
 from monitor.alerts.channels.slack_blocks import LIMITS, blocks, escaped
 from monitor.alerts.templates import Template
@@ -200,7 +199,7 @@ class Bot(HttpChannel):
     def _call(
         self, method: str, fields: Mapping[str, Any], now: datetime, *, form: bool = False
     ) -> tuple[Outcome, str, dict[str, Any]]:
-        headers, body = self._headers, json.dumps(fields).encode()
+        headers, body = self._headers, encoded(fields)
         if form:  # methods that read no JSON
             headers, body = {**headers, "content-type": "application/x-www-form-urlencoded"}, urlencode(fields).encode()
         return _judged(self._client.call("POST", self._api, below=f"/{method}", headers=headers, body=body), now)
@@ -234,7 +233,7 @@ class IncomingWebhook(HttpChannel):
 
     def _post(self, fields: Mapping[str, Any], now: datetime) -> tuple[Outcome, str]:
         headers = {"content-type": "application/json; charset=utf-8"}
-        answer = self._client.call("POST", self._address, headers=headers, body=json.dumps(fields).encode())
+        answer = self._client.call("POST", self._address, headers=headers, body=encoded(fields))
         if answer.ok:
             return Outcome(Status.DELIVERED), ""
         error = _word(answer.body.decode("utf-8", "replace").strip())

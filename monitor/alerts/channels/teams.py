@@ -9,20 +9,19 @@ What Microsoft documents, and this relies on:
   user's data becomes a link.
 
 A workflow answers 202 before it has posted: that the card was shown is not known. It gives back nothing by which a
-later message could join an earlier one, so there are no threads and no edits; a card shows no picture, as one would have
+later message could join an earlier one, so there are no threads and no edits. A card has no picture, as one would have
 to lie where Teams can fetch it: the shares are drawn by letters.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from typing import Any
 
 from featurestore.settings.channels import TeamsConfig
 from monitor.alerts.base import Message, Outcome, Status
-from monitor.alerts.channels.http import Address
+from monitor.alerts.channels.http import Address, encoded
 from monitor.alerts.channels.over_http import HttpChannel
 from monitor.alerts.templates import Template
 from monitor.alerts.wording import Limits, Tone, Words, words
@@ -94,7 +93,7 @@ def _envelope(said: Words, lines: tuple[str, ...]) -> bytes:
         "body": body,
     }
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": content}
-    return json.dumps({"type": "message", "attachments": [attachment]}, ensure_ascii=False).encode()
+    return encoded({"type": "message", "attachments": [attachment]})
 
 
 def _block(*runs: dict[str, Any], **style: str) -> dict[str, Any]:

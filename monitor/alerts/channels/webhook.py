@@ -10,13 +10,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 from datetime import datetime
 
 from featurestore.errors import ConfigError
 from featurestore.settings.channels import WebhookConfig
 from monitor.alerts.base import Message, Outcome, Status
-from monitor.alerts.channels.http import Address
+from monitor.alerts.channels.http import Address, encoded
 from monitor.alerts.channels.over_http import HttpChannel
 
 _PREFIX = "whsec_"
@@ -44,7 +43,7 @@ class Webhook(HttpChannel):
         self._secret = _decode_secret(name, section.secret.get_secret_value())
 
     def _send(self, message: Message, now: datetime) -> Outcome:
-        body = json.dumps(cloud_event(message), ensure_ascii=False, separators=(",", ":")).encode()
+        body = encoded(cloud_event(message))
         timestamp = str(int(now.timestamp()))
         headers = {
             "content-type": "application/cloudevents+json; charset=utf-8",

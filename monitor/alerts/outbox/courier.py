@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy import Connection
 
-from monitor.alerts.base import Channel, Outcome, Status
+from monitor.alerts.base import Channel, Message, Outcome, Status
 from monitor.alerts.outbox import standing_in, turns
 from monitor.alerts.outbox.entries import MessageState, disabled
+from monitor.alerts.outbox.refreshing import Refresher, open_in
 from monitor.history import History
 from monitor.schema import outbox
 
@@ -88,6 +89,7 @@ class Courier:
         self._database = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="courier")
         self._rounds: dict[str, Future[DeliveryReport]] = {}
+        self._refresher = Refresher(channels)
 
     def __enter__(self) -> Courier:
         return self
@@ -112,7 +114,7 @@ class Courier:
             del self._rounds[name]
         with self._history.read() as connection:
             names = turns.due(connection, now=self._clock())
-        for name in names:
+        for name in dict.fromkeys((*names, *self._refresher.due(self._clock()))):
             if name not in self._rounds and not self._stopping.is_set():
                 self._rounds[name] = self._pool.submit(self._round, name)
         # Last: what went wrong in one channel holds up none.
@@ -148,6 +150,7 @@ class Courier:
             with self._transaction() as connection:
                 reason = disabled(connection).get(name)
                 if reason is not None:
+                    self._refresher.told(name, self._clock())
                     return total + self._buried(connection, name, reason)
                 turn, overtaken = turns.take(connection, name, now=self._clock())
             total += DeliveryReport(overtaken=overtaken)
@@ -155,21 +158,37 @@ class Courier:
             # database says of the message is right either way.
             if turn is None or not self._may_send():
                 break
-            outcome = self._deliver(turn)
+            outcome = self._deliver(turn.channel, turn.message)
             total += self._settled(turn, outcome)
+        self._refresh(name)
         return total
 
-    def _deliver(self, turn: turns.Turn) -> Outcome:
-        channel = self._channels.get(turn.channel)
+    def _refresh(self, name: str) -> None:
+        """Say again what is open in a channel that forgets; in its own round, so that nothing old follows the new."""
+        if name not in self._refresher.due(self._clock()):
+            return
+        with self._database, self._history.read() as connection:
+            messages = open_in(connection, name)
+        for message in messages:
+            if self._stopping.is_set() or not self._may_send():
+                return
+            outcome = self._deliver(name, message)
+            if outcome.status is not Status.DELIVERED:
+                _log.warning("not told again", channel=name, key=message.key, reason=outcome.reason)
+                break
+        self._refresher.told(name, self._clock())
+
+    def _deliver(self, name: str, message: Message) -> Outcome:
+        channel = self._channels.get(name)
         if channel is None:
-            reason = f'there is no channel "{turn.channel}" in featurestore.toml'
+            reason = f'there is no channel "{name}" in featurestore.toml'
             return Outcome(Status.RETRY, reason, untaken=True)
         try:
-            return channel.deliver(turn.message, now=self._clock())
+            return channel.deliver(message, now=self._clock())
         except Exception as error:  # noqa: BLE001 - a fault of the channel's own code is one attempt that failed
             # Not what the error says: it may quote an address that is a secret.
             where = traceback.format_tb(error.__traceback__)
-            _log.error("channel failed", channel=turn.channel, key=turn.message.key, where="".join(where))
+            _log.error("channel failed", channel=name, key=message.key, where="".join(where))
             return Outcome(Status.RETRY, f"the channel failed: {type(error).__name__}")
 
     def _settled(self, turn: turns.Turn, outcome: Outcome) -> DeliveryReport:
@@ -190,7 +209,8 @@ class Courier:
     def _buried(self, connection: Connection, name: str, reason: str) -> DeliveryReport:
         now = self._clock()
         dead = turns.bury(connection, outbox.c.channel == name, reason, now=now)
-        _log.error("messages are dead", channel=name, count=len(dead), reason=reason)
+        if dead:
+            _log.error("messages are dead", channel=name, count=len(dead), reason=reason)
         return DeliveryReport(dead=len(dead), stood_in=self._stand_in_for(connection, name, dead, now))
 
     def _stand_in_for(self, connection: Connection, name: str, incidents: tuple[str, ...], now: datetime) -> int:

@@ -98,7 +98,7 @@ def take(connection: Connection, channel: str, *, now: datetime) -> tuple[Turn |
                 overtaken += _overtake(connection, outbox.c.id == row.id, by=newer, now=now)
                 continue
         connection.execute(update(outbox).where(outbox.c.id == row.id).values(doubtful=1))
-        message = _message(row, thread=_thread(connection, row))
+        message = message_of(row, thread=thread_of(connection, row))
         turn = Turn(id=row.id, channel=channel, message=message, attempts=row.attempts, doubtful=bool(row.doubtful))
         return turn, overtaken
     return None, overtaken
@@ -224,7 +224,7 @@ def _end(connection: Connection, which: ColumnElement[bool], state: MessageState
     return connection.execute(ended).rowcount
 
 
-def _thread(connection: Connection, row: Any) -> str:
+def thread_of(connection: Connection, row: Any) -> str:
     """Return what the channel called its first message of the incident."""
     if not row.incident:
         return ""
@@ -237,7 +237,8 @@ def _thread(connection: Connection, row: Any) -> str:
     return connection.execute(query).scalar() or ""
 
 
-def _message(row: Any, *, thread: str) -> Message:
+def message_of(row: Any, *, thread: str) -> Message:
+    """Return the message of a row."""
     created_at = instant(row.created_at)
     assert created_at is not None  # noqa: S101 - the column has no nulls
     return Message(

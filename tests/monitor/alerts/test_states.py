@@ -1,4 +1,4 @@
-"""The life of an incident, checked against a plain model of what people should have heard."""
+"""The life of an alert, checked against a plain model of what people should have heard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from monitor.alerts.states import KEEP_FIRING_FOR, Incident, Notification, Observation, State, advance, incident_key
+from monitor.alerts.states import KEEP_FIRING_FOR, Alert, Notification, Observation, State, advance, alert_key
 
 _START = datetime(2013, 7, 1, tzinfo=UTC)
 
@@ -17,42 +17,42 @@ def seen(*, alarm: bool = False, effect: bool = False, span: int = 1) -> Observa
 
 
 def test_an_alarm_fires_once_and_further_alarms_say_nothing() -> None:
-    incident, said = advance(Incident(key="k"), seen(alarm=True, effect=True, span=9))
-    assert (incident.state, incident.episode, incident.onset, incident.span) == (State.FIRING, 1, _START, 9)
+    alert, said = advance(Alert(key="k"), seen(alarm=True, effect=True, span=9))
+    assert (alert.state, alert.episode, alert.onset, alert.span) == (State.FIRING, 1, _START, 9)
     assert said is Notification.FIRING
-    again, said = advance(incident, seen(alarm=True, effect=True))
+    again, said = advance(alert, seen(alarm=True, effect=True))
     assert said is None
-    assert again == incident
+    assert again == alert
 
 
 def test_an_effect_without_evidence_does_not_fire() -> None:
-    assert advance(Incident(key="k"), seen(effect=True)) == (Incident(key="k"), None)
+    assert advance(Alert(key="k"), seen(effect=True)) == (Alert(key="k"), None)
 
 
 def test_it_resolves_after_enough_windows_without_effect_in_a_row() -> None:
-    incident, _ = advance(Incident(key="k"), seen(alarm=True, effect=True))
+    alert, _ = advance(Alert(key="k"), seen(alarm=True, effect=True))
     said = []
     for effect in (False, False, True, False, False, False):
-        incident, notification = advance(incident, seen(effect=effect))
+        alert, notification = advance(alert, seen(effect=effect))
         said.append(notification)
     assert said == [None] * 5 + [Notification.RESOLVED]
-    assert incident.state is State.RESOLVED
+    assert alert.state is State.RESOLVED
 
 
 def test_a_resolved_incident_fires_again_as_a_new_episode() -> None:
-    incident = Incident(key="k", state=State.RESOLVED, episode=1, quiet=3)
-    incident, said = advance(incident, seen(alarm=True, effect=True))
-    assert (incident.episode, incident.quiet, said) == (2, 0, Notification.FIRING)
+    alert = Alert(key="k", state=State.RESOLVED, episode=1, quiet=3)
+    alert, said = advance(alert, seen(alarm=True, effect=True))
+    assert (alert.episode, alert.quiet, said) == (2, 0, Notification.FIRING)
 
 
 def test_the_key_depends_on_what_is_wrong_and_on_the_rehearsal() -> None:
-    key = incident_key("default", "", "flight_delay@1", "flight_drift/drift")
-    assert key == incident_key("default", "", "flight_delay@1", "flight_drift/drift")
+    key = alert_key("default", "", "flight_delay@1", "flight_drift/drift")
+    assert key == alert_key("default", "", "flight_delay@1", "flight_drift/drift")
     others = [
-        incident_key("other", "", "flight_delay@1", "flight_drift/drift"),
-        incident_key("default", "july", "flight_delay@1", "flight_drift/drift"),
-        incident_key("default", "", "flight_delay@2", "flight_drift/drift"),
-        incident_key("default", "", "flight_delay@1", "night_drift/drift"),
+        alert_key("other", "", "flight_delay@1", "flight_drift/drift"),
+        alert_key("default", "july", "flight_delay@1", "flight_drift/drift"),
+        alert_key("default", "", "flight_delay@2", "flight_drift/drift"),
+        alert_key("default", "", "flight_delay@1", "night_drift/drift"),
     ]
     assert len({key, *others}) == 5
 
@@ -62,7 +62,7 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.incident = Incident(key="k")
+        self.alert = Alert(key="k")
         self.windows: list[Observation] = []
         self.said: list[tuple[int, Notification]] = []
 
@@ -72,7 +72,7 @@ class Life(RuleBasedStateMachine):
             alarm=alarm, effect=effect or alarm, onset=_START + timedelta(days=len(self.windows)), span=span
         )
         self.windows.append(one)
-        self.incident, said = advance(self.incident, one)
+        self.alert, said = advance(self.alert, one)
         if said is not None:
             self.said.append((len(self.windows) - 1, said))
 
@@ -81,8 +81,8 @@ class Life(RuleBasedStateMachine):
         kinds = [kind for _, kind in self.said]
         assert kinds[::2] == [Notification.FIRING] * len(kinds[::2])
         assert kinds[1::2] == [Notification.RESOLVED] * len(kinds[1::2])
-        assert self.incident.episode == len(kinds[::2])
-        assert (self.incident.state is State.FIRING) == (len(kinds) % 2 == 1)
+        assert self.alert.episode == len(kinds[::2])
+        assert (self.alert.state is State.FIRING) == (len(kinds) % 2 == 1)
 
     @invariant()
     def firing_is_said_at_the_first_alarm_after_the_last_resolve(self) -> None:

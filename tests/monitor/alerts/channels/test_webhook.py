@@ -70,6 +70,8 @@ def test_another_secret_does_not_verify(receiver: Any, secret: str) -> None:
         (429, {"Retry-After": "120"}, Status.RETRY, 120.0),
         (503, {"Retry-After": "Fri, 01 May 2026 12:02:00 GMT"}, Status.RETRY, 120.0),
         (503, {"Retry-After": "soon"}, Status.RETRY, None),
+        (400, {}, Status.RETRY, None),
+        (413, {}, Status.REFUSED, None),
         (302, {"Location": "http://127.0.0.1:1/"}, Status.RETRY, None),
         (410, {}, Status.GONE, None),
     ],
@@ -93,8 +95,9 @@ def test_a_receiver_that_does_not_answer_in_time_is_tried_again(receiver: Any, s
     outcome = hook.deliver(_MESSAGE, now=before)
     assert _now() - before < timedelta(seconds=1)
     hook.close()
-    assert outcome.status is Status.RETRY
-    assert "in time" in outcome.reason
+    # It may have taken the message all the same.
+    assert (outcome.status, outcome.untaken) == (Status.RETRY, False)
+    assert "did not answer in 0.1 s" in outcome.reason
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
@@ -139,26 +142,3 @@ def test_a_missing_secret_is_refused_with_a_way_to_make_one() -> None:
     with pytest.raises(ConfigError, match="no secret") as raised:
         _webhook("https://ops.example.com", "")
     assert "token_bytes" in raised.value.hint
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True),
-        ("10.0.0.1", False),
-        ("169.254.169.254", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("100.64.0.1", False),
-        ("2606:2800:220:1:248:1893:25c8:1946", True),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("64:ff9b::7f00:1", False),
-        ("64:ff9b::5db8:d822", True),
-        ("2002:7f00:1::", False),
-    ],
-)
-def test_which_addresses_are_public(address: str, public: bool) -> None:
-    assert is_public(address) is public

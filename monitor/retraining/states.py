@@ -1,0 +1,78 @@
+"""Where a retraining signal stands, and where it may go from there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from featurestore.errors import MonitorError
+from featurestore.v1 import signals_pb2 as pb
+
+
+class SignalState(StrEnum):
+    """Where a signal stands."""
+
+    HELD = "held"  # its cause is known, and something is in the way
+    LAPSED = "lapsed"  # its cause was gone before it could be sent
+    PENDING = "pending"  # a person has to agree
+    APPROVED = "approved"  # it is sent
+    REJECTED = "rejected"
+    EXPIRED = "expired"  # nobody has decided in time
+    ACCEPTED = "accepted"  # a receiver has taken it
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def wire(self) -> str:
+        """What messages call it; unspecified of a state that no receiver sees."""
+        return f"SIGNAL_STATE_{self.name if self.told else 'UNSPECIFIED'}"
+
+    @property
+    def told(self) -> bool:
+        """Whether receivers see it: what was never sent is none of their business."""
+        return self not in (SignalState.HELD, SignalState.LAPSED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is due; a failed training may be tried again."""
+        return not _NEXT[self]
+
+    @classmethod
+    def of_wire(cls, state: int) -> SignalState:
+        """Return the state that a message names.
+
+        Raises:
+            MonitorError: it names none.
+        """
+        name = pb.SignalState.Name(state) if state in pb.SignalState.values() else ""
+        try:
+            return cls(name.removeprefix("SIGNAL_STATE_").lower())
+        except ValueError:
+            raise MonitorError(
+                f'"{name or state}" is no state of a retraining signal.',
+                hint="A receiver says ACCEPTED, RUNNING, DONE or FAILED.",
+            ) from None
+
+
+#: What a receiver may say.
+OF_RECEIVERS = (SignalState.ACCEPTED, SignalState.RUNNING, SignalState.DONE, SignalState.FAILED)
+
+_NEXT: Mapping[SignalState, frozenset[SignalState]] = {
+    SignalState.HELD: frozenset({SignalState.LAPSED, SignalState.PENDING, SignalState.APPROVED}),
+    SignalState.LAPSED: frozenset(),
+    # Approved while something is broken, it is held until that is over.
+    SignalState.PENDING: frozenset({SignalState.APPROVED, SignalState.REJECTED, SignalState.EXPIRED, SignalState.HELD}),
+    SignalState.APPROVED: frozenset(OF_RECEIVERS),
+    SignalState.REJECTED: frozenset(),
+    SignalState.EXPIRED: frozenset(),
+    SignalState.ACCEPTED: frozenset({SignalState.RUNNING, SignalState.DONE, SignalState.FAILED}),
+    SignalState.RUNNING: frozenset({SignalState.DONE, SignalState.FAILED}),
+    SignalState.DONE: frozenset(),
+    SignalState.FAILED: frozenset({SignalState.ACCEPTED, SignalState.RUNNING, SignalState.DONE}),
+}
+
+
+def may_follow(before: SignalState, after: SignalState) -> bool:
+    """Return whether a signal may go from one state to another."""
+    return after in _NEXT[before]
