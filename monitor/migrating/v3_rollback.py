@@ -10,3 +10,4 @@ from monitor import schema
 def step(connection: Connection) -> None:
     """The monitor may act by itself."""
     schema.actions.create(connection)
+    schema.action_looks.create(connection)

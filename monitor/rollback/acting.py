@@ -88,10 +88,12 @@ class Actions:
             OfflineStoreError: rows cannot be read.
         """
         with self._history.read() as connection:
-            if ledger.of_incident(connection, opened.key) is not None:
+            if ledger.of_incident(connection, opened.key) is not None or ledger.looked(connection, opened):
                 return None
         found = self.outlook(policy, opened, now=now, ill=ill)
         if found.proposal is None:
+            with self._history.write() as connection:
+                ledger.note_look(connection, opened)
             return None
         channels = _routes(self._store.config, policy)
         with self._history.write() as connection:

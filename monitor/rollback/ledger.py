@@ -12,8 +12,10 @@ from sqlalchemy import Connection, func, insert, select, update
 from featurestore.errors import MonitorError
 from featurestore.types import microseconds
 from monitor.history import instant
+from monitor.history.upserting import put
+from monitor.rollback.rules import OF_ROWS
 from monitor.rollback.values import ACTED, Action, ActionState, Deed, Opened, Proposal
-from monitor.schema import actions
+from monitor.schema import action_looks, actions
 
 _DAY = timedelta(days=1)
 
@@ -121,6 +123,30 @@ def change(
         values[name] = microseconds(value) if isinstance(value, datetime) else value
     connection.execute(update(actions).where(actions.c.number == action.number).values(state=str(state), **values))
     return find(connection, action.number)
+
+
+def looked(connection: Connection, opened: Opened) -> bool:
+    """Return whether an alert was looked at, and can justify no more than it did then.
+
+    Which load brought a fault is known at once; whether a version is worse, with each window that is judged.
+    """
+    query = select(action_looks.c.judged)
+    for name, value in _look(opened).items():
+        query = query.where(action_looks.c[name] == value)
+    judged = connection.execute(query).scalar()
+    if judged is None:
+        return False
+    return opened.rule in OF_ROWS or opened.judged is None or judged >= microseconds(opened.judged)
+
+
+def note_look(connection: Connection, opened: Opened) -> None:
+    """Write down that an alert was looked at, and justified nothing."""
+    judged = 0 if opened.judged is None else microseconds(opened.judged)
+    put(connection, action_looks, _look(opened), {"judged": judged})
+
+
+def _look(opened: Opened) -> dict[str, str]:
+    return {"incident": opened.key, "service": opened.service, "rule": opened.rule, "slice": opened.slice}
 
 
 def _action(row: Any) -> Action:

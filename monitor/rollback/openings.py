@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -12,6 +11,7 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.registry.records import Registered
 from monitor.alerts.incident_state import Incident, Member
 from monitor.history import History
+from monitor.history.alerts import StoredAlert
 from monitor.rollback.values import Opened
 
 
@@ -30,33 +30,32 @@ class Opening:
 
 def openings(history: History, connection: Connection, policy: Registered[MonitorPolicy]) -> list[Opening]:
     """Return the alerts of a policy that fire in incidents that go on; those that joined first come first."""
-    mine = [one for one in history.open_alerts(connection, policy.name) if one.alert.firing]
-    about = {one.alert.key: one.kept.about for one in mine}
-    spans = {one.alert.key: one.alert.span for one in mine}
+    mine = {one.alert.key: one for one in history.open_alerts(connection, policy.name) if one.alert.firing}
     return [
         Opening(
-            opened=_opened(incident, member, about[member.alert], spans[member.alert], policy.definition),
-            ill=frozenset(str(about[one.alert.key].get("service", "")) for one in mine if one.rule == member.rule),
+            opened=_opened(incident, member, mine[member.alert], policy.definition),
+            ill=frozenset(str(one.kept.about.get("service", "")) for one in mine.values() if one.rule == member.rule),
         )
         for incident in history.open_incidents(connection)
         for member in incident.members
-        if member.firing and member.policy == policy.name and member.alert in about
+        if member.firing and member.policy == policy.name and member.alert in mine
     ]
 
 
-def _opened(incident: Incident, member: Member, about: Any, span: int, policy: MonitorPolicy) -> Opened:
+def _opened(incident: Incident, member: Member, stored: StoredAlert, policy: MonitorPolicy) -> Opened:
     return Opened(
         incident=incident.number,
         key=incident.key,
         service=member.service,
         rule=member.rule,
         features=member.features,
-        views=about.get("views", {}),
+        views=stored.kept.about.get("views", {}),
         source=incident.cause.removeprefix("source ") if incident.cause.startswith("source ") else "",
         onset=member.onset,
         since=member.joined_at,
-        window=_window(policy, member.onset, member.joined_at, span),
+        window=_window(policy, member.onset, member.joined_at, stored.alert.span),
         slice=member.slice,
+        judged=stored.decided_at,
     )
 
 

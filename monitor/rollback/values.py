@@ -48,6 +48,7 @@ class Opened:
         since: end of the window that made the alert fire.
         window: how long a window is; of windows by count, how long the last one was.
         slice: which rows; "" for all.
+        judged: end of the last window that had a say; None where that is not known.
     """
 
     incident: int
@@ -61,6 +62,7 @@ class Opened:
     since: datetime
     window: timedelta
     slice: str = ""
+    judged: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

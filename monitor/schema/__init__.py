@@ -8,7 +8,7 @@ from monitor.schema.alerts import acceptances, acknowledgements, alerts, inciden
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
-from monitor.schema.rollback import actions
+from monitor.schema.rollback import action_looks, actions
 from monitor.schema.signals import alert_episodes, signal_cursor, signal_events, signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
@@ -16,6 +16,7 @@ __all__ = [
     "VERSION",
     "acceptances",
     "acknowledgements",
+    "action_looks",
     "actions",
     "alert_episodes",
     "alerts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, String, Table, Text
 
 from monitor.schema.base import metadata
 
@@ -35,4 +35,17 @@ actions = Table(
     Column("undone_by", String, nullable=False),
     Index("actions_of_policy", "policy", "begun_at"),
     sqlite_autoincrement=True,
+)
+
+#: Alerts of open incidents that were looked at and justified nothing, up to which window they were judged then: what
+#: cannot have changed since is not read again at each run.
+action_looks = Table(
+    "action_looks",
+    metadata,
+    Column("incident", String, nullable=False),
+    Column("service", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("slice", String, nullable=False),
+    Column("judged", BigInteger, nullable=False),
+    PrimaryKeyConstraint("incident", "service", "rule", "slice"),
 )
