@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
+from featurestore.settings.actions import ActionsConfig
 from featurestore.settings.alerts import AlertsConfig, Calendars
 from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
@@ -80,6 +81,7 @@ class Config(Section):
     push: PushConfig = PushConfig()
     monitor: MonitorConfig = MonitorConfig()
     signals: SignalsConfig = SignalsConfig()
+    actions: ActionsConfig = ActionsConfig()
     alerts: AlertsConfig = AlertsConfig()
     mute: Calendars = Field(default_factory=dict)
     audit: AuditConfig = AuditConfig()

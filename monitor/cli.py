@@ -18,6 +18,7 @@ from monitor.alerts import check_commands, outbox_commands
 from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
 from monitor.retraining.commands import register as register_retraining
+from monitor.rollback.commands import register as register_actions
 
 if TYPE_CHECKING:
     from featurestore.config import Config
@@ -33,6 +34,7 @@ app = typer.Typer(help="Watch what is served for drift from what was trained on.
 register_incidents(app)
 register(app)
 register_retraining(app)
+register_actions(app)
 outbox_commands.register(app)
 check_commands.register(app)
 

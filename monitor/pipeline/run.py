@@ -13,7 +13,7 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError, LeadershipLostError
 from featurestore.registry import Registered
-from monitor import retraining
+from monitor import retraining, rollback
 from monitor.accepted import accepted_sources
 from monitor.alerts.dispatching import clock_of
 from monitor.alerts.states import worst
@@ -105,6 +105,7 @@ def _run(
     if not bound.ended:  # what is broken is known when the last closed window is judged, and the checks have looked
         for service, count in retraining.review(store, history, policy, now=now, faults=faults).items():
             said[service] = said.get(service, Spoken()) + Spoken(signals=count)
+        rollback.review(store, history, policy, now=now, faults=faults)
     if faults:
         raise faults[0]
     services = tuple(_with_checks(history, policy, one, said.get(one.service)) for one in reports)

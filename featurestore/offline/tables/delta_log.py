@@ -106,6 +106,16 @@ def read_commit(folder: Path, version: int) -> Commit | None:
     return None
 
 
+def added_files(folder: Path, after: int, version: int) -> list[str]:
+    """Return the files that the commits after a version and up to another have added.
+
+    Raises:
+        OfflineStoreError: the log cannot be read.
+    """
+    actions = (one for number in range(after + 1, version + 1) for one in _actions(folder, number))
+    return [one["add"]["path"] for one in actions if "add" in one]
+
+
 def file_history(folder: Path, newest: int) -> dict[str, datetime | None]:
     """Return every file that the commits up to a version name: when it left the table, or None if it did not.
 
