@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.headerregistry import Address
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import structlog
 from featurestore.errors import ConfigError
 from featurestore.settings.channels import MailConfig
 from monitor.alerts.base import Kind, Message, Status
+from monitor.alerts.channels.letter import compose
 from monitor.alerts.channels.mail import Mail
 from tests.contract.channel_far_sides.base import message
 from tests.contract.channel_far_sides.mail import PASSWORD, MailServer, mail_server, section
@@ -123,6 +125,19 @@ def test_an_incident_of_any_name_has_an_identifier(server: MailServer, certifica
     assert root.startswith("<incident-")
     assert root.endswith("@example.com>")
     assert mail["Bcc"] is None
+
+
+def test_identifiers_are_written_as_they_are_however_long() -> None:
+    """The standard library encodes what does not fit its line, and an encoded identifier is none."""
+    sender = Address(display_name="Monitor", username="monitor", domain=f"{'x' * 60}.example.com")
+    thread = f"<msg_{'0' * 32}@{sender.domain}>"
+    said = Message(
+        **{**vars(message(Kind.RESOLVED, key=f"msg_{'1' * 32}", thread=thread)), "incident": "2" * 62 + "-1"}
+    )
+    head = compose(said, sender, (sender,), None).as_bytes().partition(b"\r\n\r\n")[0]
+    assert b"=?" not in head
+    assert f"References: <incident-{said.incident}@{sender.domain}> {thread}\r\n".encode() in head
+    assert max(map(len, head.split(b"\r\n"))) <= 998
 
 
 def test_a_template_writes_the_mail(server: MailServer, certificate: Path) -> None:
