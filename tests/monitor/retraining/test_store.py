@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -21,8 +20,8 @@ _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[History]:
-    with History(f"sqlite:///{tmp_path}/monitor.db") as found:
+def history(database: str) -> Iterator[History]:
+    with History(database) as found:
         yield found
 
 
