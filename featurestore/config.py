@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
-from featurestore.settings.alerts import AlertsConfig, MuteConfig
+from featurestore.settings.alerts import AlertsConfig, Calendars
 from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
@@ -79,7 +79,7 @@ class Config(Section):
     push: PushConfig = PushConfig()
     monitor: MonitorConfig = MonitorConfig()
     alerts: AlertsConfig = AlertsConfig()
-    mute: dict[str, MuteConfig] = Field(default_factory=dict)
+    mute: Calendars = Field(default_factory=dict)
     audit: AuditConfig = AuditConfig()
     identity: IdentityConfig = IdentityConfig()
     erasure: ErasureConfig = ErasureConfig()

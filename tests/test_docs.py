@@ -29,6 +29,7 @@ from pydantic_core import PydanticUndefined
 
 from featurestore import Field, MonitorPolicy, config
 from featurestore.cli.app import build
+from featurestore.settings.alerts import MuteConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.serving import TlsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
@@ -104,6 +105,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[serving]`": config.ServingConfig,
     "## `[serving.tls]`": TlsConfig,
     "## `[monitor]`": config.MonitorConfig,
+    "## `[alerts]`": config.AlertsConfig,
+    "## `[mute.NAME]`": MuteConfig,
     "## `[sources.NAME]`": config.SourceConfig,
     "## `[connections.NAME]`": config.ConnectionConfig,
     "## `[channels.NAME]`": config.ChannelConfig,
@@ -120,6 +123,8 @@ NO_KEYS = {
     "retention",
     "serving",
     "monitor",
+    "alerts",
+    "mute",
     "sources",
     "connections",
     "channels",
@@ -161,10 +166,18 @@ def _toml(default: Any) -> str:
     if default is None:
         return "kept"
     if isinstance(default, timedelta):
-        return json.dumps(f"{default.days} days")
+        return json.dumps(_duration(default))
     if hasattr(default, "get_secret_value"):
         default = default.get_secret_value()
     return json.dumps(list(default) if isinstance(default, tuple) else default)
+
+
+def _duration(value: timedelta) -> str:
+    for unit in ("day", "hour", "minute"):
+        number, rest = divmod(value, timedelta(**{f"{unit}s": 1}))
+        if not rest:
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    raise AssertionError(value)
 
 
 def _python(default: Any) -> str:
