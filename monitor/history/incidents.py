@@ -101,14 +101,6 @@ class Incidents:
         query = select(func.coalesce(func.max(table.c.episode), 0)).where(table.c.cause_group == group)
         return int(connection.execute(query).scalar_one())
 
-    def count_incidents(self, connection: Connection) -> dict[tuple[str, bool], int]:
-        """Return how many incidents go on, by severity and by whether somebody works on them."""
-        found: dict[tuple[str, bool], int] = {}
-        for one in self.open_incidents(connection):
-            key = (one.severity, bool(one.acknowledged_by))
-            found[key] = found.get(key, 0) + 1
-        return found
-
     def note(
         self,
         connection: Connection,

@@ -16,7 +16,7 @@ the alert; whether it may go out is decided afterwards, and what waits says why.
 | `asking`      | a person asks, agrees, or does not                                                 |
 | `sending`     | the event and its messages; `routing` to whom                                      |
 | `states`      | where a signal stands, and where it may go; pure                                   |
-| `store`       | signals and their events in the monitor's database                                 |
+| `store`       | signals and their events in the monitor's database; `records` are its values        |
 | `wording`     | the payload                                                                        |
 | `dataset`     | request -> training dataset                                                        |
 | `commands`    | `featurestore monitor retrain, signals, signal, approve, reject, request, dataset` |
