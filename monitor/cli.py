@@ -62,8 +62,10 @@ def run_once(
     from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
     from monitor.leading import sole_monitor
+    from monitor.signalling.opening import own_channels
 
-    with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
+    with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as theirs:
+        channels = {**theirs, **own_channels(store.config, history, store.registry)}
         policies = _policies(store.registry)
         standing_in = fallbacks(store.config)
         fault: FeatureStoreError | None = None

@@ -99,11 +99,8 @@ class CommandHook:
 
     def probe(self, *, now: datetime) -> Outcome:  # noqa: ARG002 - a program is there, whatever the time
         """Look for the program."""
-        program = self._command[0]
-        # As the system does it: a name with a slash is a path, here from the store's folder.
-        found = shutil.which(str(self._folder / program) if os.sep in program else program)
-        if found is None:
-            return Outcome(Status.RETRY, f'there is no program "{program}" that can be run')
+        if not program_found(self._command[0], self._folder):
+            return Outcome(Status.RETRY, f'there is no program "{self._command[0]}" that can be run')
         return Outcome(Status.DELIVERED)
 
     def deliver(self, message: Message, *, now: datetime) -> Outcome:  # noqa: ARG002 - nothing is signed
@@ -178,6 +175,11 @@ class CommandHook:
     def _failed(self, found: str, reason: str) -> Outcome:
         self._timeline.note(found, reason)
         return Outcome(Status.RETRY, reason)
+
+
+def program_found(program: str, folder: Path) -> bool:
+    """Return whether the system finds a program; a name with a slash is a path, from the folder where it runs."""
+    return shutil.which(str(folder / program) if os.sep in program else program) is not None
 
 
 class _Answers:
