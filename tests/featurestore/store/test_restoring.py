@@ -99,6 +99,49 @@ def test_loads_are_brought_back_with_all_that_came_since(store: FeatureStore) ->
     assert [one.withdrawn_at for one in store.loads("clicks")] == [None] * 4
 
 
+def test_single_loads_are_taken_out_and_whatever_else_came_stays(store: FeatureStore) -> None:
+    a_bad_load(store)
+    store.ingest("clicks", [row(3, 40, 40)], load_id="later")
+    store.push("clicks", [row(0, 20, 20)])
+    store.flush_pushes()
+    store.compact("clicks")
+    report = store.withdraw("clicks", ["bad", "unknown"], reason="no values")
+    assert report is not None
+    assert (report.withdrawn, report.reinstated, report.online) == (("bad",), (), 4)
+    assert (report.rows_before, report.rows_after) == (11, 6)
+    assert served(store) == [20, 1, 1, 40, None]
+    assert store.registry.audit(action="restore")[-1].details["withdrawn"] == ["bad"]
+    assert store.withdraw("clicks", ["bad"]) is None
+    assert store.ingest("clicks", [row(1, 7, 50)], load_id="bad").written == 1
+    store.reinstate("clicks", ["bad"])  # which is in: with other rows
+    store.materialize("clicks")
+    assert served(store) == [20, 7, 1, 40, None]
+
+
+def test_a_withdrawal_that_died_before_the_online_rows_is_finished_by_the_next(store: FeatureStore) -> None:
+    a_bad_load(store)
+    assert store.offline.withdraw(VIEW, ["bad"], who="ada") is not None
+    assert served(store) == [-1] * 5
+    assert store.withdraw("clicks", ["bad"]) is None
+    assert served(store) == [1, 1, 1, 1, None]
+    assert store.offline.reinstate(VIEW, ["bad"], who="ada") is not None
+    assert store.reinstate("clicks", ["bad"]) is None
+    assert served(store) == [-1] * 5
+
+
+def test_a_version_that_never_had_the_loads_is_left_and_said(store: FeatureStore) -> None:
+    store.ingest("clicks", [row(0, 1)], load_id="good")
+    store.materialize("clicks")
+    store.promote("scoring@1")
+    other = replace(VIEW, schema=[Field(name="seen", dtype=String)])
+    store.apply([other, replace(SERVICE, features=[other])], allow_breaking=True)
+    store.ingest("clicks@1", [row(0, -1, 10)], load_id="bad")
+    report = store.withdraw("clicks", ["bad"])
+    assert report is not None
+    assert report.withdrawn == ("bad",)
+    assert report.notes == ("clicks@2 never had these loads, and is left as it is",)
+
+
 def test_loads_come_back_out_of_files_that_were_compacted_since(store: FeatureStore) -> None:
     a_bad_load(store)
     store.push("clicks", [row(0, 20, 20)])
@@ -265,7 +308,19 @@ class Model:
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["load", "load", "push", "push", "flush", "restore", "restore", "back", "compact", "materialize"]
+            [
+                "load",
+                "load",
+                "push",
+                "push",
+                "flush",
+                "restore",
+                "restore",
+                "withdraw",
+                "back",
+                "compact",
+                "materialize",
+            ]
         ),
         st.integers(0, 9),
         st.lists(st.integers(0, 4), min_size=1, max_size=4, unique=True),
@@ -312,6 +367,11 @@ def test_what_is_served_is_what_a_fresh_materialization_and_the_pushes_since_wou
                 report = store.restore("clicks", to=target)
                 withdrawn = [one for one in report.withdrawn if not one.startswith("push-")]
                 model.inside = set(model.history[target])
+            elif step == "withdraw":
+                target = sorted(model.history)[which % len(model.history)]
+                online_too = store.withdraw("clicks", [target]) is not None
+                withdrawn = [target] if online_too else withdrawn
+                model.inside.discard(target)
             elif step == "back":
                 try:
                     online_too = store.reinstate("clicks", withdrawn) is not None
