@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ from sqlalchemy import Connection, select
 
 from featurestore.config import Config
 from featurestore.errors import FeatureStoreError
-from featurestore.settings.channels import WebhookConfig
+from featurestore.settings.channels import AnyChannelConfig, WebhookConfig
 from featurestore.settings.sections import MonitorConfig
 from monitor.alerts.base import Channel, Kind
 from monitor.alerts.channels import open_channels
@@ -221,7 +221,7 @@ class Store:
 
 def configured(folder: Path, url: str, port: int) -> Config:
     """Return the settings of the monitors."""
-    hooks = {
+    hooks: dict[str, AnyChannelConfig] = {
         name: WebhookConfig.model_validate(
             {
                 "kind": "webhook",
@@ -237,7 +237,7 @@ def configured(folder: Path, url: str, port: int) -> Config:
     return Config(root=folder, channels=hooks, monitor=MonitorConfig(database=url, poll_seconds=0.1, lease_seconds=1))
 
 
-def monitor(config: Config, channels: dict[str, Channel]) -> NoReturn:
+def monitor(config: Config, channels: Mapping[str, Channel]) -> NoReturn:
     """Be a monitor until killed."""
     log = os.open(config.root / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
