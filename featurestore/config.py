@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
-from featurestore.settings.alerts import AlertsConfig, MuteConfig
+from featurestore.settings.alerts import AlertsConfig, Calendars
 from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
@@ -81,7 +81,7 @@ class Config(Section):
     monitor: MonitorConfig = MonitorConfig()
     signals: SignalsConfig = SignalsConfig()
     alerts: AlertsConfig = AlertsConfig()
-    mute: dict[str, MuteConfig] = Field(default_factory=dict)
+    mute: Calendars = Field(default_factory=dict)
     audit: AuditConfig = AuditConfig()
     identity: IdentityConfig = IdentityConfig()
     erasure: ErasureConfig = ErasureConfig()
@@ -136,6 +136,25 @@ class Config(Section):
         }
         paths = {key: str(self.path(value)) for key, value in channel if key in _CHANNEL_PATHS and value}
         return channel.model_copy(update=read | paths)
+
+    def fallback(self, name: str) -> str:
+        """Return the channel that stands in for another one; "" where none does.
+
+        Raises:
+            ConfigError: there is no such channel, or it is the channel itself.
+        """
+        fallback, setting = self.channels[name].fallback, f'Setting "channels.{name}.fallback"'
+        if fallback and fallback not in self.channels:
+            raise ConfigError(
+                f'{setting}: there is no channel "{fallback}" in {FILE_NAME}.',
+                hint=closest(fallback, self.channels) or f"Add [channels.{fallback}], or name another one.",
+            )
+        if fallback == name:
+            raise ConfigError(
+                f"{setting}: a channel does not stand in for itself.",
+                hint="Name another channel, best of another kind.",
+            )
+        return fallback
 
     def signing_key(self) -> str | None:
         """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.

@@ -32,7 +32,8 @@ from pydantic_core import PydanticUndefined
 
 from featurestore import Field, MonitorPolicy, config
 from featurestore.cli.app import build
-from featurestore.settings.channels import ChannelConfig
+from featurestore.settings import channels
+from featurestore.settings.alerts import MuteConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.serving import TlsConfig
 from featurestore.settings.signals import SignalsConfig
@@ -43,6 +44,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
 (
+    ALERTS,
     CONFIGURATION,
     DATASETS,
     DEFINITIONS,
@@ -58,6 +60,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ) = RUN = tuple(
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "alerts",
         "configuration",
         "datasets",
         "definitions",
@@ -98,7 +101,7 @@ def blocks(document: Path) -> list[Block]:
 def table(document: Path, heading: str) -> dict[str, str]:
     """Return the third column of the table under a heading by its first: defaults by key."""
     text = document.read_text(encoding="utf-8")
-    section = text.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    section = re.split(r"\n#{2,3} ", text.partition(f"\n{heading}\n")[2])[0]
     rows = [[cell.strip().strip("`") for cell in line.split(" | ")] for line in section.splitlines() if "|" in line]
     return {row[0].strip("| `"): row[2] for row in rows[2:]}
 
@@ -113,13 +116,19 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[monitor]`": config.MonitorConfig,
     "## `[signals]`": SignalsConfig,
     "## `[signals.tls]`": TlsConfig,
+    "## `[alerts]`": config.AlertsConfig,
+    "## `[mute.NAME]`": MuteConfig,
     "## `[sources.NAME]`": config.SourceConfig,
     "## `[connections.NAME]`": config.ConnectionConfig,
-    "## `[channels.NAME]`": ChannelConfig,
+    "## `[channels.NAME]`": channels.ChannelConfig,
     "## `[audit]`": config.AuditConfig,
     "## `[erasure]`": config.ErasureConfig,
     "## `[identity]`": config.IdentityConfig,
 }
+#: Each kind of channel: its class, and what of it stands in a table of all, or of all over the network.
+CHANNELS = {f"### `{kind}`": section for kind, section in channels.KINDS.items()}
+OF_ALL = set(channels.ChannelConfig.model_fields)
+OF_REMOTE = set(channels.RemoteConfig.model_fields) - OF_ALL
 #: Fields of Config that are no keys: sections, and what a program sets.
 NO_KEYS = {
     "root",
@@ -130,6 +139,8 @@ NO_KEYS = {
     "serving",
     "monitor",
     "signals",
+    "alerts",
+    "mute",
     "sources",
     "connections",
     "channels",
@@ -145,6 +156,16 @@ def test_every_setting_stands_in_its_table_with_its_default_and_no_other_does(he
     assert table(CONFIGURATION, heading) == {
         name: _toml(one.get_default(call_default_factory=True)) for name, one in fields.items()
     }
+
+
+@pytest.mark.parametrize("heading", ["### Channels over the network", *CHANNELS])
+def test_every_setting_of_a_kind_of_channel_stands_in_its_table(heading: str) -> None:
+    kind = CHANNELS.get(heading, channels.RemoteConfig)
+    elsewhere = (
+        OF_ALL | {"kind"} | (OF_REMOTE if heading in CHANNELS and issubclass(kind, channels.RemoteConfig) else set())
+    )
+    fields = {name: one for name, one in kind.model_fields.items() if name not in elsewhere}
+    assert table(CONFIGURATION, heading) == {name: _toml(one.get_default()) for name, one in fields.items()}
 
 
 def test_no_section_of_the_settings_is_left_out() -> None:
@@ -172,10 +193,18 @@ def _toml(default: Any) -> str:
     if default is None:
         return "kept"
     if isinstance(default, timedelta):
-        return json.dumps(f"{default.days} days")
+        return json.dumps(_duration(default))
     if hasattr(default, "get_secret_value"):
         default = default.get_secret_value()
     return json.dumps(list(default) if isinstance(default, tuple) else default)
+
+
+def _duration(value: timedelta) -> str:
+    for unit in ("day", "hour", "minute"):
+        number, rest = divmod(value, timedelta(**{f"{unit}s": 1}))
+        if not rest:
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    raise AssertionError(value)
 
 
 def _python(default: Any) -> str:
@@ -240,7 +269,8 @@ def test_every_block_of_code_can_be_run_or_says_why_not(document: Path) -> None:
 
 def test_every_example_of_settings_is_a_working_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "7000")
-    monkeypatch.setenv("OPS_WEBHOOK_SECRET", "whsec_c2VjcmV0")
+    for secret in ("OPS_WEBHOOK_SECRET", "SLACK_TOKEN", "PAGERDUTY_KEY"):
+        monkeypatch.setenv(secret, "whsec_c2VjcmV0")
     examples = [block.text for document in RUN for block in blocks(document) if block.language == "toml"]
     assert examples
     for text in examples:

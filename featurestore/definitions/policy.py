@@ -230,6 +230,11 @@ class MonitorPolicy:
             return tuple(self.fields)
         return tuple(one for outputs in self.service.outputs.values() for one in outputs)
 
+    @property
+    def channels(self) -> dict[str, Sequence[str]]:
+        """The channels that it names, by how it ``routes`` and ``escalates`` to them."""
+        return {"routes": self.routes, "escalates": self.escalate_to}
+
     def watches(self, feature: str) -> bool:
         """Return whether a feature is watched."""
         return not self.features or feature in self.features

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,6 +18,11 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = r"([01]\d|2[0-3]):([0-5]\d)"
 _HOURS = re.compile(rf"{_TIME}-(?:{_TIME}|24:00)")
 _DAY = 24 * 60
+_WEEK = 7 * _DAY
+_WHOLE_WEEK = (1 << _WEEK) - 1
+
+#: When clocks are compared: in winter and in summer.
+_SEASONS = (datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 7, 1, tzinfo=UTC))
 
 
 class AlertsConfig(Section):
@@ -25,6 +31,7 @@ class AlertsConfig(Section):
     group_wait: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(minutes=2)
     group_interval: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(hours=1)
     repeat_interval: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(hours=24)
+    settle_interval: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(hours=24)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -69,12 +76,7 @@ class MuteConfig(Section):
     def _ends(self) -> Self:
         if not self.severities:
             raise ValueError("a calendar without severities mutes nothing")
-        free = [True] * (7 * _DAY)
-        for day in self.days:
-            for begin, end in self.spans:
-                for minute in range(day * _DAY + begin, day * _DAY + end):
-                    free[minute % (7 * _DAY)] = False
-        if not any(free):
+        if _muted([self], _SEASONS[0]) == _WHOLE_WEEK:
             raise ValueError("a calendar that mutes the whole week has no end at which anything is told")
         return self
 
@@ -94,7 +96,40 @@ class MuteConfig(Section):
         return tuple(minutes(one) for one in self.hours) or ((0, _DAY),)
 
 
+def _with_an_end(calendars: dict[str, MuteConfig]) -> dict[str, MuteConfig]:
+    """Refuse calendars that together mute something for ever."""
+    policies = {"", *(name for one in calendars.values() for name in one.policies)}
+    for policy in sorted(policies):
+        for severity in ("page", "ticket", "info"):
+            those = {
+                name: one
+                for name, one in calendars.items()
+                if severity in one.severities and (not one.policies or policy in one.policies)
+            }
+            if any(_muted(those.values(), season) == _WHOLE_WEEK for season in _SEASONS):
+                whom = f'of policy "{policy}"' if policy else "of every policy"
+                named = " and ".join(f'"{name}"' for name in those)
+                raise ValueError(f"{named} together mute {severity} alerts {whom} the whole week, so none is ever told")
+    return calendars
+
+
+#: ``[mute.NAME]``, by name.
+Calendars = Annotated[dict[str, MuteConfig], AfterValidator(_with_an_end)]
+
+
 def minutes(hours: str) -> tuple[int, int]:
     """Return begin and end of ``22:00-07:00`` in minutes since midnight, the end after the begin."""
     begin, end = (int(one[:2]) * 60 + int(one[3:]) for one in hours.split("-"))
     return begin, end if end >= begin else end + _DAY
+
+
+def _muted(calendars: Iterable[MuteConfig], season: datetime) -> int:
+    """Return the minutes of a week, by UTC, that any of some calendars mutes: bit by bit."""
+    week = 0
+    for one in calendars:
+        offset = ZoneInfo(one.timezone).utcoffset(season.replace(tzinfo=None)) or timedelta(0)
+        for day in one.days:
+            for begin, end in one.spans:
+                first = (day * _DAY + begin - offset // timedelta(minutes=1)) % _WEEK
+                week |= ((1 << (end - begin)) - 1) << first
+    return (week | week >> _WEEK) & _WHOLE_WEEK

@@ -15,11 +15,11 @@ class ChannelConfig(Section):
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # false pages a quarter, of all policies together
     rehearsals: bool = False  # whether alerts from a replay reach it too
     fallback: str = ""  # the channel that also gets a page which this one did not take in time
-    template: str = ""  # what people read, in place of ours: docs/alerts.md has its names
+    template: str = ""  # what people read, in place of ours: docs/messages.md has its names
     subject_template: str = ""  # the same, of its subject or title
 
 
-class _Remote(ChannelConfig):
+class RemoteConfig(ChannelConfig):
     """A channel whose far side is another host."""
 
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
@@ -40,7 +40,7 @@ class FileConfig(ChannelConfig):
     path: str
 
 
-class WebhookConfig(_Remote):
+class WebhookConfig(RemoteConfig):
     """A CloudEvent, signed as Standard Webhooks asks."""
 
     kind: Literal["webhook"] = "webhook"
@@ -48,7 +48,7 @@ class WebhookConfig(_Remote):
     secret: SecretStr = SecretStr("")
 
 
-class SlackConfig(_Remote):
+class SlackConfig(RemoteConfig):
     """Slack: a bot (``token`` and ``channel``), or an incoming webhook (``webhook_url``)."""
 
     kind: Literal["slack"] = "slack"
@@ -58,7 +58,7 @@ class SlackConfig(_Remote):
     api_url: str = "https://slack.com/api"
 
 
-class PagerDutyConfig(_Remote):
+class PagerDutyConfig(RemoteConfig):
     """PagerDuty, Events API v2."""
 
     kind: Literal["pagerduty"] = "pagerduty"
@@ -66,14 +66,14 @@ class PagerDutyConfig(_Remote):
     url: str = "https://events.pagerduty.com/v2/enqueue"
 
 
-class TeamsConfig(_Remote):
+class TeamsConfig(RemoteConfig):
     """Microsoft Teams, by a workflow's webhook."""
 
     kind: Literal["teams"] = "teams"
     webhook_url: SecretStr = SecretStr("")
 
 
-class AlertmanagerConfig(_Remote):
+class AlertmanagerConfig(RemoteConfig):
     """Prometheus Alertmanager, API v2."""
 
     kind: Literal["alertmanager"] = "alertmanager"
@@ -84,7 +84,7 @@ class AlertmanagerConfig(_Remote):
     expires_seconds: Annotated[float, Field(ge=600, allow_inf_nan=False)] = 172_800.0
 
 
-class MailConfig(_Remote):
+class MailConfig(RemoteConfig):
     """Mail, by SMTP."""
 
     kind: Literal["mail"] = "mail"
@@ -97,7 +97,7 @@ class MailConfig(_Remote):
     recipients: tuple[str, ...] = ()
 
 
-class KafkaConfig(_Remote):
+class KafkaConfig(RemoteConfig):
     """A topic of Kafka."""
 
     kind: Literal["kafka"] = "kafka"

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurestore.definitions import Definition, FeatureView, MonitorPolicy
-from featurestore.errors import ConfigError, RegistryError, closest
-from featurestore.places import place_of
+from featurestore.definitions import Definition, FeatureView
+from featurestore.errors import RegistryError
 from featurestore.registry import Comparison, Match, Plan, planfile
 from featurestore.registry.graph import collect
 from featurestore.registry.records import Registered
 from featurestore.store.carrying import carried, foretold, newest_orders
 from featurestore.store.opened import Opened
+from featurestore.store.telling import check_channels, unheard
 
 if TYPE_CHECKING:
     from featurestore.lineage import Lineage
@@ -32,11 +32,11 @@ class Definitions(Opened):
 
         Raises:
             DefinitionError: a definition is wrong, or two of one name differ.
-            ConfigError: a monitor policy routes to a channel that is not configured.
+            ConfigError: a monitor policy names a channel that is not configured.
         """
         plan = self.registry.plan(self._checked(definitions), prune=prune)
         self._check_queries(plan)
-        return plan.with_notes(foretold(plan, self.registry, self.offline))
+        return plan.with_notes(foretold(plan, self.registry, self.offline) | unheard(plan.definitions))
 
     def save_plan(self, plan: Plan, file: str | os.PathLike[str]) -> None:
         """Write a plan to a file, for :meth:`apply_plan`: JSON, with the definitions and without secrets.
@@ -60,7 +60,7 @@ class Definitions(Opened):
             DefinitionError: a definition is wrong, or two of one name differ.
             BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
             ObjectInUseError: something uses what ``prune`` would remove.
-            ConfigError: a monitor policy routes to a channel that is not configured.
+            ConfigError: a monitor policy names a channel that is not configured.
             OfflineStoreError: the rows of a version before cannot be carried over; applying again goes on with that.
         """
         listed = self._checked(definitions)
@@ -83,7 +83,7 @@ class Definitions(Opened):
         if ahead.is_empty:
             return ahead
         plan = apply()
-        return plan.with_notes(self._carried(plan, since) | before)
+        return plan.with_notes(self._carried(plan, since) | before | unheard(plan.definitions))
 
     def _carried(self, plan: Plan, since: Mapping[str, int] | None = None) -> dict[str, tuple[str, ...]]:
         return carried(plan, self.registry, self.offline, lambda: self.online, who=self.who(), since=since)
@@ -97,7 +97,7 @@ class Definitions(Opened):
             RegistryError: the file is no plan of this project, or the registry would now do something else.
             BreakingChangeError: a field, type, entity or key would go, and ``allow_breaking`` is not given.
             ObjectInUseError: something uses what would be removed.
-            ConfigError: a monitor policy routes to a channel that is not configured.
+            ConfigError: a monitor policy names a channel that is not configured.
         """
         saved = planfile.read(Path(file))
         if saved.project != self.config.project:
@@ -128,14 +128,7 @@ class Definitions(Opened):
     def _checked(self, definitions: Sequence[Definition] | Definition) -> Sequence[Definition]:
         """Return the definitions as a list, if what they say of this store's configuration is right."""
         listed: list[Definition] = list(definitions) if isinstance(definitions, Sequence) else [definitions]
-        for one in listed:
-            for route in one.routes if isinstance(one, MonitorPolicy) else ():
-                if route not in self.config.channels:
-                    raise ConfigError(
-                        f'Monitor policy "{one.name}" routes to "{route}", which featurestore.toml does not configure.',
-                        hint=closest(route, self.config.channels) or f"Add a section [channels.{route}].",
-                        where=place_of(one),
-                    )
+        check_channels(listed, self.config)
         return listed
 
     def _check_queries(self, plan: Plan) -> None:

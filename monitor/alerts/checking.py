@@ -13,7 +13,6 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.errors import ConfigError, closest
 from monitor.alerts.base import Channel, Kind, Message, Outcome, Status
 from monitor.alerts.channels import open_channel
-from monitor.alerts.fallbacks import fallbacks
 
 #: How many channels are asked at once: one that does not answer takes its timeout, and not the others' too.
 _THREADS = 16
@@ -103,7 +102,7 @@ def check(
     remarks = [f"channel {name}: {reason}" for name, reason in well.items() if reason]
     if not only:
         faults += list(_policies(config, policies, disabled))
-        remarks += list(_unused(config, policies))
+        remarks += [*_unused(config, policies), *_muted(config, policies)]
     said = dict.fromkeys(well, _SENT if send else _REACHED)
     return Checked(channels=said, remarks=tuple(remarks), faults=tuple(faults))
 
@@ -130,10 +129,10 @@ def _opened(config: Config, names: Iterable[str]) -> tuple[dict[str, Channel], l
             opened[name] = open_channel(config, name)
         except ConfigError as error:
             faults.append(Fault(about=f"channel {name}", what=error.message, hint=error.hint))
-    try:
-        fallbacks(config)
-    except ConfigError as error:
-        faults.append(Fault(about="fallbacks", what=error.message, hint=error.hint))
+        try:
+            config.fallback(name)
+        except ConfigError as error:
+            faults.append(Fault(about=f"channel {name}", what=error.message, hint=error.hint))
     return opened, faults
 
 
@@ -166,7 +165,7 @@ def _policies(config: Config, policies: Sequence[MonitorPolicy], disabled: Mappi
                 hint=f"Add routes=[...] with names of channels of featurestore.toml: {known}.",
             )
             continue
-        for role, names in roles(policy).items():
+        for role, names in policy.channels.items():
             for name in names:
                 if name not in config.channels:
                     yield Fault(
@@ -189,15 +188,17 @@ def _policies(config: Config, policies: Sequence[MonitorPolicy], disabled: Mappi
             )
 
 
-def roles(policy: MonitorPolicy) -> dict[str, tuple[str, ...]]:
-    """Return the channels that a policy names, by what it does to them: ``routes``, ``escalates``."""
-    # Of part B, which adds the field.
-    return {"routes": tuple(policy.routes), "escalates": tuple(getattr(policy, "escalate_to", ()))}
-
-
 def _unused(config: Config, policies: Sequence[MonitorPolicy]) -> Iterator[str]:
-    named = {name for policy in policies for names in roles(policy).values() for name in names}
+    named = {name for policy in policies for names in policy.channels.values() for name in names}
     named |= {section.fallback for section in config.channels.values()}
     for name in config.channels:
         if name not in named:
             yield f"channel {name}: no policy routes to it"
+
+
+def _muted(config: Config, policies: Sequence[MonitorPolicy]) -> Iterator[str]:
+    known = [policy.name for policy in policies]
+    for name, calendar in config.mute.items():
+        for policy in calendar.policies:
+            if policy not in known:
+                yield f'calendar {name}: it mutes policy "{policy}", which is not registered'

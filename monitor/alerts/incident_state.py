@@ -40,6 +40,8 @@ class Member:
         told_at: when any of its channels was first told of it.
         acknowledged: whether somebody has said that they work on it.
         escalated: whether the channels of ``escalate_to`` were told.
+        explained: those of its features that faults explained when they last explained it all.
+        settles_at: until when it is taken for what is left of faults that are over; None where they are not.
     """
 
     alert: str
@@ -61,11 +63,17 @@ class Member:
     told_at: datetime | None = None
     acknowledged: bool = False
     escalated: bool = False
+    explained: tuple[str, ...] = ()
+    settles_at: datetime | None = None
 
     @property
     def id(self) -> str:
         """Alert and episode: what a channel is told of once."""
         return f"{self.alert}/{self.episode}"
+
+    def settling(self, now: datetime) -> bool:
+        """Return whether it is taken for what is left of faults that are over: until it is about more than those."""
+        return self.settles_at is not None and now < self.settles_at and set(self.features) <= set(self.explained)
 
     def heard_on(self, channel: str) -> bool:
         """Return whether a channel hears of it."""
@@ -80,7 +88,7 @@ class Told:
         channel: its name.
         last_at: when it was last told that something is wrong.
         messages: how many messages were written for it.
-        members: what it was told of, by :attr:`Member.id`.
+        members: what it was told of, by :attr:`Member.id`; of each alert the latest episode.
         severity: the most urgent that it was told of.
         acknowledgement: the last one that it was told of, by :attr:`Incident.acknowledgement`.
         resolved: whether it was told that all is over.

@@ -15,6 +15,8 @@ nothing: what is still so at their end is told then, and what is over is not. Th
 - When nothing fires any more, whoever was told of the incident is told that too; nobody else.
 - Alerts that are silenced, muted by a calendar, or inhibited by a fault that explains them, are told to nobody. While
   all that a channel was told of is silenced or muted, it hears nothing: not of an acknowledgement or the end either.
+- What a fault explained is judged over windows in which the fault was: it is told when it has outlasted the fault by
+  ``settle_interval``.
 """
 
 from __future__ import annotations
@@ -53,11 +55,13 @@ class Timers:
         group_wait: between an alert and the first message of it.
         group_interval: between a message and one that tells of a new alert.
         repeat_interval: between a message and one that says the same again.
+        settle_interval: between the end of a fault and a message of what it explained.
     """
 
     group_wait: timedelta = timedelta(minutes=2)
     group_interval: timedelta = timedelta(hours=1)
     repeat_interval: timedelta = timedelta(hours=24)
+    settle_interval: timedelta = timedelta(hours=24)
 
     @classmethod
     def of(cls, config: AlertsConfig) -> Timers:
@@ -66,6 +70,7 @@ class Timers:
             group_wait=config.group_wait,
             group_interval=config.group_interval,
             repeat_interval=config.repeat_interval,
+            settle_interval=config.settle_interval,
         )
 
 
@@ -138,6 +143,8 @@ def joined(incident: Incident, member: Member) -> Incident:
             told_at=before.told_at,
             acknowledged=before.acknowledged,
             escalated=before.escalated,
+            explained=before.explained,
+            settles_at=before.settles_at,
         )
         return replace(incident, members=tuple(kept if one is before else one for one in incident.members))
     others = tuple(one for one in incident.members if one is not before)
@@ -184,10 +191,14 @@ def hushed(incident: Incident, member: Member, around: Around, *, now: datetime)
 
 
 def quiet(incident: Incident, member: Member, around: Around, *, now: datetime) -> str:
-    """Return why an alert is told to nobody: as :func:`hushed`, or ``null spike`` of the same features."""
-    return hushed(incident, member, around, now=now) or ", ".join(
-        dict.fromkeys(one.rule for one in around.faults.inhibits(member))
-    )
+    """Return why an alert is told to nobody: as :func:`hushed`, or the fault that explains it; "" where it is."""
+    wish = hushed(incident, member, around, now=now)
+    faults = dict.fromkeys(one.rule for one in around.faults.inhibits(member))
+    if wish or faults:
+        return wish or ", ".join(faults)
+    if member.settling(now):
+        return f"a fault that is over, until {member.settles_at:%Y-%m-%d %H:%M}"
+    return ""
 
 
 def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident, tuple[Notice, ...]]:
@@ -204,6 +215,7 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
         return incident, ()
     if not incident.open:
         return _ended(incident, around, now)
+    incident = _explained(incident, around, now)
     seen = [one for one in incident.members if one.firing and not quiet(incident, one, around, now=now)]
     raised = {one.id for one in seen if _escalates(one, now)}
     seen = [replace(one, escalated=True) if one.id in raised else one for one in seen]
@@ -231,6 +243,19 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
     return replace(incident, members=members, told=tuple(told.values())), tuple(notices)
 
 
+def _explained(incident: Incident, around: Around, now: datetime) -> Incident:
+    """Return an incident that knows which of its alerts faults explain, and until when one settles after them."""
+    members: list[Member] = []
+    for one in incident.members:
+        if one.firing and around.faults.inhibits(one):
+            members.append(replace(one, explained=one.features, settles_at=None))
+        elif one.explained and one.settles_at is None:
+            members.append(replace(one, settles_at=now + around.timers.settle_interval))
+        else:
+            members.append(one)
+    return replace(incident, members=tuple(members))
+
+
 def _due_on(
     channel: str,
     incident: Incident,
@@ -244,7 +269,7 @@ def _due_on(
     heard = [one for one in seen if one.heard_on(channel)]
     change = _news(told.get(channel), heard, [one for one in heard if one.id in raised], channel, around.timers, now)
     if change is not None:
-        known = told[channel].members if channel in told else ()
+        known = set(told[channel].members) if channel in told else set()
         yield Notice(
             channel=channel,
             kind=Kind.UPDATED if channel in told else Kind.FIRING,
@@ -278,7 +303,8 @@ def _news(
     if told is None:
         waited = any(now >= one.joined_at + timers.group_wait for one in heard)
         return Change.FIRED if waited else None
-    fresh = [one for one in heard if one.id not in told.members and now >= one.joined_at + timers.group_wait]
+    known = set(told.members)
+    fresh = [one for one in heard if one.id not in known and now >= one.joined_at + timers.group_wait]
     urgent = any(SEVERITIES.index(one.severity) > SEVERITIES.index(told.severity) for one in fresh)
     if fresh and (urgent or now >= told.last_at + timers.group_interval):
         return Change.ALERT_ADDED
@@ -294,11 +320,12 @@ def _after(told: Told | None, notice: Notice, seen: Sequence[Member], incident: 
         return replace(told, messages=told.messages + 1, acknowledgement=incident.acknowledgement)
     heard = [one for one in seen if one.heard_on(notice.channel)]
     before = told.members if told is not None else ()
+    latest = {one.rpartition("/")[0]: one for one in (*before, *(each.id for each in heard))}
     return Told(
         channel=notice.channel,
         last_at=now,
         messages=(told.messages if told is not None else 0) + 1,
-        members=tuple(dict.fromkeys((*before, *(one.id for one in heard)))),
+        members=tuple(latest.values()),
         severity=most_urgent([*(one.severity for one in heard), *([told.severity] if told is not None else [])]),
         acknowledgement=told.acknowledgement if told is not None else "",
     )

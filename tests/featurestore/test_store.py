@@ -214,6 +214,39 @@ def test_a_policy_that_leads_nowhere_is_refused_when_it_is_applied(store: Featur
         store.get("drift")
 
 
+def _with_channels(store: FeatureStore, text: str) -> FeatureStore:
+    file = store.config.root / "featurestore.toml"
+    file.write_text(file.read_text() + text)
+    return FeatureStore(store.config.root)
+
+
+def test_an_escalation_that_leads_nowhere_is_refused_when_it_is_applied(store: FeatureStore) -> None:
+    told = _with_channels(store, '\n[channels.ops]\nkind = "console"\n')
+    policy = MonitorPolicy(
+        name="drift", service=SCORING, routes=["ops"], escalate_after=timedelta(minutes=30), escalate_to=["opps"]
+    )
+    with told, pytest.raises(ConfigError, match='escalates to "opps"') as raised:
+        told.apply([policy])
+    assert "ops" in raised.value.hint
+
+
+@pytest.mark.parametrize("fallback", ["pager", "ops"])
+def test_a_policy_whose_channel_has_a_fallback_that_is_none_is_refused(store: FeatureStore, fallback: str) -> None:
+    text = f'\n[channels.ops]\nkind = "console"\nfallback = "{fallback}"\n'
+    with _with_channels(store, text) as told:
+        with pytest.raises(ConfigError, match=r"channels\.ops\.fallback"):
+            told.plan([MonitorPolicy(name="drift", service=SCORING, routes=["ops"])])
+        # Another policy does not need it.
+        assert not told.plan([MonitorPolicy(name="quiet", service=SCORING)]).is_empty
+
+
+def test_a_policy_that_nobody_hears_of_is_noted_and_applied(store: FeatureStore) -> None:
+    policy = MonitorPolicy(name="drift", service=SCORING)
+    for plan in (store.plan([policy]), store.apply([policy])):
+        assert "It routes to nothing: nobody is told of what it finds." in plan.render()
+    assert store.get("drift").version == 1
+
+
 def test_a_store_is_not_made_twice(store: FeatureStore) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         FeatureStore.init(store.config.root)

@@ -54,10 +54,12 @@ _OF_THE_MESSAGE = frozenset(
 )
 #: Errors by which somebody says that nothing more is wanted here: the rest may be mended, and is tried again.
 _TAKEN_AWAY = frozenset({"account_inactive", "channel_is_archived", "is_archived", "token_revoked"})
+#: Errors of a place that an incident has begun in: settings may have moved since, to where the rest of it goes.
+_MOVED = frozenset({"channel_not_found", "is_archived", "not_in_channel"})
 #: Errors of an edit that leave the post to be made.
-_NOT_EDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
+_NOT_EDITABLE = _MOVED | {"cant_update_message", "edit_window_closed", "message_not_found"}
 #: Errors of an answer whose thread is not there any more.
-_NO_THREAD = frozenset({"cannot_reply_to_message", "invalid_thread_ts", "message_not_found", "thread_not_found"})
+_NO_THREAD = _MOVED | {"cannot_reply_to_message", "invalid_thread_ts", "message_not_found", "thread_not_found"}
 _TO_DO = {
     "channel_not_found": "check the channel's id, and invite the bot to a private channel",
     "invalid_auth": "check the token",
@@ -121,7 +123,8 @@ class Bot(HttpChannel):
     def _send(self, message: Message, now: datetime) -> Outcome:
         said = words(message, LIMITS, self._template)
         shown = {"text": escaped(said.first), "blocks": blocks(said)}
-        place, _, first = message.thread.partition(":")
+        began = re.fullmatch(r"([A-Z0-9]+):([0-9.]+)", message.thread)
+        place, first = began.groups() if began else ("", "")
         if first:
             # The edit comes first, as it may be repeated; the post is the last step that is, so it is not made twice.
             edited, error, _ = self._call("chat.update", {"channel": place, "ts": first, **shown}, now)
@@ -138,7 +141,7 @@ class Bot(HttpChannel):
         outcome, error, fields = self._call("chat.postMessage", post | (in_thread if first else {}), now)
         if first and error in _NO_THREAD:
             first = ""
-            outcome, _, fields = self._call("chat.postMessage", post, now)
+            outcome, _, fields = self._call("chat.postMessage", post | {"channel": self._channel}, now)
         if outcome.status is not Status.DELIVERED:
             return outcome
         channel, posted = str(fields.get("channel", "")), str(fields.get("ts", ""))

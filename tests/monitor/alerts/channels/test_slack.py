@@ -75,6 +75,14 @@ def test_a_message_shows_what_people_need_and_carries_its_key() -> None:
         assert (post["unfurl_links"], post["unfurl_media"]) == (False, False)
 
 
+def test_no_name_becomes_a_mention_or_a_link() -> None:
+    with workspace() as (slack, section):
+        _told(section, message(Kind.FIRING, summary="<!channel> & <https://evil.example|here>"))
+        (post,) = slack.posts
+        assert "&lt;!channel&gt; &amp; &lt;https://evil.example|here&gt;" in post["text"]
+        assert {one["text"]["type"] for one in post["blocks"] if "text" in one} == {"plain_text"}
+
+
 def test_the_plot_goes_into_the_thread_of_the_first_message() -> None:
     with workspace() as (slack, section):
         first = _told(section, message(Kind.FIRING))[0]
@@ -115,6 +123,21 @@ def test_a_busy_edit_is_tried_again_before_anything_is_posted() -> None:
         slack.receiver.replies.append(Reply(429, {"retry-after": "30"}))
         (outcome,) = _told(section, message(Kind.RESOLVED, thread=f"{CHANNEL}:1.000100"))
         assert (outcome.status, outcome.retry_after, slack.posts) == (Status.RETRY, 30.0, [])
+
+
+def test_an_incident_that_began_in_a_channel_of_before_goes_on_in_the_present_one() -> None:
+    with workspace() as (slack, section):
+        slack.errors["chat.postMessage"] = ["channel_not_found"]
+        (outcome,) = _told(section, message(Kind.RESOLVED, thread="C0OLD:1.000100"))
+        (post,) = slack.posts
+        assert (post["channel"], "thread_ts" in post) == ("#alerts", False)
+        assert outcome.reference == f"{CHANNEL}:1.000100"
+
+
+def test_a_reference_of_another_kind_of_channel_is_none() -> None:
+    with workspace() as (slack, section):
+        (outcome,) = _told(section, message(Kind.RESOLVED, thread='{"alertname": "FeatureStoreIncident"}'))
+        assert (outcome.status, slack.edits, len(slack.posts)) == (Status.DELIVERED, [], 1)
 
 
 def test_a_thread_that_was_deleted_leaves_the_message_to_the_channel() -> None:
