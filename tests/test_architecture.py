@@ -53,6 +53,7 @@ HOMES = {
         "monitor/cli.py",
         "monitor/performance/commands.py",
         "monitor/retraining/commands.py",
+        "monitor/rollback/commands.py",
     ),
 }
 
