@@ -138,7 +138,7 @@ def run(folder: Path, screen: Screen, processes: Processes) -> None:
 
 
 def register(folder: Path, repo: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Write the register's first file; return the planes in it, and the flights of January to March with one of them."""
+    """Write the register's first file; return its planes, and the flights of January to March with one of them."""
     prepare(folder / "data")
     planes = pl.read_parquet(folder / "data" / "planes.parquet").drop_nulls()
     (repo / "data" / "register").mkdir(parents=True)
