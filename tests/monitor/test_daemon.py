@@ -26,8 +26,10 @@ _DAEMON = textwrap.dedent(
     """
     import sys
     from dataclasses import dataclass
+    from datetime import timedelta
     from pathlib import Path
     from featurestore.config import Config, MonitorConfig
+    from featurestore.settings.alerts import AlertsConfig
     from featurestore.settings.channels import WebhookConfig
     from featurestore.errors import MonitorError
     from featurestore.registry import open_registry
@@ -47,7 +49,9 @@ _DAEMON = textwrap.dedent(
 
     standby, port = sys.argv[4] == "standby", int(sys.argv[5])
     section = MonitorConfig(poll_seconds=0.2, metrics_port=port)
-    config = Config(root=root, channels={"ops": hook}, monitor=section)
+    # Nobody waits two minutes for what else may break.
+    alerts = AlertsConfig(group_wait=timedelta(0))
+    config = Config(root=root, channels={"ops": hook}, monitor=section, alerts=alerts)
     registry = open_registry(config.database_url(config.registry), config.project)
     with History(config.database_url(config.monitor.database)) as history:
         try:
@@ -109,7 +113,7 @@ def test_it_judges_windows_as_they_close_and_delivers_signed_messages(
     for headers, body in receiver.requests:
         Verifier(secret).verify(body, headers)
     kinds = [json.loads(body)["type"] for _, body in receiver.requests]
-    assert kinds == ["featurestore.v1.alert.firing", "featurestore.v1.retraining"]
+    assert sorted(kinds) == ["featurestore.v1.alert.firing", "featurestore.v1.retraining"]
     wait_for(lambda: _status(scene)["outbox"] == {"pending": 0, "delivered": 2, "dead": 0, "overtaken": 0})
     heart = _status(scene)["daemon"]
     assert heart["pid"] == daemon.pid
@@ -235,6 +239,9 @@ def test_its_metrics_tell_what_it_does(scene: Any, start: Start, free_port: int,
     assert f"featurestore_monitor_evidence_limit_log{{{stream}}} 7.67" in found
     assert f"featurestore_monitor_lag_seconds{{{stream}}} 0.0" in found
     assert "featurestore_monitor_alerts_firing 1.0" in found
+    assert 'featurestore_monitor_incidents{acknowledged="false",severity="page"} 1.0' in found
+    assert "featurestore_monitor_oldest_unacknowledged_page_seconds " in found
+    assert "featurestore_monitor_silences 0.0" in found
     assert f'featurestore_monitor_alerts_total{{change="fired",{stream}}}' in found or "alerts_total" in found
     assert 'featurestore_monitor_job_errors_total{job="policy flight_drift"} 0.0' in found
     assert 'featurestore_monitor_job_last_success_timestamp_seconds{job="heartbeat"}' in found
