@@ -118,10 +118,12 @@ def _listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield f"http://127.0.0.1:{server.getsockname()[1]}"
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
 
 
 def test_a_far_side_that_sends_a_byte_now_and_then_is_left_in_time() -> None:
@@ -137,6 +139,21 @@ def test_a_far_side_that_sends_a_byte_now_and_then_is_left_in_time() -> None:
             _call(url, _Section(timeout_seconds=0.4))
         assert time.monotonic() - began < 2
         assert not raised.value.untaken
+
+
+def test_a_name_that_takes_all_the_time_to_resolve_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def slow(*asked: Any, **options: Any) -> Any:
+        time.sleep(0.3)
+        return real(*asked, **options)
+
+    with receiving() as receiver:
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        with pytest.raises(UnreachableError, match=r"did not answer in 0\.2 s") as raised:
+            _call(receiver.url, _Section(timeout_seconds=0.2))
+        assert raised.value.untaken
+        assert receiver.requests == []
 
 
 def test_a_body_without_end_is_left_at_its_beginning() -> None:
