@@ -49,6 +49,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     MONITORING,
     PERFORMANCE,
     POINT_IN_TIME,
+    ROLLBACK,
     SERVING,
     TESTING,
     VERSIONS,
@@ -64,6 +65,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "monitoring",
         "performance",
         "point-in-time",
+        "rollback",
         "serving",
         "testing",
         "versions",
@@ -108,6 +110,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[serving]`": config.ServingConfig,
     "## `[serving.tls]`": TlsConfig,
     "## `[monitor]`": config.MonitorConfig,
+    "## `[actions]`": config.ActionsConfig,
     "## `[alerts]`": config.AlertsConfig,
     "## `[mute.NAME]`": MuteConfig,
     "## `[sources.NAME]`": config.SourceConfig,
@@ -130,6 +133,7 @@ NO_KEYS = {
     "retention",
     "serving",
     "monitor",
+    "actions",
     "alerts",
     "mute",
     "sources",
@@ -468,6 +472,26 @@ def test_the_performance_document_prints_what_it_says(
             assert _undated(shop.run(*shlex.split(command))) == _undated(expected)
             ran += 1
     assert ran == 5
+
+
+def test_the_rollback_document_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its blocks in their order: a command goes on where the code before it was."""
+    monkeypatch.chdir(tmp_path)
+    module, ran = types.ModuleType("document"), 0
+    for block in blocks(ROLLBACK):
+        if block.language == "python":
+            exec(compile(block.text, ROLLBACK.name, "exec"), module.__dict__)
+        if block.language != "console" or block.reason:
+            continue
+        for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+            assert _undated(Shop(tmp_path / "shop").run(*shlex.split(command))) == _undated(expected)
+            ran += 1
+    vars(module)["store"].close()
+    shown = re.findall(r"^# prints: (.*)$", ROLLBACK.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+    assert ran == 3
 
 
 def test_every_attribute_of_a_field_stands_in_its_table() -> None:

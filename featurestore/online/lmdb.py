@@ -214,6 +214,26 @@ class LmdbStore:
             replace_standing(transaction, self._shared.state, storage_id, progress)
             return generation
 
+    def replace_keys(
+        self,
+        storage_id: str,
+        keys: Iterable[bytes],
+        rows: Iterable[Row],
+        *,
+        expected: bytes | None,
+        progress: bytes,
+    ) -> Written | None:
+        """See :meth:`OnlineStore.replace_keys <featurestore.online.base.OnlineStore.replace_keys>`."""
+        with self._writing() as (transaction, state):
+            if progress_of(transaction, self._shared.state, storage_id) != expected:
+                return None
+            prefix = state.prefix(storage_id)
+            for key in keys:
+                transaction.delete(prefix + key)
+            written = _put(transaction, prefix, rows)
+            note_progress(transaction, self._shared.state, storage_id, progress)
+            return written
+
     def standing(self, storage_id: str) -> Standing:
         """See :meth:`OnlineStore.standing <featurestore.online.base.OnlineStore.standing>`."""
         self.read(())  # which goes on to the file that is the store now
