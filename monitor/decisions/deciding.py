@@ -200,9 +200,9 @@ def _finding(
         effects=effects,
         moves=moves,
     )
-    missing = (
-        newly_missing(one, reference, current, policy.thresholds) if policy.statistics.get(one.name) is None else None
-    )
+    if verdict in ("drift", "severe") or one.name in policy.statistics:
+        return found  # both keys have turned, and say more
+    missing = newly_missing(one, reference, current, policy.thresholds)
     return found if missing is None else _certain(found, *missing, policy)
 
 
