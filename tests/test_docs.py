@@ -53,13 +53,8 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     MONITORING,
     PERFORMANCE,
     POINT_IN_TIME,
-<<<<<<< HEAD
-    ROLLBACK,
-    RETRAINING,
-=======
     RETRAINING,
     ROLLBACK,
->>>>>>> i8-B
     SERVING,
     TESTING,
     VERSIONS,
@@ -75,13 +70,8 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "monitoring",
         "performance",
         "point-in-time",
-<<<<<<< HEAD
-        "rollback",
-        "retraining",
-=======
         "retraining",
         "rollback",
->>>>>>> i8-B
         "serving",
         "testing",
         "versions",
@@ -494,29 +484,6 @@ def test_the_performance_document_prints_what_it_says(
     assert ran == 5
 
 
-<<<<<<< HEAD
-def test_the_rollback_document_prints_what_it_says(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Its blocks in their order: a command goes on where the code before it was."""
-    monkeypatch.chdir(tmp_path)
-    module, ran = types.ModuleType("document"), 0
-    for block in blocks(ROLLBACK):
-        if block.language == "python":
-            exec(compile(block.text, ROLLBACK.name, "exec"), module.__dict__)
-        if block.language != "console" or block.reason:
-            continue
-        for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-            assert _undated(Shop(tmp_path / "shop").run(*shlex.split(command))) == _undated(expected)
-            ran += 1
-    vars(module)["store"].close()
-    shown = re.findall(r"^# prints: (.*)$", ROLLBACK.read_text(encoding="utf-8"), re.MULTILINE)
-    assert capsys.readouterr().out.splitlines() == shown
-    assert ran == 3
-
-
-=======
->>>>>>> i8-B
 def test_the_receivers_of_the_retraining_document_do_what_it_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -653,8 +620,6 @@ def _unnamed(text: str) -> list[str]:
     ):
         text = re.sub(pattern, name, text)
     return _undated(text)
-<<<<<<< HEAD
-=======
 
 
 def test_the_rollback_document_prints_what_it_says(
@@ -675,7 +640,6 @@ def test_the_rollback_document_prints_what_it_says(
     shown = re.findall(r"^# prints: (.*)$", ROLLBACK.read_text(encoding="utf-8"), re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == shown
     assert ran == 3
->>>>>>> i8-B
 
 
 def test_every_attribute_of_a_field_stands_in_its_table() -> None:
