@@ -11,6 +11,7 @@ from benchmarks.harness import report
 
 #: Each has ``run(quick) -> list[Row]`` and answers the question in its docstring.
 NAMES = (
+    "alerts",
     "asof",
     "asof_large",
     "client",

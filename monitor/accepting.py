@@ -25,6 +25,7 @@ from monitor.alerts.message import called
 from monitor.alerts.states import closed
 from monitor.alerts.taking import Change, take
 from monitor.history import Acceptance, History, StoredAlert, Watch
+from monitor.pipeline.committing import FEATURES
 from monitor.pipeline.reports import Store
 from monitor.pipeline.streams import subjects_of
 from monitor.pipeline.subjects import reference_of, tracks_of
@@ -238,6 +239,7 @@ def _keep(
             history.note(
                 connection, "accepted", said, incident=incident.number, who=acceptance.author, at=clock, now=now
             )
+            history.drop_detector(connection, _watch(acceptance), FEATURES)
             for stored in targets[_watch(acceptance)]:
                 _end(history, connection, stored, clock=clock, now=now)
         # The audit log is in another database: it is written last, so that what fails there undoes all of this.

@@ -362,7 +362,8 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     box = found["outbox"]
     yield f"Messages: {box['pending']} pending, {box['delivered']} delivered, {box['dead']} dead"
     for signal in found["signals"]:
-        yield f"Retraining signal {signal['id']} for {signal['service']}: {signal['reason']}"
+        why = f"held, {signal['held']}" if signal["held"] else f"{signal['standing']}, {signal['reason']}"
+        yield f"Retraining signal {signal['id']} for {signal['service']}: {why}"
     daemon = found["daemon"]
     yield (
         f"Daemon: pid {daemon['pid']} on {daemon['host']}, last seen {daemon['beat_at']}" if daemon else "Daemon: none"

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 
 from featurestore import __version__
 from featurestore.config import Config
 from featurestore.serving.metrics.exposition import MetricsPage
 from featurestore.serving.metrics.samples import Metric, Sample
 from monitor.alerts import outbox
+from monitor.alerts.incident_state import SEVERITIES
 from monitor.history import History
 from monitor.pipeline import RunReport, ServiceReport
 
@@ -60,6 +62,18 @@ NOTIFIED = Metric(
     labels=(*_STREAM, "change"),
 )
 FIRING = Metric(name="featurestore_monitor_alerts_firing", help="Alerts that fire.", kind="gauge")
+INCIDENTS = Metric(
+    name="featurestore_monitor_incidents",
+    help="Incidents that go on, by their urgency, and by whether somebody works on them.",
+    kind="gauge",
+    labels=("severity", "acknowledged"),
+)
+OLDEST = Metric(
+    name="featurestore_monitor_oldest_unacknowledged_page_seconds",
+    help="For how long the oldest incident that pages goes on and nobody works on it; 0 where there is none.",
+    kind="gauge",
+)
+SILENCES = Metric(name="featurestore_monitor_silences", help="Silences that hold.", kind="gauge")
 OUTBOX = Metric(
     name="featurestore_monitor_outbox_messages",
     help="Messages that wait, were delivered, or were given up.",
@@ -137,9 +151,19 @@ class MonitorMetrics:
             yield SUCCESS.sample(when, job)
         with self._history.read() as connection:
             counts, firing = outbox.counts(connection), self._history.firing(connection)
+            incidents, now = self._history.open_incidents(connection), datetime.now(UTC)
+            silences = [one for one in self._history.silences(connection, after=now) if one.active(now)]
         for state, count in counts.items():
             yield OUTBOX.sample(count, state)
         yield FIRING.sample(firing)
+        yield SILENCES.sample(len(silences))
+        by_kind: dict[tuple[str, bool], int] = dict.fromkeys(product(SEVERITIES, (False, True)), 0)
+        for incident in incidents:
+            by_kind[incident.severity, bool(incident.acknowledged_by)] += 1
+        for (severity, acknowledged), count in by_kind.items():
+            yield INCIDENTS.sample(count, severity, str(acknowledged).lower())
+        waiting = [one.opened_at for one in incidents if one.severity == "page" and not one.acknowledged_by]
+        yield OLDEST.sample((now - min(waiting)).total_seconds() if waiting else 0.0)
 
     def _add(self, metric: Metric, count: float, *labels: str) -> None:
         self._counters[metric, labels] = self._counters.get((metric, labels), 0.0) + count

@@ -40,7 +40,8 @@ def status(
     Returns:
         ``replay``, ``watermark``, ``daemon`` (null if none ever ran), ``policies`` (each with its ``budget`` by route,
         its ``services`` and slices, with windows, last verdict, evidence against its limit and findings, and the last
-        of its ``checks``), ``alerts`` (all that ever fired or are held), ``incidents`` (those that go on), ``outbox`` (counts) and ``signals``.
+        of its ``checks``), ``alerts`` (all that ever fired, or are held), ``incidents`` (those that go on), ``outbox``
+        (counts) and ``signals``.
     """
     definitions = [one.definition for one in policies]
     with history.read() as connection:

@@ -40,7 +40,13 @@ HOMES = {
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
-    "pydantic": ("featurestore/config.py", "featurestore/settings/"),
+    # Settings; and what is known of an incident, which is kept as JSON and checked when it is read.
+    "pydantic": (
+        "featurestore/config.py",
+        "featurestore/settings/",
+        "monitor/alerts/about.py",
+        "monitor/alerts/incident_state.py",
+    ),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/backtest/achieved.py", "monitor/detector/", "monitor/performance/"),
@@ -100,7 +106,8 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     """What a developer's environment brings along by chance is missing on a user's machine."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=!\[ ]", one)[0] for one in project["dependencies"]}
-    declared = {IMPORTED_AS.get(one, one) for one in declared}
+    # The standard library's zoneinfo reads tzdata where the system has no zones.
+    declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
     # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, pictures and OpenTelemetry are in
     # extras.

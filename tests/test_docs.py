@@ -40,6 +40,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Documents whose every code block is run, or says why it is not.
 (
+    ALERTS,
     CONFIGURATION,
     DATASETS,
     DEFINITIONS,
@@ -55,6 +56,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ) = RUN = tuple(
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "alerts",
         "configuration",
         "datasets",
         "definitions",

@@ -269,7 +269,7 @@ def watch(repo: Path, receiver: Receiver, screen: Screen, processes: Processes) 
         for alert in in_july:
             tell(alert, said)
         for line in processes.output("monitor").splitlines():
-            if line.startswith("ALERT"):
+            if line.startswith("REPLAY july: PAGE"):
                 said(f"on the console: {line[:100]} ...")
         for signal in signals:
             said(f"retraining signal {signal['id'][:12]} for {signal['service']}, trained on {signal['baseline']}")

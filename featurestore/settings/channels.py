@@ -15,7 +15,7 @@ class ChannelConfig(Section):
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # false pages a quarter, of all policies together
     rehearsals: bool = False  # whether alerts from a replay reach it too
     fallback: str = ""  # the channel that also gets a page which this one did not take in time
-    template: str = ""  # what people read, in place of ours: docs/alerts.md has its names
+    template: str = ""  # what people read, in place of ours: docs/messages.md has its names
     subject_template: str = ""  # the same, of its subject or title
 
 

@@ -1,4 +1,4 @@
-"""``featurestore monitor incidents | incident | ack | silence | silences | unsilence | accept | acceptances | revoke``."""
+"""The commands about incidents: who works on one, what nobody is told of, and what is normal from now on."""
 
 from __future__ import annotations
 

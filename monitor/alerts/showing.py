@@ -105,7 +105,7 @@ def _rules(members: Sequence[Member]) -> str:
 
 
 def happenings(lines: Sequence[Line], messages: Sequence[Entry]) -> list[Happening]:
-    """Return what happened, in the order in which it was so: the timeline, with who was told, and what of it arrived."""
+    """Return what happened, in the order in which it was so, with who was told, and what of it arrived."""
     found = [(one.at, 0, Happening(at=one.at, what=one.what, who=one.who, text=one.text)) for one in lines]
     for one in messages:
         what = _SAID.get(Kind(one.kind), one.kind)

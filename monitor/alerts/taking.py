@@ -61,14 +61,17 @@ def _begun(history: History, connection: Connection, change: Change) -> Incident
     going_on = history.open_incidents(connection)
     group = group_of(about.subject(), going_on)
     incident = next((one for one in going_on if one.group == group.key), None)
-    what = "joined"
+    summary = str(finding.get("summary", ""))
+    member = about.member(alert, summary=summary, now=change.clock)
     if incident is None:
         what = "fired"
         episode = history.last_episode(connection, group.key) + 1
-        incident = history.open_new_incident(connection, opened(group, episode=episode, now=change.clock))
-    summary = str(finding.get("summary", ""))
-    incident = joined(incident, about.member(alert, summary=summary, now=change.clock))
-    history.save_incident(connection, incident)
+        begun = joined(opened(group, episode=episode, now=change.clock), member)
+        incident = history.open_new_incident(connection, begun)
+    else:
+        what = "joined"
+        incident = joined(incident, member)
+        history.save_incident(connection, incident, member)
     lines = [(what, summary, change.at)]
     if finding.get("evidence"):
         lines.insert(0, ("evidence", _evidence(finding["evidence"]), change.at))

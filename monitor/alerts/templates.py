@@ -19,10 +19,10 @@ NAMES = frozenset(
         "evidence",
         "facts",
         "features",
+        "findings",
         "first",
         "incident",
         "kind",
-        "lines",
         "model",
         "name",
         "project",
@@ -39,7 +39,7 @@ NAMES = frozenset(
         "title",
     }
 )
-_HINT = "Names are in braces, {summary}; a brace itself is written twice, {{. docs/alerts.md lists the names."
+_HINT = "Names are in braces, {summary}; a brace itself is written twice, {{. docs/messages.md lists the names."
 
 
 class Template:

@@ -180,10 +180,10 @@ def values(message: Message, ours: Words) -> dict[str, str]:
         "evidence": evidence(payload.get("evidence") or {}),
         "facts": "\n".join(rows(ours.facts)),
         "features": plain(", ".join(one.get("feature", "") for one in payload.get("features", ())[:_NAMED])),
+        "findings": "\n".join(ours.lines),
         "first": ours.first,
         "incident": message.incident,
         "kind": str(message.kind),
-        "lines": "\n".join(ours.lines),
         "model": plain(payload.get("model", "")),
         "name": plain(payload.get("name", "")),
         "project": message.project,
@@ -242,20 +242,21 @@ def severity_of(message: Message) -> str:
 
 
 def _subject(message: Message) -> str:
+    """Return a subject that stays as it is while an incident, a signal or an action lasts.
+
+    An incident's alerts come and go, and its severity with them, so neither is in it.
+    """
     payload = message.payload
     if message.kind is Kind.TEST:
         return "TEST: messages arrive here"
     if message.kind is Kind.RETRAINING:
-        start, about = f"RETRAIN {message.service}", [payload.get("cause", "")]
-    elif message.kind is Kind.ACTION:
-        start, about = f"ACTION {message.service}", [f"{payload.get('kind', '')} {payload.get('target', '')}".strip()]
-    else:
-        part = f" ({payload['slice']})" if payload.get("slice") else ""
-        number = f" {payload['name']}" if payload.get("name") else ""
-        start = f"{severity_of(message).upper()}{number} {message.service}{part}"
-        about = [payload.get("rule", ""), payload.get("cause", "")]
-    said = ", ".join(text.replace("_", " ") for text in about[:1] if text)
-    return ": ".join(filter(None, (start, ", ".join(filter(None, (said, *about[1:]))))))
+        cause = str(payload.get("cause", "")).replace("_", " ")
+        return f"RETRAIN {message.service}" + (f": {cause}" if cause else "")
+    if message.kind is Kind.ACTION:
+        what = f"{payload.get('kind', '').replace('_', ' ')} {payload.get('target', '')}".strip()
+        return f"ACTION {message.service}" + (f": {what}" if what else "")
+    what = payload.get("cause") or message.service
+    return f"Incident {payload['name']}: {what}" if payload.get("name") else f"Incident: {what}"
 
 
 def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
@@ -275,7 +276,8 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
         ("works on it", payload.get("acknowledgedBy") if kind is not Kind.ACKNOWLEDGED else ""),
         ("runbook", payload.get("runbook")),
         ("signal" if kind is Kind.RETRAINING else "action", payload.get("id")),
-        ("incident", message.incident),
+        # People and commands name an incident by its number, which the title has.
+        ("incident", "" if payload.get("name") else message.incident),
     )
     shown = [(label, shortened(str(value), limits.line)) for label, value in facts if value]
     return tuple(shown[: limits.facts])

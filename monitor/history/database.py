@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, delete, inspect, select
 
 from featurestore.database import Database
 from featurestore.errors import MonitorError
@@ -167,6 +167,12 @@ class History(Ledger, Alerts, Incidents, People, Checks):
         """Keep where a detector stands."""
         values = {"baseline": detector.baseline, "state": json.dumps(detector.state)}
         put(connection, schema.detectors, {**vars(watch), "subject": subject}, values)
+
+    def drop_detector(self, connection: Connection, watch: Watch, subject: str) -> None:
+        """Let a detector begin anew, for any version of the policy: what it has learned was of another normal."""
+        table = schema.detectors
+        mine = (table.c.policy == watch.policy, table.c.service == watch.service, table.c.slice == watch.slice)
+        connection.execute(delete(table).where(*mine, table.c.subject == subject))
 
     def data_clock(self, connection: Connection) -> datetime | None:
         """Return how late it is in the data of a rehearsal: the end of the last window that was judged."""

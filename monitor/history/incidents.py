@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from featurestore.types import microseconds
 from monitor import schema
-from monitor.alerts.incident_state import Incident
+from monitor.alerts.incident_state import Incident, Member
 from monitor.history.upserting import add
 from monitor.history.values import EPOCH, instant
 
@@ -42,27 +42,27 @@ class Incidents:
     """What people are told of; every method works in the caller's transaction."""
 
     def open_new_incident(self, connection: Connection, incident: Incident) -> Incident:
-        """Write an incident that has begun, and return it with its number."""
-        # Its number stands in its own JSON, and is not known before.
+        """Write an incident that has begun, with its alerts, and return it with its number."""
         values = _columns(incident) | {"key": incident.key, "cause_group": incident.group, "episode": incident.episode}
         result = connection.execute(insert(schema.incidents).values(**values))
         assert result.inserted_primary_key is not None  # noqa: S101 - one row was written
         numbered = replace(incident, number=int(result.inserted_primary_key[0]))
-        self.save_incident(connection, numbered)
+        for one in incident.members:
+            _keep_member(connection, numbered, one)
         return numbered
 
-    def save_incident(self, connection: Connection, incident: Incident) -> None:
-        """Keep an incident, and which alerts are of it."""
+    def save_incident(self, connection: Connection, incident: Incident, joined: Member | None = None) -> None:
+        """Keep an incident.
+
+        Args:
+            connection: the transaction.
+            incident: as it is.
+            joined: the alert that it has got, where it has got one.
+        """
         table = schema.incidents
         connection.execute(update(table).where(table.c.number == incident.number).values(**_columns(incident)))
-        known = schema.members
-        query = select(known.c.alert, known.c.episode).where(known.c.incident == incident.number)
-        there = {(row.alert, row.episode) for row in connection.execute(query)}
-        for one in incident.members:
-            if (one.alert, one.episode) not in there:
-                key = {"alert": one.alert, "episode": one.episode}
-                joined = {"incident": incident.number, "joined_at": microseconds(one.joined_at)}
-                add(connection, known, key | joined)
+        if joined is not None:
+            _keep_member(connection, incident, joined)
 
     def incident(self, connection: Connection, number: int) -> Incident | None:
         """Return an incident by its number."""
@@ -100,14 +100,6 @@ class Incidents:
         table = schema.incidents
         query = select(func.coalesce(func.max(table.c.episode), 0)).where(table.c.cause_group == group)
         return int(connection.execute(query).scalar_one())
-
-    def count_incidents(self, connection: Connection) -> dict[tuple[str, bool], int]:
-        """Return how many incidents go on, by severity and by whether somebody works on them."""
-        found: dict[tuple[str, bool], int] = {}
-        for one in self.open_incidents(connection):
-            key = (one.severity, bool(one.acknowledged_by))
-            found[key] = found.get(key, 0) + 1
-        return found
 
     def note(
         self,
@@ -171,6 +163,13 @@ class Incidents:
             )
             for row in sorted(rows, key=lambda row: (row.at, row.id))
         ]
+
+
+def _keep_member(connection: Connection, incident: Incident, member: Member) -> None:
+    """Keep of which incident an episode of an alert is; it stays that one's."""
+    key = {"alert": member.alert, "episode": member.episode}
+    joined = {"incident": incident.number, "joined_at": microseconds(member.joined_at)}
+    add(connection, schema.members, key | joined)
 
 
 def _columns(incident: Incident) -> dict[str, Any]:

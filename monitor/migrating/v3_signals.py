@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
 from monitor import schema
 
@@ -11,7 +11,7 @@ def step(connection: Connection) -> None:
     """Bring the tables of version 2 up to date.
 
     A signal of version 2 needed no approval, and was sent when it was made. Which alerts have fired before is not
-    known; those that fire now are, so that no signal goes out meanwhile.
+    known; those that fire now are, so that no signal goes out meanwhile: the step of the alerts comes before this one.
     """
     for statement in _ADDED:
         connection.execute(text(statement))
@@ -19,9 +19,7 @@ def step(connection: Connection) -> None:
         table.create(connection)
     for statement in _FILLED:
         connection.execute(text(statement))
-    # The step of the alerts has given their table its present name, where it was before this one.
-    alerts = "alerts" if inspect(connection).has_table("alerts") else "incidents"
-    connection.execute(text(_FIRING.replace("ALERTS", alerts)))
+    connection.execute(text(_FIRING))
 
 
 _ADDED = (
@@ -56,5 +54,5 @@ _FIRING = """
         CASE WHEN rule IN ('drift', 'launch mismatch', 'prediction drift', 'stale_training_data',
             'materialization_lag') OR rule LIKE 'performance%' THEN 0 ELSE 1 END,
         '[]', '[]', key, '', COALESCE(onset, 0), NULL, 0
-    FROM ALERTS WHERE state = 'firing'
+    FROM alerts WHERE fires
 """

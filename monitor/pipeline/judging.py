@@ -20,7 +20,8 @@ from monitor.detector import DetectorState, Evidence, Limits, step
 #: The rule of an alarm that began with the first windows against a baseline: the training data never was the traffic.
 LAUNCH = "launch mismatch"
 DRIFT = "drift"
-#: What a distribution that has moved shows beside that.
+_PLAIN = (DRIFT, LAUNCH)
+#: What a distribution that has moved, or never was the same, shows beside that.
 _OF_DRIFT = ("out of range", "unseen categories")
 
 _RANK = ("ok", "not enough data", "drift", "severe")
@@ -177,18 +178,19 @@ def rules_of(moved: Sequence[FeatureFinding]) -> dict[str, list[FeatureFinding]]
     """Return the findings of one alarm by the rule whose alert they are.
 
     Whoever is paged should be paged once for one change. A distribution that has moved reaches beyond its range and to
-    values never seen as well, so these are drift where there is any; only by themselves are they what they are called.
+    values never seen as well, so these are drift where there is any, or part of the launch mismatch; only by themselves
+    are they what they are called.
     """
     found: dict[str, list[FeatureFinding]] = {}
-    drifts = any(DRIFT in one.kinds for one in moved if one.kind in (DRIFT, *_OF_DRIFT))
+    plainly = [plain for plain in _PLAIN for one in moved if one.kind in (plain, *_OF_DRIFT) and plain in one.kinds]
     for one in moved:
-        found.setdefault(DRIFT if drifts and one.kind in _OF_DRIFT else one.kind, []).append(one)
+        found.setdefault(plainly[0] if plainly and one.kind in _OF_DRIFT else one.kind, []).append(one)
     return found
 
 
 def _belongs(finding: FeatureFinding, rule: str) -> bool:
     """Return whether a finding is one that an alert of a rule goes on with."""
-    return rule in (finding.kind, *finding.kinds) or (rule == DRIFT and finding.kind in _OF_DRIFT)
+    return rule in (finding.kind, *finding.kinds) or (rule in _PLAIN and finding.kind in _OF_DRIFT)
 
 
 def _decide(

@@ -251,6 +251,7 @@ class Teller:
         """Keep that nobody looks after an alert any more: its incident goes on without it."""
         after, _ = closed(alert)
         self._save(connection, rule, alert, after, None, at=at, now=now)
+        retraining.ends(connection, alert.key, at)
         return after
 
     def expect(self, connection: Connection, rule: str, seen: Observation, *, alerts: Mapping[str, Alert]) -> None:

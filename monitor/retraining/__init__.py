@@ -16,15 +16,15 @@ the alert; whether it may go out is decided afterwards, and what waits says why.
 | `asking`      | a person asks, agrees, or does not                                                 |
 | `sending`     | the event and its messages; `routing` to whom                                      |
 | `states`      | where a signal stands, and where it may go; pure                                   |
-| `store`       | signals and their events in the monitor's database                                 |
+| `store`       | signals and their events in the monitor's database; `records` are its values        |
 | `wording`     | the payload                                                                        |
 | `dataset`     | request -> training dataset                                                        |
 | `commands`    | `featurestore monitor retrain, signals, signal, approve, reject, request, dataset` |
 """
 
 from monitor.retraining.considering import consider
-from monitor.retraining.episodes import accept
+from monitor.retraining.episodes import accept, ends
 from monitor.retraining.overview import overview
 from monitor.retraining.review import review
 
-__all__ = ["accept", "consider", "overview", "review"]
+__all__ = ["accept", "consider", "ends", "overview", "review"]

@@ -20,7 +20,7 @@ from monitor.history.values import Watch
 from monitor.retraining import episodes, store
 from monitor.retraining.causes import cause_of, is_fault, signal_id
 from monitor.retraining.states import SignalState
-from monitor.retraining.wording import reason_of, signal_message
+from monitor.retraining.wording import TOLD, reason_of, signal_message
 
 #: Why a cause waits that nobody has looked at.
 UNSEEN = "not looked at yet"
@@ -86,7 +86,7 @@ def consider(
         rule=rule,
         fault=is_fault(rule, kinds),
         views=[*views, *(view for one in features if (view := context.view_of(one)))],
-        features=features,
+        features=features[:TOLD],
         incident=incident,
         name=name,
         onset=alert.onset or at,

@@ -158,17 +158,60 @@ def read_rows(
     Raises:
         DataError: the query reads what there is not, or cannot be run.
         OfflineStoreError: predictions or outcomes cannot be read.
-        MonitorError: a file of the serving log is damaged.
+        MonitorError: a file of the serving log is damaged, or there is none.
     """
     tables: dict[str, Any] = {}
     if _reads(query, LOG):
-        tables[LOG] = ServingLog(config).select(service.name)
+        log = ServingLog(config)
+        if not log.services(service.name):
+            raise MonitorError(
+                f'Nothing that was served of "{service.name}" was logged.',
+                hint="Say where rows come from: RetrainingPolicy(entity_rows='SELECT ... FROM ...').",
+            )
+        tables[LOG] = log.select(service.name)
     folder, name = config.path(config.serving.feedback_path), model.partition("@")[0]
     if name and _reads(query, PREDICTIONS):
         tables[PREDICTIONS] = predictions(folder, name)
     if name and _reads(query, OUTCOMES):
         tables[OUTCOMES] = outcomes(folder, name, every=True)
     return OfflineStore(config, registry).queried(query, service, what, tables=tables)
+
+
+def check_rows(
+    config: Config,
+    registry: Registry,
+    query: str,
+    service: FeatureService,
+    *,
+    model: str,
+    timestamp_field: str,
+    label: str,
+) -> None:
+    """Check that a request's query can be run, and gives what a dataset needs; no row of it is computed.
+
+    Args:
+        config: as for :func:`read_rows`.
+        registry: the same.
+        query: the whole query.
+        service: the version that is to be trained for.
+        model: whose predictions and outcomes it may read.
+        timestamp_field: the column of the instants.
+        label: the column that a model is to predict; "" for none.
+
+    Raises:
+        MonitorError: a column is missing.
+        DataError: the query reads what there is not, or cannot be run.
+    """
+    what = f'the entity rows for "{service.name}"'
+    none = f"SELECT * FROM (\n{query}\n) AS looked_at LIMIT 0"
+    found = read_rows(config, registry, none, service, model=model, what=what).column_names
+    needed = [*service.keys, *(one.name for one in service.request if one.default is None), timestamp_field]
+    for name in [*needed, *([label] if label else [])]:
+        if name not in found:
+            raise MonitorError(
+                f'The query of {what} has no column "{name}"; it has {", ".join(found[:10])}.',
+                hint="Add it to entity_rows of the RetrainingPolicy.",
+            )
 
 
 def _reads(query: str, table: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from featurestore.types import microseconds
@@ -112,6 +112,12 @@ def stands(connection: Connection, alert: str) -> bool:
     """Return whether an alert fires."""
     query = select(alert_episodes.c.alert).where(alert_episodes.c.alert == alert, alert_episodes.c.ended_at.is_(None))
     return connection.execute(query).first() is not None
+
+
+def latest_episode(connection: Connection, alert: str) -> int:
+    """Return the number of the last time that an alert fired; 0 where it never did."""
+    query = select(func.max(alert_episodes.c.episode)).where(alert_episodes.c.alert == alert)
+    return int(connection.execute(query).scalar() or 0)
 
 
 def open_faults(connection: Connection, service: str, views: Collection[str]) -> list[Fault]:

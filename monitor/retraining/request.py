@@ -20,7 +20,7 @@ from featurestore.registry.records import DatasetRecord, ModelRecord, Registered
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.message import to_json
 from monitor.retraining.causes import DEFINITIONS
-from monitor.retraining.entity_rows import inner_query, served_query, whole_query
+from monitor.retraining.entity_rows import check_rows, inner_query, served_query, whole_query
 from monitor.retraining.gates import Fault
 from monitor.retraining.store import Cause, StoredSignal
 from monitor.retraining.wording import command
@@ -70,7 +70,7 @@ def training_request(
     rules: RetrainingPolicy,
     *,
     faults: Sequence[Fault],
-    clock: datetime,
+    judged: datetime,
     now: datetime,
 ) -> dict[str, Any]:
     """Return the JSON form of ``featurestore.v1.TrainingRequest``.
@@ -81,11 +81,12 @@ def training_request(
         cause: what asks for it.
         rules: how long a period, and where its rows come from.
         faults: what was broken, whenever.
-        clock: what time it is where the rows are served.
+        judged: up to where rows have been looked at: of later ones nobody knows whether they are broken.
         now: the wall clock: what was ingested later does not count.
 
     Raises:
-        MonitorError: no entity rows can be asked for.
+        MonitorError: no entity rows can be asked for, or a column of theirs is missing.
+        DataError: the query of the rules cannot be run.
     """
     service = service_of(registry, cause)
     if service is None:
@@ -96,7 +97,7 @@ def training_request(
     model, dataset = model_of(registry, cause), dataset_of(registry, cause)
     recipe = recipe_of(dataset)
     delay = timedelta(0) if model is None else model.evaluation.label_delay
-    since, until = period(clock - delay, rules, {} if dataset is None else dataset.manifest)
+    since, until = period(judged - delay, rules, {} if dataset is None else dataset.manifest)
     gaps = left_out(faults, since, until)
     rows = rules.entity_rows or served_query(
         service.definition,
@@ -111,6 +112,15 @@ def training_request(
         since=since,
         until=until,
         left_out=[(start, end) for start, end, _ in gaps],
+    )
+    check_rows(
+        config,
+        registry,
+        query,
+        service.definition,
+        model="" if model is None else model.id,
+        timestamp_field=recipe.timestamp_field,
+        label=recipe.label or "",
     )
     name = rules.dataset or (service.name if dataset is None else dataset.name)
     return sealed(

@@ -12,14 +12,14 @@ from functools import cached_property, partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from featurestore.definitions import MonitorPolicy, RetrainingPolicy
 from featurestore.errors import FeatureStoreError
 from featurestore.registry import Registered
-from monitor import schema
+from monitor.alerts.dispatching import clock_of
 from monitor.alerts.message import Context
-from monitor.history import History, instant
+from monitor.history import History
 from monitor.history.values import EPOCH
 from monitor.retraining import episodes
 from monitor.retraining import store as signals
@@ -28,14 +28,17 @@ from monitor.retraining.considering import keep, policy_of
 from monitor.retraining.gates import QUARTER, Facts, Fault, Verdict, judge
 from monitor.retraining.request import left_out_again, model_of, service_of, training_request
 from monitor.retraining.sending import Desk
-from monitor.retraining.standing import Found, Store, at_hand, standing_causes
+from monitor.retraining.standing import Found, Store, at_hand, judged_until, standing_causes
 from monitor.retraining.states import SignalState
-from monitor.retraining.wording import signal_message
+from monitor.retraining.wording import SHOWN, signal_message
 
 _log = structlog.get_logger("monitor.retraining")
 
 #: Causes that an alert tells of: they stand while it fires. The others are looked for each time.
 _OF_ALERTS = (DRIFT, PERFORMANCE, CONFIGURATION)
+
+#: Features that a sentence names.
+_NAMED = 4
 
 
 def review(
@@ -150,7 +153,8 @@ class Reviewer:
         with self.history.read() as connection:
             verdict = self._verdict(connection, signal)
         # The registry is asked outside of the transaction that writes; what it holds of versions never changes.
-        request, lack = self._request(signal) if verdict.open else (None, "")
+        looked = verdict.open
+        request, lack = self._request(signal) if looked else (None, "")
         with self.history.write() as connection:
             (signal,) = signals.known(connection, [signal.id])
             if signal.state is not SignalState.HELD:
@@ -158,23 +162,22 @@ class Reviewer:
             verdict = self._verdict(connection, signal)
             if verdict.lapsed:
                 _log.info("retraining signal lapsed", signal=signal.id, reason=verdict.lapsed)
+                self._note(connection, signal, f"lapsed: {verdict.lapsed}")
                 return signals.move(connection, signal, SignalState.LAPSED, reason=verdict.lapsed, now=self.now)
             if verdict.held:
                 if verdict.held != signal.held:
                     _log.info("retraining signal held", signal=signal.id, reason=verdict.held)
+                    self._note(connection, signal, f"held: {verdict.held}")
                     return signals.move(connection, signal, SignalState.HELD, reason=verdict.held, now=self.now)
                 return None
-            if request is None and not lack:
+            if not looked:
                 return None  # the gate has opened since it was looked at: the next review sends it
             return self._send(connection, signal, request, lack)
 
     def clock(self) -> datetime:
         """Return what time it is where the rows are served: a rehearsal has a clock of its own, that of its log."""
-        if not self.store.config.replay or self.policy is None:
-            return self.now
         with self.history.read() as connection:
-            newest = select(func.max(schema.streams.c.next_start)).where(schema.streams.c.policy == self.policy.name)
-            return instant(connection.execute(newest).scalar()) or self.now
+            return clock_of(self.history, connection, self.store.config, self.now)
 
     @property
     def desk(self) -> Desk:
@@ -201,6 +204,7 @@ class Reviewer:
         ask = self.rules.approval and not signal.approved_by
         reason = str(signal.payload["reason"]) + (f" (no training request: {lack})" if lack else "")
         state = SignalState.PENDING if ask else SignalState.APPROVED
+        self._note(connection, signal, "asks for approval" if ask else "sent")
         told = replace(signal, payload=dict(signal.payload) | {"reason": reason})
         _log.info("retraining signal", signal=signal.id, service=signal.service, cause=signal.cause, state=str(state))
         return self.desk.send(
@@ -212,6 +216,19 @@ class Reviewer:
             request=request,
             expires_at=self.now + self.rules.expires_after if ask else None,
         )
+
+    def _note(self, connection: Connection, signal: signals.StoredSignal, text: str) -> None:
+        """Add a line to the timeline of the incident that asks for the signal."""
+        if signal.cause in _OF_ALERTS:
+            self.history.note(
+                connection,
+                "signal",
+                f"{signal.id[:SHOWN]} {text}",
+                alert=signal.subject,
+                episode=episodes.latest_episode(connection, signal.subject),
+                at=self.now,
+                now=self.now,
+            )
 
     def _verdict(self, connection: Connection, signal: signals.StoredSignal) -> Verdict:
         name = signal.name
@@ -263,31 +280,32 @@ class Reviewer:
             return Verdict()
         model = model_of(self.store.registry, signal)
         counts, others = important(moved, self.rules, {} if model is None else model.feature_importances)
-        return Verdict() if counts else Verdict(held=f"{', '.join(others)} moved, whose drift asks for no new model")
+        if counts:
+            return Verdict()
+        named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+        return Verdict(held=f"{named} moved, whose drift asks for no new model")
 
     def _request(self, signal: signals.StoredSignal) -> tuple[dict[str, Any] | None, str]:
         """Return what to train on; or why nothing can be said of that, in a sentence."""
         try:
-            clock = self.clock()
-            if signal.approved_by:
-                # The same period that was agreed to.
-                with self.history.read() as connection:
-                    broken = self.known_faults(connection, signal)
-                return left_out_again(signal, broken, replay=self.store.config.replay), ""
             with self.history.read() as connection:
                 broken = self.known_faults(connection, signal)
-            return (
-                training_request(
-                    self.store.config,
-                    self.store.registry,
-                    signal,
-                    self.rules,
-                    faults=broken,
-                    clock=clock,
-                    now=self.now,
-                ),
-                "",
+                judged = judged_until(connection, signal.name) or clock_of(
+                    self.history, connection, self.store.config, self.now
+                )
+            if signal.approved_by:
+                # The same period that was agreed to.
+                return left_out_again(signal, broken, replay=self.store.config.replay), ""
+            made = training_request(
+                self.store.config,
+                self.store.registry,
+                signal,
+                self.rules,
+                faults=broken,
+                judged=judged,
+                now=self.now,
             )
+            return made, ""
         except FeatureStoreError as error:
             # That a new model is needed is worth saying, even where it is for people to find the rows.
             return None, f"{error.message.rstrip('.')}; {error.hint}".rstrip("; .")

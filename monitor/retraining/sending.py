@@ -92,7 +92,7 @@ class Desk:
                 service=signal.service,
                 incident=signal.id,
                 sequence=str(list(SignalState).index(signal.state)),
-                severity="info",
+                severity="ticket" if signal.state is SignalState.PENDING else "info",
                 payload=signal.payload,
                 now=self.now,
             )

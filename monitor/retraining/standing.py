@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from sqlalchemy import Connection, func, select
+
 from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy, RetrainingPolicy
 from featurestore.registry import Registry
 from featurestore.registry.records import DatasetRecord, ModelRecord, Registered
+from monitor import schema
 from monitor.alerts.message import Context
-from monitor.history import Check, History, Watch
+from monitor.history import Check, History, Watch, instant
 from monitor.history.values import EPOCH
 from monitor.quality.freshness import TrainingData, stale_training_data
 from monitor.retraining import episodes
@@ -101,6 +104,13 @@ def at_hand(registry: Registry, name: str) -> AtHand | None:
             return None
         dataset = max(mine, key=lambda one: one.created_at)
     return AtHand(service=registry.service(name).id, model=model, dataset=dataset)
+
+
+def judged_until(connection: Connection, name: str) -> datetime | None:
+    """Return up to where what was served of a service has been judged, by any policy; None where nothing was."""
+    streams = schema.streams
+    mine = func.substr(streams.c.service, 1, len(name) + 1) == f"{name}@"
+    return instant(connection.execute(select(func.max(streams.c.next_start)).where(mine)).scalar())
 
 
 def standing_causes(
@@ -211,11 +221,11 @@ def _count(
     delay = timedelta(0) if found.model is None else found.model.evaluation.label_delay
     last = manifest.get("last_instant")
     since = EPOCH if last is None else datetime.fromisoformat(last) + timedelta(microseconds=1)
-    until = clock - delay
-    if until <= since:
-        return 0
     views = [view.name for view in service.definition.views]
     with history.read() as connection:
+        until = (judged_until(connection, service.name) or clock) - delay
+        if until <= since:
+            return 0
         faults = episodes.faults_between(connection, found.service, views, since, until)
     recipe = recipe_of(found.dataset)
     rows = rules.entity_rows or served_query(

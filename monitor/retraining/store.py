@@ -8,117 +8,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
-from sqlalchemy.engine import Row
 
 from featurestore.errors import MonitorError
 from featurestore.types import microseconds
 from monitor import schema
 from monitor.history.upserting import add
-from monitor.history.values import EPOCH, instant
+from monitor.retraining.records import Cause, SignalEvent, StoredSignal, event_of, signal_of
 from monitor.retraining.states import OF_RECEIVERS, SignalState, may_follow
 from monitor.schema import signals
+
+__all__ = [
+    "ALL",
+    "Cause",
+    "SignalEvent",
+    "StoredSignal",
+    "acknowledge",
+    "find_signal",
+    "known",
+    "latest_cursor",
+    "list_signals",
+    "move",
+    "note",
+    "record_cause",
+    "refresh",
+    "signal_events",
+]
 
 #: How much of an id names a signal.
 LEAST_DIGITS = 6
 #: Events that one signal may have; a reader of one wants them all.
 ALL = 100_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cause:
-    """What asks for a new model, before anything is sent.
-
-    Attributes:
-        id: the signal's, see :func:`monitor.retraining.causes.signal_id`.
-        policy: whose rules hold for it.
-        policy_version: the same.
-        service: the service version, or the stream that a policy watches by itself.
-        slice: which rows; "" for all.
-        cause: what kind it is: ``drift``.
-        subject: what it is about: the key of an alert, a dataset, a definition.
-        attempt: how often it was found after nobody decided in time, or the training failed.
-        baseline: the training data of the model at hand; "" where there is none.
-        model: the model, or "".
-        incident: the deduplication key of the incident, or "".
-        asked_by: who asks for it; "" where it is the monitor.
-        payload: the JSON form of ``featurestore.v1.RetrainingSignal``, without state and request.
-    """
-
-    id: str
-    policy: str
-    policy_version: int
-    service: str
-    slice: str = ""
-    cause: str
-    subject: str
-    attempt: int = 1
-    baseline: str
-    model: str
-    incident: str
-    asked_by: str = ""
-    payload: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredSignal(Cause):
-    """A signal, as it stands.
-
-    Attributes:
-        state: where it stands.
-        held: why it waits; "" where it does not.
-        approved_by: who agreed; "" for nobody.
-        noted_at: when its cause was found.
-        sent_at: when it went out; None while it has not.
-        expires_at: until when somebody may agree; None where nobody has to.
-        decided_at: when somebody has.
-    """
-
-    state: SignalState
-    held: str
-    approved_by: str
-    noted_at: datetime
-    sent_at: datetime | None
-    expires_at: datetime | None
-    decided_at: datetime | None
-
-    @property
-    def name(self) -> str:
-        """The bare name of its service: ``flight_delay``."""
-        return self.service.partition("@")[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalEvent:
-    """One event in the life of a signal.
-
-    Attributes:
-        cursor: grows from event to event.
-        signal: the signal's id.
-        service: its service version.
-        state: where it stands after the event.
-        at: when.
-        who: who; "" where it is the monitor.
-        reason: why, in a sentence.
-        dataset: what was made of it, once something was.
-        model: the same.
-        payload: the JSON form of ``featurestore.v1.RetrainingSignal`` after the event.
-    """
-
-    cursor: int
-    signal: str
-    service: str
-    state: SignalState
-    at: datetime
-    who: str
-    reason: str
-    dataset: str
-    model: str
-    payload: Mapping[str, Any]
 
 
 def record_cause(connection: Connection, cause: Cause, *, reason: str, now: datetime) -> bool:
@@ -298,7 +221,7 @@ def find_signal(connection: Connection, reference: str) -> StoredSignal:
         begins = func.substr(signals.c.id, 1, len(given)) == given
         rows = connection.execute(select(signals).where(begins).limit(2)).all()
     if len(rows) == 1:
-        return _signal(rows[0])
+        return signal_of(rows[0])
     what = "There is no retraining signal" if not rows else "There are several retraining signals"
     raise MonitorError(
         f'{what} "{reference}".',
@@ -308,7 +231,7 @@ def find_signal(connection: Connection, reference: str) -> StoredSignal:
 
 def known(connection: Connection, ids: Collection[str]) -> list[StoredSignal]:
     """Return those of some ids that are there."""
-    return [_signal(row) for row in connection.execute(select(signals).where(signals.c.id.in_(list(ids))))]
+    return [signal_of(row) for row in connection.execute(select(signals).where(signals.c.id.in_(list(ids))))]
 
 
 def list_signals(
@@ -337,7 +260,7 @@ def list_signals(
         query = query.where(signals.c.state.in_([str(one) for one in states]))
     if since is not None:
         query = query.where((signals.c.created_at >= microseconds(since)) | (signals.c.sent_at >= microseconds(since)))
-    return [_signal(row) for row in connection.execute(query)]
+    return [signal_of(row) for row in connection.execute(query)]
 
 
 def signal_events(
@@ -367,7 +290,7 @@ def signal_events(
         query = query.where(_is_of(table.c.service, services))
     if not every:
         query = query.where(table.c.state.in_([str(one) for one in SignalState if one.told]))
-    return [_event(row) for row in connection.execute(query)]
+    return [event_of(row) for row in connection.execute(query)]
 
 
 def latest_cursor(connection: Connection) -> int:
@@ -410,43 +333,3 @@ def _is_of(column: Any, services: Collection[str]) -> ColumnElement[bool]:
     """Return what is true for the versions of some services, by name or version."""
     versions = [func.substr(column, 1, len(one) + 1) == f"{one}@" for one in services]
     return or_(column.in_(list(services)), *versions)
-
-
-def _signal(row: Row[Any]) -> StoredSignal:
-    return StoredSignal(
-        id=row.id,
-        policy=row.policy,
-        policy_version=row.policy_version,
-        service=row.service,
-        slice=row.slice,
-        cause=row.cause,
-        subject=row.subject,
-        attempt=row.attempt,
-        baseline=row.baseline,
-        model=row.model,
-        incident=row.incident,
-        asked_by=row.asked_by,
-        payload=json.loads(row.payload),
-        state=SignalState(row.state),
-        held=row.held,
-        approved_by=row.approved_by,
-        noted_at=instant(row.created_at) or EPOCH,
-        sent_at=instant(row.sent_at),
-        expires_at=instant(row.expires_at),
-        decided_at=instant(row.decided_at),
-    )
-
-
-def _event(row: Row[Any]) -> SignalEvent:
-    return SignalEvent(
-        cursor=row.cursor,
-        signal=row.signal,
-        service=row.service,
-        state=SignalState(row.state),
-        at=instant(row.at) or EPOCH,
-        who=row.who,
-        reason=row.reason,
-        dataset=row.dataset,
-        model=row.model,
-        payload=json.loads(row.payload),
-    )

@@ -17,6 +17,9 @@ from monitor.retraining.states import SignalState
 #: How much of a signal's id people see and type.
 SHOWN = 12
 
+#: Features that a signal names, those that matter most first; of more it says how many.
+TOLD = 100
+
 
 def signal_message(
     context: Context,
@@ -46,7 +49,8 @@ def signal_message(
             reason=rehearsed(context, reason),
             created_at=now,
             evidence=None if decision is None else evidence_message(decision.evidence),
-            features=finding_messages(findings),
+            features=finding_messages(findings[:TOLD], context=context),
+            features_left_out=max(0, len(findings) - TOLD),
             incident=incident,
             replay=bool(context.replay),
             model=context.model,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,7 +13,7 @@ import pytest
 
 from featurestore import plots
 from featurestore.errors import ConfigError
-from featurestore.plots import Line, Panel
+from featurestore.plots import Bars, Line, Panel
 
 
 def panels() -> list[Panel]:
@@ -35,6 +38,44 @@ def test_a_picture_is_written_in_the_format_that_its_name_says(tmp_path: Path) -
     assert ET.fromstring(svg).tag.endswith("svg")
     assert "latency, ms" in svg
     assert plots.write(drawing, tmp_path / "a.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_of_a_label_stand_side_by_side_in_the_order_of_the_series() -> None:
+    bars = Bars(labels=["b", "a"], series={"before": [0.25, 0.75], "now": [1.0, 0.0]}, y="share")
+    made = plots.bars("temp", bars, width=300, height=100).to_dict()
+    assert (made["title"], made["width"], made["height"]) == ("temp", 300, 100)
+    assert made["encoding"]["x"]["sort"] is None  # as given
+    assert made["encoding"]["xOffset"]["sort"] == ["before", "now"]
+    assert [tuple(one.values()) for one in made["data"]["values"]] == [
+        ("b", 0.25, "before"),
+        ("a", 0.75, "before"),
+        ("b", 1.0, "now"),
+        ("a", 0.0, "now"),
+    ]
+    with pytest.raises(ValueError, match="zip"):
+        plots.bars("temp", Bars(labels=["a"], series={"now": [0.5, 0.5]}, y="share"))
+
+
+def test_a_png_is_deflated_anew_and_shows_the_same_pixels() -> None:
+    drawing = plots.chart("Latency", panels())
+    _, convert = plots._libraries()
+    fast, small = convert.vegalite_to_png(drawing.to_dict(), scale=1), plots.png(drawing)
+    assert len(small) < len(fast) / 2
+    before, after = dict(chunks(fast)), dict(chunks(small))
+    assert list(after) == [b"IHDR", b"pHYs", b"IDAT", b"IEND"]
+    assert zlib.decompress(after.pop(b"IDAT")) == zlib.decompress(before.pop(b"IDAT"))
+    assert after == before
+
+
+def chunks(picture: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the parts of a PNG, each with its checksum checked."""
+    start = 8
+    while start < len(picture):
+        (size,) = struct.unpack_from(">I", picture, start)
+        kind, content = picture[start + 4 : start + 8], picture[start + 8 : start + 8 + size]
+        assert struct.unpack_from(">I", picture, start + 8 + size) == (zlib.crc32(kind + content),)
+        yield kind, content
+        start += 12 + size
 
 
 def test_a_file_that_can_be_no_picture_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:

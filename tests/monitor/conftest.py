@@ -38,6 +38,15 @@ from monitor.history import History
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5LTEyMzQ="
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/monitor.db"
+    url: str = request.getfixturevalue("postgresql")
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
 @dataclass
 class Receiver:
     """What came in, and what goes back.
@@ -254,14 +263,20 @@ def make_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     """Make a scene in the test's folder."""
     opened: list[Registry] = []
 
-    def make(*, url: str = "http://127.0.0.1:9/", rehearsals: bool = True, routes: Sequence[str] = ("ops",)) -> Scene:
+    def make(
+        *,
+        url: str = "http://127.0.0.1:9/",
+        rehearsals: bool = True,
+        routes: Sequence[str] = ("ops",),
+        database: str = "sqlite:///data/monitor.db",
+    ) -> Scene:
         hook = WebhookConfig.model_validate(
             {"kind": "webhook", "url": url, "secret": SECRET, "allow_private_addresses": True, "rehearsals": rehearsals}
         )
         config = Config(
             root=tmp_path,
             channels={"ops": hook, "here": ConsoleConfig()},
-            monitor=MonitorConfig(poll_seconds=0.2),
+            monitor=MonitorConfig(poll_seconds=0.2, database=database),
         )
         (tmp_path / "data").mkdir(exist_ok=True)
         registry = open_registry(config.database_url(config.registry), config.project)
@@ -278,3 +293,9 @@ def make_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
 @pytest.fixture
 def scene(make_scene: Callable[..., Scene]) -> Scene:
     return make_scene()
+
+
+@pytest.fixture
+def either_scene(make_scene: Callable[..., Scene], database: str) -> Scene:
+    """A scene whose monitor keeps its memory in SQLite, and one whose monitor keeps it in PostgreSQL."""
+    return make_scene(database=database)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import ConfigError, FeatureStoreError, MonitorError, TimestampError
 from monitor.cli import app
-from monitor.lock import sole_monitor
+from monitor.leading import sole_monitor
 from monitor.pipeline import run_once as run_policy
 
 
@@ -163,7 +163,7 @@ def test_a_rehearsal_that_never_was_is_named_and_not_made(written: Any, command:
 
 
 def test_run_once_beside_another_monitor_is_refused(written: Any) -> None:
-    with written.history() as history, sole_monitor(history.path), pytest.raises(MonitorError, match="Another monitor"):
+    with written.history() as history, sole_monitor(history), pytest.raises(MonitorError, match="Another monitor"):
         call(written, "run-once")
 
 

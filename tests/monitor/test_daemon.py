@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from featurestore.errors import MonitorError
 from monitor.daemon import Daemon
-from monitor.lock import sole_monitor
+from monitor.leading import sole_monitor
 from monitor.status import status
 
 _DAEMON = textwrap.dedent(
@@ -110,7 +110,7 @@ def test_it_judges_windows_as_they_close_and_delivers_signed_messages(
         Verifier(secret).verify(body, headers)
     kinds = [json.loads(body)["type"] for _, body in receiver.requests]
     assert kinds == ["featurestore.v1.alert.firing", "featurestore.v1.retraining"]
-    wait_for(lambda: _status(scene)["outbox"] == {"pending": 0, "delivered": 2, "dead": 0})
+    wait_for(lambda: _status(scene)["outbox"] == {"pending": 0, "delivered": 2, "dead": 0, "overtaken": 0})
     heart = _status(scene)["daemon"]
     assert heart["pid"] == daemon.pid
     wait_for(lambda: _status(scene)["daemon"]["beat_at"] > heart["beat_at"])
@@ -206,7 +206,7 @@ def test_others_stand_by_and_one_takes_over_when_the_first_is_killed(
 
 
 def test_one_that_stands_by_stops_when_told(scene: Any, start: Start) -> None:
-    with scene.history() as history, sole_monitor(history.path):
+    with scene.history() as history, sole_monitor(history):
         waiting = start(scene)
         assert waiting.stdout is not None
         next(line for line in waiting.stdout if "standing by" in line)
@@ -265,10 +265,10 @@ def test_a_daemon_that_was_killed_leaves_no_lock(scene: Any, start: Start, wait_
 def test_the_lock_is_free_again_after_its_block(scene: Any) -> None:
     with scene.history() as history:
         with (
-            sole_monitor(history.path),
+            sole_monitor(history),
             pytest.raises(MonitorError, match=f"pid {os.getpid()}"),
-            sole_monitor(history.path),
+            sole_monitor(history),
         ):
             pass
-        with sole_monitor(history.path):
+        with sole_monitor(history):
             pass

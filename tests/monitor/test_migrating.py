@@ -15,8 +15,10 @@ from sqlalchemy import inspect, select
 
 from featurestore.types import microseconds
 from monitor import migrating, schema
-from monitor.alerts.states import State, alert_key
-from monitor.history import History
+from monitor.alerts.base import Kind
+from monitor.alerts.dispatching import dispatch
+from monitor.alerts.states import Alert, State, alert_key
+from monitor.history import History, Watch
 from monitor.pipeline import run_once
 from monitor.status import status
 from monitor.windows import Position
@@ -47,7 +49,46 @@ CREATE TABLE heartbeats (id INTEGER NOT NULL, host VARCHAR NOT NULL, pid INTEGER
 INSERT INTO meta VALUES ('schema_version', '1'), ('instance', 'old');
 """
 
+#: The tables of version 2 that differ from those of version 1, as SQLite had them.
+VERSION_2 = """
+DROP TABLE windows;
+DROP TABLE detectors;
+DROP TABLE incidents;
+CREATE TABLE windows (policy VARCHAR NOT NULL, policy_version INTEGER NOT NULL, service VARCHAR NOT NULL,
+    slice VARCHAR NOT NULL, window_start BIGINT NOT NULL, window_offset BIGINT NOT NULL, window_end BIGINT NOT NULL,
+    stop_at BIGINT NOT NULL, stop_offset BIGINT NOT NULL, baseline VARCHAR NOT NULL, rows BIGINT NOT NULL,
+    late_rows BIGINT NOT NULL, profile BLOB NOT NULL, verdict VARCHAR NOT NULL, decision TEXT NOT NULL,
+    decided_at BIGINT NOT NULL,
+    PRIMARY KEY (policy, policy_version, service, slice, window_start, window_offset));
+CREATE TABLE streams (policy VARCHAR NOT NULL, policy_version INTEGER NOT NULL, service VARCHAR NOT NULL,
+    baseline VARCHAR NOT NULL, next_start BIGINT, next_offset BIGINT NOT NULL,
+    PRIMARY KEY (policy, policy_version, service));
+CREATE TABLE detectors (policy VARCHAR NOT NULL, policy_version INTEGER NOT NULL, service VARCHAR NOT NULL,
+    slice VARCHAR NOT NULL, subject VARCHAR NOT NULL, baseline VARCHAR NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (policy, policy_version, service, slice, subject));
+CREATE TABLE checks (policy VARCHAR NOT NULL, policy_version INTEGER NOT NULL, service VARCHAR NOT NULL,
+    subject VARCHAR NOT NULL, at BIGINT NOT NULL, verdict VARCHAR NOT NULL, findings TEXT NOT NULL,
+    decided_at BIGINT NOT NULL, PRIMARY KEY (policy, policy_version, service, subject, at));
+CREATE TABLE incidents ("key" VARCHAR NOT NULL, policy VARCHAR NOT NULL, service VARCHAR NOT NULL,
+    rule VARCHAR NOT NULL, slice VARCHAR NOT NULL, state VARCHAR NOT NULL, episode INTEGER NOT NULL, onset BIGINT,
+    span INTEGER NOT NULL, held INTEGER NOT NULL, quiet INTEGER NOT NULL, PRIMARY KEY ("key"));
+UPDATE meta SET value = '2' WHERE "key" = 'schema_version';
+"""
+
 _START = datetime(2013, 7, 1, tzinfo=UTC)
+_KEY = alert_key("default", "", "flight_delay@1", "flight_drift/drift")
+
+
+def told_of(connection: sqlite3.Connection, episode: int) -> None:
+    """Write that channel ops was told of an alert, as the releases before version 3 did."""
+    payload = json.dumps(
+        {"incident": _KEY, "service": "flight_delay@1", "summary": "it drifted", "severity": "ticket", "features": []}
+    )
+    connection.execute(
+        "INSERT INTO outbox VALUES (NULL, 'msg_1', 'ops', 'featurestore.v1.alert.firing', 'default', "
+        "'flight_delay@1', ?, ?, ?, ?, 1, ?, ?, NULL, '')",
+        (_KEY, episode, payload, microseconds(_START), microseconds(_START), microseconds(_START)),
+    )
 
 
 def made_by_the_first_release(file: Path) -> sqlite3.Connection:
@@ -75,17 +116,64 @@ def old(scene: Any) -> Any:
                     json.dumps({"evidence": None, "findings": []}),
                 ),
             )
-        key = alert_key("default", "", "flight_delay@1", "flight_drift/drift")
         connection.execute(
             "INSERT INTO detectors VALUES ('flight_drift', 1, 'flight_delay@1', ?, ?, ?)",
             (dataset, json.dumps({"limits": "0" * 16, "windows": 3}), microseconds(_START + timedelta(days=3))),
         )
         connection.execute(
             "INSERT INTO incidents VALUES (?, 'flight_drift', 'flight_delay@1', 'firing', 1, ?, 1, 0)",
-            (key, microseconds(_START)),
+            (_KEY, microseconds(_START)),
         )
+        told_of(connection, 1)
     connection.close()
     return scene
+
+
+@pytest.fixture
+def second(scene: Any) -> Any:
+    """A scene that the second release watched, with an alert that fires for the third time and has been quiet once."""
+    scene.train()
+    with made_by_the_first_release(scene.config.path("data/monitor.db")) as connection:
+        connection.executescript(VERSION_2)
+        connection.execute(
+            "INSERT INTO incidents VALUES (?, 'flight_drift', 'flight_delay@1', 'drift', '', 'firing', 3, ?, 2, 0, 1)",
+            (_KEY, microseconds(_START)),
+        )
+        connection.execute(
+            "INSERT INTO incidents VALUES ('over', 'flight_drift', 'flight_delay@1', 'null spike', '', 'resolved', 1, "
+            "NULL, 1, 0, 3)",
+        )
+        told_of(connection, 3)
+    connection.close()
+    return scene
+
+
+def test_an_alert_that_fires_gets_the_incident_that_people_were_told_of(second: Any) -> None:
+    with second.history() as history, history.read() as connection:
+        (incident,) = history.open_incidents(connection)
+        assert (incident.number, incident.key, incident.severity) == (1, f"{_KEY}-3", "ticket")
+        (member,) = incident.members
+        assert (member.alert, member.episode, member.rule, member.state) == (_KEY, 3, "drift", State.RECOVERING)
+        assert [one.channel for one in incident.told] == ["ops"]
+        assert history.alerts(connection, Watch(policy="flight_drift", policy_version=1, service="flight_delay@1"))[
+            "drift"
+        ] == Alert(key=_KEY, state=State.RECOVERING, episode=3, onset=_START, span=2, quiet=1)
+        assert history.incident_of(connection, "over") is None
+
+
+def test_who_was_told_by_the_release_before_hears_that_it_is_over(second: Any) -> None:
+    second.serve_days(0, 5)
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    with second.history() as history:
+        run_once(second, history, second.policy, now=now)
+        dispatch(history, second.config, now=now)
+        with history.read() as connection:
+            rows = connection.execute(select(schema.outbox).order_by(schema.outbox.c.id)).all()
+    assert [(row.incident, row.channel, row.kind) for row in rows] == [
+        (f"{_KEY}-3", "ops", Kind.FIRING),
+        (f"{_KEY}-3", "ops", Kind.RESOLVED),
+    ]
+    assert "is back" in json.loads(rows[1].payload)["summary"]
 
 
 def test_the_monitor_goes_on_where_the_first_release_stood(old: Any) -> None:
@@ -115,7 +203,12 @@ def test_every_row_is_there_after_it(old: Any) -> None:
         assert (alert.rule, alert.slice, alert.held) == ("drift", "", 0)
 
 
-def test_a_migrated_database_has_the_tables_of_a_new_one(old: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", ["old", "second"])
+def test_a_migrated_database_has_the_tables_of_a_new_one(
+    release: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    scene = request.getfixturevalue(release)
+
     def shape(history: History) -> dict[str, Any]:
         with history.read() as connection:
             found = inspect(connection)
@@ -128,7 +221,7 @@ def test_a_migrated_database_has_the_tables_of_a_new_one(old: Any, tmp_path: Pat
                 if not name.startswith("sqlite_")
             }
 
-    with old.history() as migrated, History(f"sqlite:///{tmp_path}/new.db") as new:
+    with scene.history() as migrated, History(f"sqlite:///{tmp_path}/new.db") as new:
         assert shape(migrated) == shape(new)
 
 

@@ -114,7 +114,7 @@ def test_a_change_gives_one_alert_and_one_retraining_signal_however_long_it_last
     assert alert["state"] == "ALERT_STATE_FIRING"
     assert alert["service"] == "flight_delay@1"
     assert alert["baseline"] == signal_payload["baseline"] == dataset
-    assert alert["members"][0]["alert"] == signal_payload["incident"]
+    assert alert["incident"] == signal_payload["incident"]
     assert alert["incident"].endswith("-1")
     assert signal_payload["model"] == "ridge@1"
     assert {one["feature"] for one in alert["features"]} <= {"temp", "felt"}

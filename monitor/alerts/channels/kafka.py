@@ -142,6 +142,9 @@ class Kafka:
                 connection = await create_conn(host.strip("[]"), int(port), **self._access)
             except (self._aiokafka.errors.KafkaError, OSError, TimeoutError) as error:
                 failure = error
+            except (KeyError, ValueError) as error:
+                # At the end of SCRAM a broker says an error in place of its signature (RFC 5802, 7), or a wrong one.
+                failure = self._aiokafka.errors.AuthenticationFailedError(type(error).__name__)
             else:
                 connection.close()
                 return
@@ -184,6 +187,8 @@ class Kafka:
             return f"{self._where}: {fault}"
         if isinstance(error, (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)):
             return f"{self._where} does not accept the user or the password"
+        if isinstance(error, errors.UnsupportedSaslMechanismError):
+            return f"{self._where} does not know the mechanism by which the password is shown"
         if isinstance(error, errors.BrokerResponseError):
             return f'{self._where}, topic "{self._topic}": {error.message.replace("_", " ").lower()}'
         if isinstance(error, TimeoutError):

@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from email.errors import MessageError
 from email.headerregistry import Address
-from email.utils import parseaddr
+from email.utils import getaddresses
 
 import structlog
 
@@ -120,6 +121,7 @@ class Mail:
 
         Raises:
             UnreachableError: there is none: nothing was sent.
+            TimeoutError: the attempt's time was over while the connection was used.
         """
         config = self._config
         found = addresses.checked(config.host, config.port, allow_private=config.allow_private_addresses)
@@ -128,8 +130,13 @@ class Mail:
             try:
                 self._greet(server)
             except (smtplib.SMTPException, OSError) as error:
-                raise UnreachableError(self._broken(error)) from error
-            yield server
+                raise UnreachableError(self._broken(error, late=server.late)) from error
+            try:
+                yield server
+            except (smtplib.SMTPException, OSError) as error:
+                if server.late:  # whatever it had begun to say then
+                    raise TimeoutError from error
+                raise
             # The message is taken: whether the farewell arrives changes nothing.
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 server.quit()
@@ -155,7 +162,7 @@ class Mail:
             except (smtplib.SMTPException, OSError) as error:
                 watch.cancel()
                 server.close()
-                failure = error
+                failure = TimeoutError() if server.late else error
             else:
                 return server, watch
         raise UnreachableError(self._broken(failure)) from failure
@@ -167,13 +174,17 @@ class Mail:
         if self._config.user:
             server.login(self._config.user, self._config.password.get_secret_value())
 
-    def _broken(self, error: BaseException | None) -> str:
+    def _broken(self, error: BaseException, *, late: bool = False) -> str:
         """Return what went wrong; of what the server said only the code, as its text may repeat what it was sent."""
+        if late:
+            error = TimeoutError()
         fault = tls.fault(error)
         if fault:
             return f"{self._where}: {fault}"
-        if isinstance(error, (TimeoutError, smtplib.SMTPServerDisconnected)):
-            return f"{self._where} did not answer in {self._config.timeout_seconds:g} s, or hung up"
+        if isinstance(error, TimeoutError):
+            return f"{self._where} did not answer in {self._config.timeout_seconds:g} s"
+        if isinstance(error, smtplib.SMTPServerDisconnected):
+            return f"{self._where} hung up"
         if isinstance(error, smtplib.SMTPAuthenticationError):
             return f"{self._where} does not accept the user or the password ({error.smtp_code})"
         if isinstance(error, smtplib.SMTPNotSupportedError):
@@ -193,6 +204,9 @@ class _Direct(smtplib.SMTP):
         address: the IP address.
         context: of the TLS that it begins with, if it does.
         timeout: seconds of each step.
+
+    Attributes:
+        late: whether the time of the attempt as a whole was over.
     """
 
     def __init__(self, address: str, context: ssl.SSLContext | None, timeout: float) -> None:
@@ -200,6 +214,7 @@ class _Direct(smtplib.SMTP):
         self._address = address
         self._tls = context
         self._line: socket.socket | None = None
+        self.late = False
 
     def open(self, host: str, port: int) -> None:
         """Connect.
@@ -215,6 +230,7 @@ class _Direct(smtplib.SMTP):
 
     def cut(self) -> None:
         """End the connection from another thread: a far side that says a letter now and then is in time with each."""
+        self.late = True
         if self._line is not None:
             with contextlib.suppress(OSError):
                 self._line.shutdown(socket.SHUT_RDWR)
@@ -242,17 +258,18 @@ def _refused(where: str, codes: set[int], what: str) -> Outcome:
     """Return what it means that the server refused, by its codes (RFC 5321, 4.2.1): only 5yz is for good."""
     shown = ", ".join(map(str, sorted(codes)))
     status = Status.REFUSED if all(500 <= code < 600 for code in codes) else Status.RETRY
-    return Outcome(status, f"{where} refused {what}: {shown}", untaken=True)
+    return Outcome(status, f"{where} refused {what}: {shown}", untaken=all(400 <= code < 600 for code in codes))
 
 
 def _address(what: str, text: str) -> Address:
     """Return an address, ``ops@example.com`` or ``Ops <ops@example.com>``; the error does not repeat it."""
-    name, address = parseaddr(text)
+    addresses_in_it = getaddresses([text])
+    name, address = addresses_in_it[0] if len(addresses_in_it) == 1 else ("", "")
     user, _, domain = address.rpartition("@")
     try:
         # The domain as the mail's identifiers and servers without SMTPUTF8 need it.
         found = Address(display_name=name, addr_spec=f"{user}@{domain.encode('idna').decode()}")
-    except (ValueError, IndexError):  # IndexError: what the standard library makes of an empty one
+    except (MessageError, ValueError, IndexError):  # what the standard library makes of one that is none
         found = Address()
     if not found.username or not found.domain or not text.isprintable():
         raise ConfigError(

@@ -54,7 +54,7 @@ class DeliveryReport:
 
 
 class Courier:
-    """Delivers what is due. Use it from one thread, as a context manager or with :meth:`close`.
+    """Delivers what is due; a context manager, or call :meth:`close`. Every method may be called from any thread.
 
     A channel has a thread while it has something to deliver: one whose receiver is slow delays no other.
 
@@ -88,6 +88,7 @@ class Courier:
         # One transaction at a time: channels are slow and the database is not, and connections are few.
         self._database = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="courier")
+        self._kicking = threading.RLock()
         self._rounds: dict[str, Future[DeliveryReport]] = {}
         self._refresher = Refresher(channels)
 
@@ -108,6 +109,10 @@ class Courier:
         Raises:
             MonitorError: the database failed a channel since the last time; it is tried again.
         """
+        with self._kicking:
+            return self._kicked()
+
+    def _kicked(self) -> DeliveryReport:
         done = DeliveryReport(stood_in=self._stand_in())
         ended = {name: future for name, future in self._rounds.items() if future.done()}
         for name in ended:

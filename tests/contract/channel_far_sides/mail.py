@@ -86,7 +86,7 @@ def mail_server(certificate: Path | None, *, tls: bool = False) -> Iterator[Mail
 
     Args:
         certificate: a file that holds a key and a certificate; with it, STARTTLS and a password are required.
-        tls: whether it speaks TLS from the first byte on instead.
+        tls: whether it speaks TLS from the first byte on instead; a password is checked then, and not required.
     """
     server, loop = MailServer(), asyncio.new_event_loop()
     context = None
@@ -102,7 +102,7 @@ def mail_server(certificate: Path | None, *, tls: bool = False) -> Iterator[Mail
             tls_context=context if starttls else None,
             require_starttls=starttls,
             authenticator=server.authenticate,
-            auth_required=context is not None,
+            auth_required=starttls,
             auth_require_tls=starttls,
             enable_SMTPUTF8=True,
             loop=loop,

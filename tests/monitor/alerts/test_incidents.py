@@ -134,6 +134,30 @@ def test_an_alert_that_fires_again_in_an_open_incident_is_told_again() -> None:
     assert said(made, 91, 92)[1] == [(92, "ops", "alert_added")]
 
 
+def test_what_a_channel_was_told_of_is_not_new_when_it_is_heard_again() -> None:
+    around = Around(silences=(silence("policy=other", since=3, until=70),))
+    made, _ = said(incident(member(policy="other"), member("b")), 2)
+    made = joined(made, member("c", at=5))
+    assert said(made, 62, 70, 130, around=around)[1] == [(62, "ops", "alert_added")]
+
+
+def test_a_channel_that_was_told_of_a_page_has_heard_of_the_worst() -> None:
+    made, _ = said(incident(member(), member("b", severity="ticket")), 2)
+    made, _ = said(joined(gone(made, at=3), member("c", at=4, severity="ticket")), 62)
+    assert said(joined(made, member("d", at=70)), 72, 122)[1] == [(122, "ops", "alert_added")]
+
+
+def test_a_page_that_others_hear_of_is_none_that_a_channel_was_told_of() -> None:
+    made, _ = said(incident(member(), member("b", severity="ticket", routes=("mail",))), 2)
+    assert said(joined(made, member("c", at=5, routes=("mail",))), 7)[1] == [(7, "mail", "alert_added")]
+
+
+def test_the_end_is_told_whatever_episode_an_alert_ended_in() -> None:
+    made, _ = said(incident(member(), member("b", routes=())), 2)
+    made = gone(joined(gone(made, at=3), member(at=4, episode=2)), at=5, episode=2)
+    assert said(gone(made, "b", at=6), 6)[1] == [(6, "ops", "resolved")]
+
+
 def test_channels_hear_of_what_routes_to_them() -> None:
     made = incident(member(), member("b", routes=("mail", "ops"), severity="ticket"))
     made, notices = due(made, Around(), now=after(2))
@@ -167,6 +191,14 @@ def test_an_alert_that_comes_after_an_acknowledgement_is_told_and_escalates() ->
     made = joined(made, member("b", at=5, **escalating))
     made, found = said(made, 5, 62, 91, 92, 1502)
     assert found == [(62, "ops", "alert_added"), (92, "lead", "escalated"), (1502, "ops", "repeated")]
+
+
+def test_an_acknowledgement_tells_nobody_of_an_alert() -> None:
+    made, _ = said(incident(member()), 2)
+    made = acknowledged(joined(made, member("b", at=3)), by="ann", now=after(3))
+    made, found = said(made, 3, 62)
+    assert found == [(3, "ops", "acknowledged"), (62, "ops", "alert_added")]
+    assert [one.told_at for one in made.members] == [after(2), after(62)]
 
 
 def test_an_acknowledgement_ends_with_the_episode_of_the_alert() -> None:

@@ -32,6 +32,10 @@ _TIMERS = Timers(settle_interval=timedelta(minutes=_SETTLE))
 _RANK = {"info": 0, "ticket": 1, "page": 2}
 
 
+#: What passes before something happens, unseen by the dispatcher.
+_PAUSE = st.sampled_from([0, 1, 2, 5, 30, 61])
+
+
 @dataclass(frozen=True)
 class About:
     """What one of the world's alerts is."""
@@ -113,8 +117,9 @@ class Telling(RuleBasedStateMachine):
 
     # What happens.
 
-    @rule(name=st.sampled_from(sorted(ALERTS)))
-    def fires(self, name: str) -> None:
+    @rule(name=st.sampled_from(sorted(ALERTS)), pause=_PAUSE)
+    def fires(self, name: str, pause: int) -> None:
+        self.minute += pause
         if self.present(name) is None:
             number = 1 + sum(one.name == name for one in self.episodes)
             place = self.place_of(name)
@@ -123,8 +128,9 @@ class Telling(RuleBasedStateMachine):
         self.tick()
 
     @precondition(lambda self: any(one.ended is None for one in self.episodes))
-    @rule(data=st.data())
-    def ends(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), pause=_PAUSE)
+    def ends(self, data: st.DataObject, pause: int) -> None:
+        self.minute += pause
         one = data.draw(st.sampled_from([one for one in self.episodes if one.ended is None]))
         one.ended, one.last = self.minute, self.step
         alert = Alert(key=one.name, state=State.RESOLVED, episode=one.number)
@@ -137,16 +143,18 @@ class Telling(RuleBasedStateMachine):
         self.tick()
 
     @precondition(lambda self: any(one.open for one in self.incidents))
-    @rule(data=st.data())
-    def is_acknowledged(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), pause=_PAUSE)
+    def is_acknowledged(self, data: st.DataObject, pause: int) -> None:
+        self.minute += pause
         place = data.draw(st.sampled_from([at for at, one in enumerate(self.incidents) if one.open]))
         # Two acknowledgements at one instant are told apart by who.
         self.incidents[place] = acknowledged(self.incidents[place], by=f"person {self.step}", now=self.now)
         self.acknowledgements.append((self.step, place))
         self.tick()
 
-    @rule(texts=st.sampled_from(SILENCES), minutes=st.sampled_from([3, 45, 200, 2000]))
-    def is_silenced(self, texts: tuple[str, ...], minutes: int) -> None:
+    @rule(texts=st.sampled_from(SILENCES), minutes=st.sampled_from([3, 45, 200, 2000]), pause=_PAUSE)
+    def is_silenced(self, texts: tuple[str, ...], minutes: int, pause: int) -> None:
+        self.minute += pause
         until = self.now + timedelta(minutes=minutes)
         self.silences.append(new_silence(texts, starts_at=self.now, expires_at=until, author="ann", reason="a test"))
         self.tick()

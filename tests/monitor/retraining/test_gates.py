@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,6 @@ def test_whatever_happens_the_rules_hold_and_nothing_is_lost(
                 held[one] = verdict.held
     instants = sorted(at for each in sent.values() for at in each)
     assert all(len(each) == 1 for each in sent.values())
-    assert all(after - before >= rules.cooldown for before, after in zip(instants, instants[1:], strict=False))
+    assert all(after - before >= rules.cooldown for before, after in pairwise(instants))
     for at in instants:
         assert sum(at - QUARTER < one <= at for one in instants) <= budget

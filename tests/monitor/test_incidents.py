@@ -1,0 +1,280 @@
+"""Incidents of a policy's runs: sources by lineage, streams that fall silent, runs that fail, a new normal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from featurestore.definitions import BaselineSource, FeatureService, FileSource, OnDemandFeatureView
+from featurestore.errors import MonitorError
+from monitor import schema
+from monitor.accepting import accept, revoke
+from monitor.alerts.base import OF_INCIDENTS, Kind
+from monitor.alerts.dispatching import dispatch
+from monitor.alerts.states import State
+from monitor.history import History
+from monitor.pipeline import RunReport, run_once
+from monitor.pipeline.unseen import FAILURES
+
+NOW = datetime(2013, 9, 1, tzinfo=UTC)
+FIRST = datetime(2013, 7, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def run(scene: Any, *, now: datetime = NOW) -> RunReport:
+    with scene.history() as history:
+        try:
+            return run_once(scene, history, scene.policy, now=now)
+        finally:
+            dispatch(history, scene.config, now=now, wait=False)
+
+
+def told(scene: Any) -> list[tuple[Kind, dict[str, Any]]]:
+    with scene.history() as history, history.read() as connection:
+        rows = connection.execute(select(schema.outbox).order_by(schema.outbox.c.id)).all()
+    return [(Kind(row.kind), json.loads(row.payload)) for row in rows if row.kind in OF_INCIDENTS]
+
+
+def states(history: History) -> dict[str, State]:
+    with history.read() as connection:
+        rows = connection.execute(select(schema.alerts.c.rule, schema.alerts.c.state)).all()
+    return {row.rule: State(row.state) for row in rows}
+
+
+def with_source(scene: Any) -> None:
+    """Let the view be loaded from a file, and the service give what is computed from it as well."""
+    weather = scene.registry.feature_view("weather").definition
+    source = FileSource(name="weather_csv", path="weather/*.csv", timestamp_field="at")
+    sourced = replace(weather, source=source)
+    warmth = scene.registry.get("warmth").definition
+    assert isinstance(warmth, OnDemandFeatureView)
+    service = FeatureService(name="flight_delay", features=[sourced, replace(warmth, inputs=[sourced])])
+    policy = replace(scene.policy.definition, service=service)
+    scene.registry.apply([policy], who="test", allow_breaking=True)
+
+
+def test_a_source_that_breaks_is_one_page_that_names_it(either_scene: Any) -> None:
+    scene = either_scene
+    with_source(scene)
+    scene.train(version="flight_delay@2")
+    scene.serve_days(0, 3, service="flight_delay@2")
+    scene.serve_days(3, 3, service="flight_delay@2", missing=0.9)
+    run(scene)
+    ((kind, incident),) = told(scene)
+    assert kind is Kind.FIRING
+    assert (incident["cause"], incident["rule"]) == ("source weather_csv", "null spike")
+    assert incident["summary"].startswith("source weather_csv: flight_delay@2 has values missing: ")
+    assert incident["suggestedAction"].startswith('Fix the pipeline: look at source "weather_csv", from which view ')
+    features = {one["feature"]: one for one in incident["features"]}
+    assert {one["source"] for one in features.values()} == {"weather_csv"}
+    assert features["temp"]["view"] == "weather"
+    shares = features["temp"]["histogram"]
+    assert shares["labels"][-1] == "null"
+    assert (shares["baseline"][-1], shares["current"][-1]) == (0, pytest.approx(0.9, abs=0.1))
+    assert sum(shares["current"]) == pytest.approx(1, abs=1e-4)
+    # What is personal is not drawn.
+    assert "histogram" not in features.get("pilot", {})
+
+
+def test_an_alert_whose_stream_falls_silent_goes_on_and_says_so_until_rows_come_again(either_scene: Any) -> None:
+    scene = either_scene
+    scene.train()
+    scene.serve_days(0, 3)
+    scene.serve_days(3, 8, shift=1.0)
+    run(scene, now=NOW)
+    scene.mark(FIRST + 13 * DAY)
+    run(scene, now=NOW + DAY / 2)
+    with scene.history() as history:
+        assert states(history)["drift"] is State.FIRING
+    scene.mark(FIRST + 14 * DAY)
+    run(scene, now=NOW + 2 * DAY)
+    with scene.history() as history:
+        assert states(history)["drift"] is State.NO_DATA
+        with history.read() as connection:
+            assert history.firing(connection) == 1
+    assert told(scene)[-1][1]["state"] == "ALERT_STATE_NO_DATA"
+    scene.serve_days(14, 6)
+    run(scene, now=NOW + 3 * DAY)
+    assert told(scene)[-1][0] is Kind.RESOLVED
+
+
+def test_a_policy_whose_runs_fail_is_an_alert_of_its_own_which_the_next_good_run_ends(either_scene: Any) -> None:
+    scene = either_scene
+    scene.train()
+    scene.serve_days(0, 2)
+    file = scene.config.path("data/offline/datasets/delays.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(b"PAR1")
+    for number in range(FAILURES):
+        assert told(scene) == []
+        with pytest.raises(MonitorError, match="cannot be read"):
+            run(scene, now=NOW + timedelta(minutes=number))
+    ((kind, alert),) = told(scene)
+    assert (kind, alert["rule"], alert["state"]) == (Kind.FIRING, "judging", "ALERT_STATE_ERROR")
+    assert "3 runs in a row failed: The baseline of dataset delays@1 cannot be read" in alert["summary"]
+    with pytest.raises(MonitorError):
+        run(scene, now=NOW + timedelta(minutes=5))
+    assert len(told(scene)) == 1
+    file.write_bytes(whole)
+    run(scene, now=NOW + timedelta(minutes=6))
+    (_, (kind, over)) = told(scene)
+    assert (kind, over["summary"]) == (Kind.RESOLVED, "flight_delay is back: judging has ended")
+
+
+def test_two_failures_with_a_good_run_between_them_are_told_to_nobody(scene: Any) -> None:
+    scene.train()
+    scene.serve_days(0, 2)
+    file = scene.config.path("data/offline/datasets/delays.parquet")
+    whole = file.read_bytes()
+    for _ in range(3):
+        file.write_bytes(b"PAR1")
+        with pytest.raises(MonitorError):
+            run(scene)
+        file.write_bytes(whole)
+        run(scene)
+    assert told(scene) == []
+
+
+def shifted(scene: Any) -> None:
+    """Let everything be different from the fourth day on, and stay so."""
+    scene.train(model="ridge")
+    scene.serve_days(0, 3)
+    scene.serve_days(3, 10, shift=1.0)
+    run(scene)
+
+
+def test_what_somebody_accepts_is_the_baseline_and_the_incident_is_over(either_scene: Any) -> None:
+    scene = either_scene
+    shifted(scene)
+    with scene.history() as history:
+        (found,) = accept(scene, history, 1, author="ada", reason="a new airport", expires_at=NOW + 30 * DAY, now=NOW)
+        dispatch(history, scene.config, now=NOW, wait=False)
+        assert (found.windows, found.rows, found.alerts) == (10, 2000, ("drift",))
+        assert found.acceptance.since == FIRST + 3 * DAY
+        assert states(history)["drift"] is State.RESOLVED
+        with history.read() as connection:
+            lines = history.timeline(connection, 1)
+    assert [one.what for one in lines][-3:] == ["accepted", "recovered", "resolved"]
+    kind, over = told(scene)[-1]
+    assert kind is Kind.RESOLVED
+    assert over["summary"] == "flight_delay@1 is as it is to be: ada accepted it (a new airport)"
+    (entry,) = scene.registry.audit(action="accept")
+    assert (entry.who, entry.object, entry.details["incident"], entry.details["reason"]) == (
+        "ada",
+        "flight_drift",
+        1,
+        "a new airport",
+    )
+    # What stays as it was accepted is quiet; a further change is seen, against the new normal.
+    scene.serve_days(13, 6, shift=1.0)
+    assert run(scene).services[0].fired == 0
+    with scene.history() as history, history.read() as connection:
+        (baseline,) = set(connection.execute(select(schema.streams.c.baseline)).scalars())
+    assert baseline.startswith("flight_delay@1 2013-07-04T00:00:00Z/2013-07-14T00:00:00Z#")
+    scene.serve_days(19, 12, shift=3.0)
+    assert run(scene).services[0].fired == 1
+    assert told(scene)[-1][1]["model"] == "ridge@1"
+
+
+def test_what_was_accepted_is_not_normal_any_more_when_it_expires_or_is_revoked(scene: Any) -> None:
+    shifted(scene)
+    with scene.history() as history:
+        accept(scene, history, 1, author="ada", reason="a fair", expires_at=NOW + DAY, now=NOW)
+        dispatch(history, scene.config, now=NOW, wait=False)
+    scene.serve_days(13, 3, shift=1.0)
+    assert run(scene).services[0].fired == 0
+    scene.serve_days(16, 6, shift=1.0)
+    assert run(scene, now=NOW + 2 * DAY).services[0].fired == 1
+    with scene.history() as history:
+        second = accept(scene, history, 2, author="ada", reason="again", expires_at=NOW + 9 * DAY, now=NOW + 2 * DAY)[
+            0
+        ].acceptance.id
+        revoke(scene, history, second, author="bob", reason="no", now=NOW + 2 * DAY)
+        with pytest.raises(MonitorError, match="counts no more"):
+            revoke(scene, history, second, author="bob", reason="no", now=NOW + 2 * DAY)
+    scene.serve_days(22, 8, shift=1.0)
+    assert run(scene, now=NOW + 2 * DAY).services[0].fired == 1
+    assert [one.who for one in scene.registry.audit(action="revoke")] == ["bob"]
+
+
+def test_of_a_slice_only_the_slice_is_accepted(scene: Any) -> None:
+    scene.apply(slices=["hour=7"], baseline=BaselineSource(since=FIRST, until=FIRST + 20 * DAY))
+    import pyarrow.compute as pc
+
+    scene.serve_days(0, 22, count=1000)
+    for day in range(22, 40):
+        rows = scene.rows(FIRST + day * DAY, count=1000)
+        there = pc.equal(rows.column("hour"), 7)
+        moved = pc.if_else(there, pc.add(rows.column("temp"), 1.0), rows.column("temp"))
+        scene.serve(rows.set_column(rows.column_names.index("temp"), "temp", moved))
+    scene.mark(FIRST + 40 * DAY)
+    run(scene)
+    ((_, alert),) = told(scene)
+    assert alert["slice"] == "hour=7"
+    with scene.history() as history:
+        (found,) = accept(scene, history, 1, author="ada", reason="early", expires_at=NOW + 30 * DAY, now=NOW)
+        assert found.acceptance.slice == "hour=7"
+        with history.read() as connection:
+            before = set(connection.execute(select(schema.streams.c.baseline)).scalars())
+    for day in range(40, 44):
+        rows = scene.rows(FIRST + day * DAY, count=1000)
+        there = pc.equal(rows.column("hour"), 7)
+        moved = pc.if_else(there, pc.add(rows.column("temp"), 1.0), rows.column("temp"))
+        scene.serve(rows.set_column(rows.column_names.index("temp"), "temp", moved))
+    scene.mark(FIRST + 44 * DAY)
+    assert run(scene).services[0].fired == 0
+    with scene.history() as history, history.read() as connection:
+        assert set(connection.execute(select(schema.streams.c.baseline)).scalars()) == before
+
+
+def test_what_cannot_be_accepted_is_refused_with_a_hint(scene: Any) -> None:
+    shifted(scene)
+    with scene.history() as history:
+
+        def refused(number: int = 1, **settings: Any) -> MonitorError:
+            values = {"author": "ada", "reason": "so", "expires_at": NOW + DAY, "now": NOW} | settings
+            with pytest.raises(MonitorError) as raised:
+                accept(scene, history, number, **values)
+            return raised.value
+
+        assert "no incident 7" in refused(7).message
+        assert "why" in refused(reason=" ").message
+        assert "cannot be normal until" in refused(expires_at=NOW).message
+        assert "No window" in refused(since=NOW - DAY).message
+        assert "one block of" in refused(until=FIRST + 4 * DAY).message
+        assert scene.registry.audit(action="accept") == []
+        with history.read() as connection:
+            assert history.acceptances(connection) == []
+
+
+def test_what_a_baseline_does_not_decide_cannot_be_accepted(scene: Any) -> None:
+    scene.apply(quality=True)
+    scene.train(dated=True)
+    scene.serve_days(0, 4)
+    run(scene)
+    with scene.history() as history, pytest.raises(MonitorError, match="stale training data"):
+        accept(scene, history, 1, author="ada", reason="so", expires_at=NOW + DAY, now=NOW)
+
+
+def test_an_audit_log_that_cannot_be_written_leaves_everything_as_it_was(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifted(scene)
+
+    def fails(*_: object, **__: object) -> None:
+        raise MonitorError("The registry is away.")
+
+    with scene.history() as history:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(scene.registry), "record", fails)
+            with pytest.raises(MonitorError, match="away"):
+                accept(scene, history, 1, author="ada", reason="so", expires_at=NOW + DAY, now=NOW)
+        assert states(history)["drift"] is State.FIRING
+        with history.read() as connection:
+            assert history.acceptances(connection) == []
+            assert [one.what for one in history.timeline(connection, 1)][-1] != "accepted"
