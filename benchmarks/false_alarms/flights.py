@@ -33,6 +33,8 @@ from featurestore.definition_files import load_definitions
 from featurestore.profiles import fit_baseline, merge, profile
 from featurestore.statistics.design_effect import design_effect
 from monitor.decisions import decide
+from monitor.decisions.missing import newly_missing
+from monitor.decisions.showing import Thresholds
 from monitor.detector import DetectorState, Limits, fit_limits, step
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nycflights"
@@ -62,6 +64,7 @@ class _Trial:
 
     Attributes:
         alarms: windows of the control at which the evidence reached its limit, whatever the effect.
+        missing: windows of the control with values missing where none ever was, of which people are told at once.
         highest: the highest evidence in the control.
         delay: windows of July until the alert, evidence and effect; None when there is none.
         led: whether temperature or dew point were among the first findings of that alert.
@@ -69,6 +72,7 @@ class _Trial:
     """
 
     alarms: int
+    missing: int
     highest: float
     delay: int | None
     led: bool
@@ -97,6 +101,9 @@ def run(*, quick: bool) -> list[Row]:
     return [
         _row("flights: controls with an alarm, of all", _alarmed(ours), count, "controls", 0),
         _row(f"flights: alarms in {count * each} windows", sum(one.alarms for one in ours), count * each, "windows", 0),
+        _row(
+            "flights: windows with news of missing values", sum(one.missing for one in ours), count * each, "windows", 0
+        ),
         _row("flights: highest evidence, beside its limit", max(one.highest for one in ours), limit, "ln", 1),
         *_delays("the monitor", ours),
         _row("July led by temperature or dew point", sum(one.led for one in noticed), len(noticed), "controls"),
@@ -122,6 +129,7 @@ def _forward(
     others = _rules(training, [by_day[day] for day in control], fields)
     return [
         _row(f"{name}: alarms", trial.alarms, len(control), "windows"),
+        _row(f"{name}: windows with news of missing values", trial.missing, len(control), "windows"),
         _row(f"{name}: highest evidence", trial.highest, math.log(policy.average_run_length), "ln"),
         *(_row(f"{name}: {rule}", found, len(control), "windows") for rule, found in others.items()),
     ]
@@ -194,7 +202,8 @@ def _trial(
     if blocks is not None:
         limits = replace(limits, blocks=blocks)
     state = DetectorState.start(limits)
-    alarms, highest, delay, led = 0, -math.inf, None, False
+    thresholds = Thresholds(usual=policy.effect_threshold, others={})
+    alarms, missing, highest, delay, led = 0, 0, -math.inf, None, False
     seen = []
     july = sorted(day for day in by_day if JULY <= day < AUGUST) if after is None else after
     for at, day in enumerate([*control, *july]):
@@ -212,6 +221,7 @@ def _trial(
         )
         if at < len(control):
             alarms += evidence.alarm
+            missing += any(newly_missing(one, baseline.whole, window, thresholds) for one in baseline.bins.features)
             highest = max(highest, evidence.log_value)
         elif evidence.alarm and evidence.onset is not None:
             since = merge([one for at, one in seen if at >= evidence.onset])
@@ -227,7 +237,7 @@ def _trial(
                 delay = july.index(day) + 1
                 led = bool({"temp", "dewp"} & {one.feature for one in decision.findings[:FIRST]})
                 break
-    return _Trial(alarms, highest, delay, led, _worth(limits, "temp", training.height, len(baseline.blocks)))
+    return _Trial(alarms, missing, highest, delay, led, _worth(limits, "temp", training.height, len(baseline.blocks)))
 
 
 def _worth(limits: Limits, feature: str, rows: int, blocks: int) -> float:
