@@ -5,7 +5,7 @@ It goes by what is there, not by what has happened: run again after a death at a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -142,7 +142,8 @@ class Reviewer:
                 # What a person asked for is theirs to ask for again.
                 tried = one.cause == REQUEST or signals.known(connection, [after])
                 if not tried and not self._gone(connection, one):
-                    keep(connection, _again(one), project, again=True, now=self.now)
+                    first = signals.signal_events(connection, signal=one.id, every=True, limit=1)[0]
+                    keep(connection, _again(one, first.payload), project, again=True, now=self.now)
 
     def settle(self, signal: signals.StoredSignal) -> signals.StoredSignal | None:
         """Send a signal that waits, let it wait, or let it lapse; return it if it has moved.
@@ -334,11 +335,8 @@ class Reviewer:
         return frozenset(one.name for one in self.store.registry.list("monitor_policy"))
 
 
-def _again(signal: signals.StoredSignal) -> signals.Cause:
-    """Return the cause of a signal, without what became of it."""
-    payload = {
-        key: value for key, value in signal.payload.items() if key not in ("request", "expiresAt", "commands", "state")
-    }
+def _again(signal: signals.StoredSignal, payload: Mapping[str, Any]) -> signals.Cause:
+    """Return the cause of a signal, with the payload that it had before anything became of it."""
     return signals.Cause(
         id="",
         policy=signal.policy,
