@@ -64,6 +64,7 @@ HOMES = {
         "monitor/cli.py",
         "monitor/performance/commands.py",
         "monitor/retraining/commands.py",
+        "monitor/rollback/commands.py",
     ),
 }
 

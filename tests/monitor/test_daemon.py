@@ -9,25 +9,32 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
 
-from featurestore.errors import MonitorError
-from monitor.daemon import Daemon
+from featurestore.errors import LeadershipLostError, MonitorError
+from monitor.alerts.outbox import Courier
+from monitor.daemon import Jobs
 from monitor.leading import sole_monitor
+from monitor.metrics import MonitorMetrics
 from monitor.status import status
 
 _DAEMON = textwrap.dedent(
     """
     import sys
     from dataclasses import dataclass
+    from datetime import timedelta
     from pathlib import Path
     from featurestore.config import Config, MonitorConfig
+    from featurestore.settings.alerts import AlertsConfig
     from featurestore.settings.channels import WebhookConfig
     from featurestore.errors import MonitorError
     from featurestore.registry import open_registry
@@ -46,8 +53,9 @@ _DAEMON = textwrap.dedent(
         registry: object
 
     standby, port = sys.argv[4] == "standby", int(sys.argv[5])
-    section = MonitorConfig(poll_seconds=0.2, metrics_port=port)
-    config = Config(root=root, channels={"ops": hook}, monitor=section)
+    section = MonitorConfig(database=sys.argv[6], poll_seconds=0.2, metrics_port=port, lease_seconds=2)
+    alerts = AlertsConfig(group_wait=timedelta(0))
+    config = Config(root=root, channels={"ops": hook}, monitor=section, alerts=alerts)
     registry = open_registry(config.database_url(config.registry), config.project)
     with History(config.database_url(config.monitor.database)) as history:
         try:
@@ -66,7 +74,7 @@ def start(receiver: Any, secret: str) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(scene: Any, *, standby: bool = True, metrics_port: int = 0) -> subprocess.Popen[str]:
-        how = ["standby" if standby else "alone", str(metrics_port)]
+        how = ["standby" if standby else "alone", str(metrics_port), scene.config.monitor.database]
         command = [sys.executable, "-c", _DAEMON, str(scene.config.root), receiver.url, secret, *how]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
@@ -86,6 +94,21 @@ def free_port() -> int:
     with socket.socket() as opened:
         opened.bind(("127.0.0.1", 0))
         return int(opened.getsockname()[1])
+
+
+@contextmanager
+def jobs(scene: Any) -> Iterator[tuple[Jobs, MonitorMetrics]]:
+    """Have a monitor's jobs at work, and what counts them."""
+    with scene.history() as history, Courier(history, {}) as courier:
+        metrics = MonitorMetrics(history, "default")
+        at_work = Jobs(scene, history, courier, metrics)
+        yield at_work, metrics
+        at_work.finish()
+
+
+def counted(metrics: MonitorMetrics, job: str) -> dict[str, tuple[float, ...]]:
+    """Return what was counted of a job."""
+    return {one.metric.name: one.values for one in metrics.samples() if one.labels == (job,)}
 
 
 def _status(scene: Any) -> dict[str, Any]:
@@ -163,13 +186,15 @@ def test_a_policy_that_fails_is_told_of_and_tried_again(
     assert "Traceback" not in told + output
 
 
-def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any) -> None:
+def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any, wait_for: Callable[..., None]) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    with scene.history() as history, capture_logs() as said:
-        Daemon(scene, history, {})._guarded("odd", fail)
-    assert [(line["event"], line["job"], line["exc_info"]) for line in said] == [("job failed", "odd", True)]
+    with capture_logs() as said, jobs(scene) as (at_work, metrics):
+        at_work.every(3600, "odd", fail)
+        wait_for(lambda: "featurestore_monitor_job_errors_total" in counted(metrics, "odd"))
+    failed = [line for line in said if line["event"] == "job failed"]
+    assert [(line["job"], line["exc_info"]) for line in failed] == [("odd", True)]
 
 
 def test_a_second_one_that_is_not_to_stand_by_is_refused_and_told_the_first_ones_pid(
@@ -240,15 +265,18 @@ def test_its_metrics_tell_what_it_does(scene: Any, start: Start, free_port: int,
     assert 'featurestore_monitor_job_last_success_timestamp_seconds{job="heartbeat"}' in found
 
 
-def test_a_failed_job_is_counted(scene: Any) -> None:
-    def fail() -> None:
-        raise MonitorError("no")
+def test_a_failed_job_is_counted_and_done_again(scene: Any, wait_for: Callable[..., None]) -> None:
+    outcomes = iter([MonitorError("no"), LeadershipLostError("left to another"), None])
 
-    with scene.history() as history:
-        daemon = Daemon(scene, history, {})
-        daemon._guarded("odd", fail)
-        daemon._guarded("odd", lambda: None)
-        found = {one.metric.name: one.values for one in daemon._metrics.samples() if one.labels == ("odd",)}
+    def work() -> None:
+        outcome = next(outcomes, None)
+        if outcome is not None:
+            raise outcome
+
+    with jobs(scene) as (at_work, metrics):
+        at_work.every(0.05, "odd", work)
+        wait_for(lambda: "featurestore_monitor_job_last_success_timestamp_seconds" in counted(metrics, "odd"))
+        found = counted(metrics, "odd")
     assert found["featurestore_monitor_job_errors_total"] == (1.0,)
     assert found["featurestore_monitor_job_last_success_timestamp_seconds"][0] > 1e9
 
@@ -272,3 +300,64 @@ def test_the_lock_is_free_again_after_its_block(scene: Any) -> None:
             pass
         with sole_monitor(history):
             pass
+
+
+@pytest.fixture
+def shared(scene: Any, postgresql: str) -> Any:
+    """The scene, with a database that daemons of several hosts can share."""
+    url = postgresql.replace("postgresql://", "postgresql+psycopg://")
+    section = scene.config.monitor.model_copy(update={"database": url})
+    return replace(scene, config=scene.config.model_copy(update={"monitor": section}))
+
+
+def _said(receiver: Any) -> list[tuple[str, str]]:
+    """Return key and type of what a receiver got that knows keys again."""
+    found = [json.loads(body) for _, body in receiver.requests]
+    return list(dict.fromkeys((one["id"], one["type"].removeprefix("featurestore.v1.")) for one in found))
+
+
+def _leader(first: subprocess.Popen[str], scene: Any, wait_for: Callable[..., None]) -> None:
+    wait_for(lambda: (_status(scene)["daemon"] or {}).get("pid") == first.pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_of_two_daemons_on_one_database_the_other_takes_over_and_nobody_is_paged_twice(
+    shared: Any, start: Start, receiver: Any, wait_for: Callable[..., None], number: signal.Signals
+) -> None:
+    """The first one is killed, or stopped, in the middle of the page's delivery; a stopped one goes on afterwards."""
+    shared.train()
+    shared.serve_days(0, 3)
+    first = start(shared)
+    _leader(first, shared, wait_for)
+    second = start(shared)
+    assert second.stdout is not None
+    next(line for line in second.stdout if "standing by" in line)
+    wait_for(lambda: _judged(shared) == 3)
+    receiver.delay = 1.0
+    shared.serve_days(3, 8, shift=1.0)
+    wait_for(lambda: bool(receiver.requests))
+    os.kill(first.pid, number)
+    receiver.delay = 0.0
+    gone = time.monotonic()
+    wait_for(lambda: _status(shared)["daemon"]["pid"] == second.pid)
+    assert time.monotonic() - gone < 2 + 10  # the lease, and a busy machine
+    shared.serve_days(11, 2, shift=1.0)
+    wait_for(lambda: _judged(shared) == 13)
+    if number == signal.SIGSTOP:
+        os.kill(first.pid, signal.SIGCONT)
+        assert first.stdout is not None
+        next(line for line in first.stdout if "standing by" in line)
+        assert first.poll() is None
+    shared.serve_days(13, 8)
+    wait_for(lambda: _judged(shared) == 21)
+    wait_for(lambda: _status(shared)["outbox"]["pending"] == 0)
+    said = _said(receiver)
+    assert sorted(kind for _, kind in said) == ["alert.firing", "alert.resolved", "retraining"]
+    kinds = [kind for _, kind in said]
+    assert kinds.index("alert.firing") < kinds.index("alert.resolved")
+    assert _status(shared)["daemon"]["pid"] == second.pid
+    second.terminate()
+    second.communicate(timeout=60)
+    if number == signal.SIGSTOP:
+        # The old one is ready to go on.
+        _leader(first, shared, wait_for)

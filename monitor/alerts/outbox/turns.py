@@ -19,7 +19,7 @@ from monitor.schema import outbox, receivers
 
 #: Seconds to wait after the first, second ... failed attempt; after the last one the message is dead. Standard
 #: Webhooks' schedule.
-BACKOFF = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+BACKOFF: tuple[float, ...] = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 
 #: Each wait is up to this share longer, by chance, so that what failed together does not return together.
 JITTER = 0.2

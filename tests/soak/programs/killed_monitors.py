@@ -1,9 +1,9 @@
 """``python killed_monitors.py FOLDER KILLS [POSTGRESQL]``: monitors are killed at random points of scripted incidents.
 
 A monitor is a real daemon with real webhooks; beside it a script writes what happens to incidents, each step in one
-transaction with its messages, under the daemon's fence. Receivers take a message, answer 500, 429 or 410, do not answer,
-answer when nobody waits any more, or take a message only then. On SQLite one daemon at a time is killed with SIGKILL. On
-PostgreSQL there are two; now and then one is stopped for longer than its lease, and goes on.
+transaction with its messages, under the daemon's fence. Receivers take a message, answer 500, 429 or 410, do not
+answer, answer when nobody waits any more, or take a message only then. On SQLite one daemon at a time is killed with
+SIGKILL. On PostgreSQL there are two; now and then one is stopped for longer than its lease, and goes on.
 
 In the end no step of the script is lost, and what the receivers took, each key once, is exactly what was written, in
 order, less what was overtaken. It ends with an error if something is wrong; else it prints what it did, as JSON.
@@ -21,7 +21,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +33,7 @@ from sqlalchemy import Connection, select
 
 from featurestore.config import Config
 from featurestore.errors import FeatureStoreError
-from featurestore.settings.channels import WebhookConfig
+from featurestore.settings.channels import AnyChannelConfig, WebhookConfig
 from featurestore.settings.sections import MonitorConfig
 from monitor.alerts.base import Channel, Kind
 from monitor.alerts.channels import open_channels
@@ -95,10 +96,8 @@ class Receivers:
                 pass
 
             def handle(self) -> None:
-                try:
+                with suppress(OSError):  # who called was killed
                     super().handle()
-                except OSError:  # who called was killed
-                    pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
@@ -214,13 +213,15 @@ class NoPolicies:
 
 @dataclass
 class Store:
+    """What a daemon takes of a feature store."""
+
     config: Config
     registry: Any
 
 
 def configured(folder: Path, url: str, port: int) -> Config:
     """Return the settings of the monitors."""
-    hooks = {
+    hooks: dict[str, AnyChannelConfig] = {
         name: WebhookConfig.model_validate(
             {
                 "kind": "webhook",
@@ -236,7 +237,7 @@ def configured(folder: Path, url: str, port: int) -> Config:
     return Config(root=folder, channels=hooks, monitor=MonitorConfig(database=url, poll_seconds=0.1, lease_seconds=1))
 
 
-def monitor(config: Config, channels: dict[str, Channel]) -> NoReturn:
+def monitor(config: Config, channels: Mapping[str, Channel]) -> NoReturn:
     """Be a monitor until killed."""
     log = os.open(config.root / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -248,7 +249,7 @@ def monitor(config: Config, channels: dict[str, Channel]) -> NoReturn:
         with History(config.monitor.database) as history:
             threading.Thread(target=Script(history, config.root).play, daemon=True).start()
             Daemon(Store(config, NoPolicies()), history, channels).run()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a process that was forked never returns into who forked it
         traceback.print_exc()
     os._exit(1)
 
@@ -305,7 +306,7 @@ def fail(what: str) -> NoReturn:
     sys.exit(f"WRONG: {what}")
 
 
-def wait_until_all_is_said(folder: Path, url: str) -> list[Entry]:
+def wait_until_all_is_said(url: str) -> list[Entry]:
     """Wait until the script is at an end and nothing is under way, and return the outbox."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
@@ -325,15 +326,14 @@ def check(entries: list[Entry], steps: int, received: list[dict[str, Any]]) -> C
     check_script(entries, steps)
     counts: Counter[str] = Counter()
     bodies: dict[str, set[str]] = {}
-    taken: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
+    taken: dict[str, dict[str, int]] = {channel: {} for channel in CHANNELS}
     for line in received:
         bodies.setdefault(line["key"], set()).add(line["digest"])
         counts[f"answered: {line['how']}"] += 1
         if line["taken"]:
-            if line["key"] in taken[line["channel"]][-3000:] or line["key"] in set(taken[line["channel"]]):
+            if line["key"] in taken[line["channel"]]:
                 counts["taken twice, told by the key"] += 1
-            else:
-                taken[line["channel"]].append(line["key"])
+            taken[line["channel"]].setdefault(line["key"], len(taken[line["channel"]]))
     if any(len(found) > 1 for found in bodies.values()):
         fail("two messages had one key")
     for channel in CHANNELS:
@@ -357,15 +357,14 @@ def check_script(entries: list[Entry], steps: int) -> None:
                 fail(f"step {step} is lost for {channel}")
 
 
-def check_channel(channel: str, entries: list[Entry], taken: list[str]) -> None:
+def check_channel(channel: str, entries: list[Entry], taken: dict[str, int]) -> None:
     """A receiver that knows keys again has exactly what was delivered, and each incident in order and to its end."""
     delivered = {one.key for one in entries if one.state is MessageState.DELIVERED}
     if delivered != set(taken):
         fail(f"{channel}: {len(delivered - set(taken))} not taken, {len(set(taken) - delivered)} not delivered")
-    place = {key: number for number, key in enumerate(taken)}
     for one in by_incident(entries):
         kept = [message for message in one if message.state is MessageState.DELIVERED]
-        places = [place[message.key] for message in kept]
+        places = [taken[message.key] for message in kept]
         if places != sorted(places):
             fail(f"{channel}: messages of {one[0].incident} out of order")
         if kept and kept[-1].kind is not Kind.RESOLVED:
@@ -399,7 +398,7 @@ def main(folder: Path, kills: int, url: str) -> None:
             monitors.harm()
         (folder / "calm").touch()
         (folder / "stop").touch()
-        entries = wait_until_all_is_said(folder, url)
+        entries = wait_until_all_is_said(url)
     finally:
         monitors.end()
         os.kill(receivers, signal.SIGKILL)
