@@ -24,6 +24,7 @@ from featurestore import (
     MonitorPolicy,
     RetrainingPolicy,
 )
+from featurestore.errors import ConfigError
 from featurestore.types import Float64, Int64
 from monitor.cli import app
 from monitor.history import History
@@ -264,6 +265,11 @@ def test_a_query_that_gives_no_dataset_is_found_before_the_signal_goes_out(
     assert "request" not in asked.payload
     assert "(no training request: " in asked.payload["reason"]
     assert lack in asked.payload["reason"]
+
+
+def test_channels_of_signals_are_looked_for_when_a_policy_is_applied(shop: FeatureStore) -> None:
+    with pytest.raises(ConfigError, match='sends signals to "nobody"'):
+        shop.apply([policy(causes=["drift"], approval_routes=["nobody"])])
 
 
 def test_what_cannot_be_looked_at_is_told_and_lapses_nothing(shop: FeatureStore, history: History) -> None:
