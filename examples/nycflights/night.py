@@ -173,9 +173,8 @@ def night(
                 wait(processes, lambda: bool(of(receiver, Kind.FIRING)), "page anybody", 120)
                 page = of(receiver, Kind.FIRING)[0]
                 said(f"after {time.monotonic() - began:.0f} s: {page['summary']}")
-                said(
-                    f"cause: {page['cause']}; alerts in it: {', '.join(sorted({one['rule'] for one in page['members']}))}"
-                )
+                rules = sorted({one["rule"] for one in page["members"]})
+                said(f"cause: {page['cause']}; alerts in it: {', '.join(rules)}")
             with screen.step("02:02  what the monitor does by itself") as said:
                 wait(processes, lambda: bool(of(receiver, Kind.ACTION)), "do anything about it", 60)
                 for action in of(receiver, Kind.ACTION):

@@ -170,8 +170,9 @@ class Decision:
     """What the monitor makes of the rows since the onset.
 
     Attributes:
-        verdict: ``drift`` or ``severe`` when both keys turn, or a finding is certain; ``not enough data`` when no verdict could be given, or
-            when the evidence is there and the effect cannot yet be told from one under the threshold; else ``ok``.
+        verdict: ``drift`` or ``severe`` when both keys turn, or a finding is certain; ``not enough data`` when no
+            verdict could be given, or when the evidence is there and the effect cannot yet be told from one under the
+            threshold; else ``ok``.
         evidence: the detector's.
         findings: one for each feature, the highest :attr:`~FeatureFinding.rank` first.
         onset: start of the first window that is likely different, when there is an alarm.

@@ -1,9 +1,9 @@
 """Values that are missing where none ever was: a fact about the rows, and no matter of chance.
 
 A day's rows resemble each other, so what one day shows is worth little about days in general, however many rows it has:
-a detector that keeps a budget of false alarms waits for the next day. That is right where a feature may move by itself.
-Where no value was missing in all of the baseline, and a large share is now, nothing has to be inferred about other days:
-these rows are without it, and whoever sees to the source should know in the first window.
+a detector that keeps a budget of false alarms waits for the next day. That is right where a feature may move by
+itself. Where no value was missing in all of the baseline, and a large share is now, nothing has to be inferred about
+other days: these rows are without it, and whoever sees to the source should know in the first window.
 """
 
 from __future__ import annotations
