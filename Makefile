@@ -12,7 +12,7 @@ export REQUIRE_SERVICES
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types imports proto-check tests soak proto proto-release node bench clean
+.PHONY: help install demo demo-night test lint types imports proto-check tests soak proto proto-release node bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ install: $(VENV)/.dev  ## install everything into .venv
 
 demo: $(VENV)/.demo  ## run the whole feature store on a year of flights
 	@$(BIN)/python examples/nycflights/demo.py
+
+demo-night: $(VENV)/.demo  ## a source breaks at night: a page, a rollback, and a quiet morning
+	@$(BIN)/python examples/nycflights/night.py
 
 test: lint types imports proto-check tests  ## run every check
 
