@@ -1,4 +1,4 @@
-"""Messages of an earlier release: none is lost, none is sent twice that was delivered, and all are known by their keys."""
+"""Messages of an earlier release: none is lost, none that was delivered goes again, and all keep their keys."""
 
 from __future__ import annotations
 
