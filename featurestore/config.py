@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
 from featurestore.errors import ConfigError, closest
+from featurestore.settings.actions import ActionsConfig
 from featurestore.settings.alerts import AlertsConfig, Calendars
 from featurestore.settings.channels import KINDS, AnyChannelConfig
 from featurestore.settings.retention import RetentionConfig
@@ -32,6 +33,7 @@ from featurestore.settings.sections import (
     SourceConfig,
 )
 from featurestore.settings.serving import ServingConfig
+from featurestore.settings.signals import SignalsConfig
 from featurestore.settings.template import new_settings
 
 FILE_NAME = "featurestore.toml"
@@ -78,6 +80,8 @@ class Config(Section):
     serving: ServingConfig = ServingConfig()
     push: PushConfig = PushConfig()
     monitor: MonitorConfig = MonitorConfig()
+    signals: SignalsConfig = SignalsConfig()
+    actions: ActionsConfig = ActionsConfig()
     alerts: AlertsConfig = AlertsConfig()
     mute: Calendars = Field(default_factory=dict)
     audit: AuditConfig = AuditConfig()
@@ -92,7 +96,8 @@ class Config(Section):
     def for_replay(self, name: str) -> Config:
         """Return this configuration with a rehearsal's own online store, serving log and monitor database.
 
-        Metrics, access log and traces are of live servers: a rehearsal has none.
+        Metrics, access log and traces are of live servers: a rehearsal has none. Nor has it a port for signals or a
+        command that trains: nobody is to retrain because of it.
 
         Args:
             name: the rehearsal; its folder is ``data/replays/NAME``.
@@ -112,6 +117,7 @@ class Config(Section):
                 "monitor": self.monitor.model_copy(
                     update={"database": f"sqlite:///{folder}/monitor.db", "metrics_port": 0}
                 ),
+                "signals": self.signals.model_copy(update={"port": 0, "command": ()}),
                 "replay": name,
             }
         )

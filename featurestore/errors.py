@@ -27,6 +27,7 @@ The tree::
     │   └── DeadlineExceededError   the server did not answer in time
     ├── AddressInUseError           the port is taken
     └── MonitorError                the monitor cannot do what it was asked
+        ├── SignalStateError        a retraining signal cannot go there from where it is
         └── LeadershipLostError     another monitor has taken over from this one
 
 Each carries a sentence that names the object, and a hint that says what to do; one about a definition also says in
@@ -66,6 +67,7 @@ __all__ = [
     "SchemaError",
     "ServerUnavailableError",
     "ServingError",
+    "SignalStateError",
     "TableConflictError",
     "TimestampError",
     "UnauthenticatedError",
@@ -235,6 +237,10 @@ class AddressInUseError(FeatureStoreError):
 
 class MonitorError(FeatureStoreError):
     """The monitor cannot do what it was asked."""
+
+
+class SignalStateError(MonitorError):
+    """A retraining signal cannot go there from where it is: it was rejected, or is done."""
 
 
 class LeadershipLostError(MonitorError):

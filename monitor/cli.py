@@ -18,6 +18,7 @@ from monitor.alerts import check_commands, outbox_commands
 from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
 from monitor.retraining.commands import register as register_retraining
+from monitor.rollback.commands import register as register_actions
 
 if TYPE_CHECKING:
     from featurestore.config import Config
@@ -33,6 +34,7 @@ app = typer.Typer(help="Watch what is served for drift from what was trained on.
 register_incidents(app)
 register(app)
 register_retraining(app)
+register_actions(app)
 outbox_commands.register(app)
 check_commands.register(app)
 
@@ -60,8 +62,10 @@ def run_once(
     from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
     from monitor.leading import sole_monitor
+    from monitor.signalling.opening import own_channels
 
-    with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
+    with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as theirs:
+        channels = {**theirs, **own_channels(store.config, history, store.registry)}
         policies = _policies(store.registry)
         standing_in = fallbacks(store.config)
         fault: FeatureStoreError | None = None

@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 
@@ -31,6 +32,9 @@ from monitor.leading import Lead, next_monitor, sole_monitor
 from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
+from monitor.signalling.opening import own_channels
+from monitor.signalling.server import serve_signals
+from monitor.signalling.source import SignalSource
 
 #: How many jobs run at once: a policy, the courier and the heartbeat need not wait for a slow policy.
 _THREADS = 4
@@ -82,7 +86,8 @@ class Daemon:
 
         Raises:
             MonitorError: another monitor works on the database, and this one is not to stand by.
-            AddressInUseError: another process listens on the port for metrics.
+            AddressInUseError: another process listens on the port for metrics, or on that for signals.
+        ConfigError: a port cannot be bound, or a certificate is not valid.
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         seconds = self._store.config.monitor.lease_seconds
@@ -106,20 +111,28 @@ class Daemon:
 
     def _work(self, lead: Lead) -> None:
         """Work until told to stop, or until another one has taken over."""
-        # Only who works has metrics: daemons of one host share the port.
-        page = serve_metrics(self._store.config, self._metrics)
-        try:
-            with Courier(self._history, self._channels, fallbacks=self._fallbacks, may_send=lead.valid) as courier:
-                jobs = Jobs(self._store, self._history, courier, self._metrics)
-                # Not one long wait: a signal that the system gives to another thread does not end it.
-                while not self._stop.wait(_SIGNAL_SECONDS) and not lead.lost():
-                    pass
-                if lead.lost():
-                    _log.warning("another monitor has taken over", database=self._history.name)
-                jobs.finish()
-        finally:
-            if page is not None:
-                page.close()
+        config, registry = self._store.config, self._store.registry
+        with ExitStack() as opened:
+            # Only who works has ports: daemons of one host share them.
+            if (page := serve_metrics(config, self._metrics)) is not None:
+                opened.callback(page.close)
+            if (signals := serve_signals(config, SignalSource(self._history, registry), registry)) is not None:
+                opened.callback(signals.close)
+            own = own_channels(config, self._history, registry)
+            channels = {**self._channels, **own}
+            courier = opened.enter_context(
+                Courier(self._history, channels, fallbacks=self._fallbacks, may_send=lead.valid)
+            )
+            # Before the courier waits for what is at hand: a command may take long, and the next monitor runs it again.
+            for one in own.values():
+                opened.callback(one.close)
+            jobs = Jobs(self._store, self._history, courier, self._metrics)
+            # Not one long wait: a signal that the system gives to another thread does not end it.
+            while not self._stop.wait(_SIGNAL_SECONDS) and not lead.lost():
+                pass
+            if lead.lost():
+                _log.warning("another monitor has taken over", database=self._history.name)
+            jobs.finish()
 
     def _waits(self, holder: str) -> None:
         _log.info("standing by", works=holder, database=self._history.name)

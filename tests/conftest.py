@@ -71,6 +71,7 @@ class FailuresAtOnce:
             )
 
 
+@pytest.hookimpl(trylast=True)  # the terminal's own comes first
 def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
@@ -83,6 +84,17 @@ def ctrl_c_is_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def signals_are_left_as_they_were() -> Iterator[None]:
+    """Fail the test after which Ctrl-C would not be heard, in place of some later one that waits for it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    left = {number: signal.getsignal(number) for number in before}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert left == before
 
 
 @pytest.fixture(scope="session")

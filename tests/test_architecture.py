@@ -34,7 +34,12 @@ HOMES = {
         f"featurestore/offline/{name}.py" for name in ("tables/table", "sources/delta_source", "join/writing")
     ),
     "duckdb": ("featurestore/offline/", "monitor/windows/"),
-    "grpc": ("featurestore/serving/rpc/", "featurestore/client/", "featurestore/loadtest/sending.py"),
+    "grpc": (
+        "featurestore/serving/rpc/",
+        "featurestore/client/",
+        "featurestore/loadtest/sending.py",
+        "monitor/signalling/",
+    ),
     "certifi": ("monitor/alerts/channels/tls.py",),
     "httpcore": ("monitor/alerts/channels/http.py",),
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
@@ -59,6 +64,7 @@ HOMES = {
         "monitor/cli.py",
         "monitor/performance/commands.py",
         "monitor/retraining/commands.py",
+        "monitor/rollback/commands.py",
     ),
 }
 

@@ -13,11 +13,14 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from featurestore.settings import channels
 from featurestore.settings.alerts import MuteConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.serving import TlsConfig
+from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.channels.webhook import sign
 
@@ -49,6 +53,8 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     MONITORING,
     PERFORMANCE,
     POINT_IN_TIME,
+    RETRAINING,
+    ROLLBACK,
     SERVING,
     TESTING,
     VERSIONS,
@@ -64,6 +70,8 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "monitoring",
         "performance",
         "point-in-time",
+        "retraining",
+        "rollback",
         "serving",
         "testing",
         "versions",
@@ -108,6 +116,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[serving]`": config.ServingConfig,
     "## `[serving.tls]`": TlsConfig,
     "## `[monitor]`": config.MonitorConfig,
+    "## `[actions]`": config.ActionsConfig,
+    "## `[signals]`": SignalsConfig,
+    "## `[signals.tls]`": TlsConfig,
     "## `[alerts]`": config.AlertsConfig,
     "## `[mute.NAME]`": MuteConfig,
     "## `[sources.NAME]`": config.SourceConfig,
@@ -130,6 +141,8 @@ NO_KEYS = {
     "retention",
     "serving",
     "monitor",
+    "actions",
+    "signals",
     "alerts",
     "mute",
     "sources",
@@ -164,6 +177,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     documented = set(re.findall(r"^## `\[(\w+)(?:\.NAME)?\]`$", text, re.MULTILINE))
     assert documented == NO_KEYS - {"root", "replay"} == set(config.Config.model_fields) & documented
     assert "\n## `[serving.tls]`\n" in text
+    assert "\n## `[signals.tls]`\n" in text
 
 
 def test_every_number_of_a_policy_stands_in_its_table_with_its_default_and_no_other_does() -> None:
@@ -468,6 +482,164 @@ def test_the_performance_document_prints_what_it_says(
             assert _undated(shop.run(*shlex.split(command))) == _undated(expected)
             ran += 1
     assert ran == 5
+
+
+def test_the_receivers_of_the_retraining_document_do_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its shop, its settings, its command and its console; then each other receiver against a far side on loopback."""
+    monkeypatch.chdir(tmp_path)
+    python = [block.text for block in blocks(RETRAINING) if block.language == "python"]
+    (setting,) = [text for text in python if not text.startswith("# ")]
+    exec(compile(setting, RETRAINING.name, "exec"), {})
+    shop = Shop(tmp_path / "shop")
+    programs = {text.split(":")[0].removeprefix("# "): text for text in python if text.startswith("# ")}
+    assert set(programs) == {"retrain.py", "airflow_run.py", "dispatch.py", "trainer.py"}
+    for name, text in programs.items():
+        (shop.folder / name).write_text(text)
+    settings = shop.folder / "featurestore.toml"
+    before = settings.read_text()
+    (command,) = [block.text for block in blocks(RETRAINING) if "command =" in block.text and block.language == "toml"]
+    settings.write_text(before + command.replace('"python"', json.dumps(sys.executable)))
+    ran = 0
+    for block in blocks(RETRAINING):
+        for line, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+            assert _unnamed(shop.run(*shlex.split(line))) == _unnamed(expected)
+            ran += 1
+    assert ran == 5
+    with _far_side() as (url, asked):
+        _check_dispatches(shop, url, asked)
+    with _far_side(status=409) as (url, asked):  # Airflow has that run already
+        monkeypatch.setenv("AIRFLOW_URL", url)
+        monkeypatch.setenv("AIRFLOW_TOKEN", "secret")
+        assert json.loads(_hand(shop, "airflow_run.py"))["state"] == "ACCEPTED"
+    settings.write_text(before + "[signals]\nport = 0\n")
+    _check_trainer(shop)
+
+
+#: An event as a command gets it.
+EVENT = {"data": {"id": "b0b7", "service": "scoring@1", "reason": "drift", "request": {"dataset": "buyers"}}}
+
+
+def _hand(shop: Shop, program: str) -> str:
+    """Run a program of the document with an event on its standard input."""
+    ran = subprocess.run(
+        [sys.executable, program], cwd=shop.folder, input=json.dumps(EVENT), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def _check_dispatches(shop: Shop, url: str, asked: list[tuple[str, dict[str, str], Any]]) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (
+            ("GITHUB_API_URL", url),
+            ("GITHUB_REPOSITORY", "acme/models"),
+            ("GITHUB_TOKEN", "secret"),
+            ("AIRFLOW_URL", url),
+            ("AIRFLOW_TOKEN", "secret"),
+        ):
+            environment.setenv(name, value)
+        for program in ("dispatch.py", "airflow_run.py"):
+            assert json.loads(_hand(shop, program))["state"] == "ACCEPTED"
+    (path, headers, body), (airflow, told, run) = asked
+    assert (path, headers["authorization"]) == ("/repos/acme/models/dispatches", "Bearer secret")
+    payload = {"id": "b0b7", "service": "scoring@1", "model": "", "reason": "drift"}
+    assert body == {"event_type": "retrain", "client_payload": payload}
+    assert (airflow, told["authorization"]) == ("/api/v2/dags/retrain/dagRuns", "Bearer secret")
+    assert (run["dag_run_id"], run["logical_date"]) == ("signal_b0b7", None)
+    assert run["conf"] == payload | {"request": {"dataset": "buyers"}}
+
+
+def _check_trainer(shop: Shop) -> None:
+    """Have the program that watches deal with two signals of a monitor, in two runs, each once."""
+    from featurestore import FeatureStore
+    from monitor.history import History
+    from monitor.signalling.server import SignalServer
+    from monitor.signalling.source import SignalSource
+
+    with (
+        FeatureStore(shop.folder) as store,
+        History(store.config.database_url(store.config.monitor.database)) as history,
+    ):
+        server = SignalServer(store.config, SignalSource(history, store.registry), store.registry, port=0)
+        try:
+            for reason in ("users have changed", "and once more"):
+                shop.run("monitor", "retrain", "scoring", "--reason", reason)
+                ran = subprocess.run(
+                    [sys.executable, "trainer.py", "1"],
+                    cwd=shop.folder,
+                    env=os.environ | {"SIGNALS": server.address},
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+                assert ran.returncode == 0, ran.stderr
+                assert ran.stdout.startswith("training for scoring@1 because ")
+                assert ran.stdout.endswith(f"asks for it: {reason}\n")
+        finally:
+            server.close()
+    found = json.loads(shop.run("monitor", "signals", "--format", "json"))
+    assert [one["state"] for one in found] == ["SIGNAL_STATE_DONE"] * 3
+
+
+@contextmanager
+def _far_side(*, status: int = 204) -> Iterator[tuple[str, list[tuple[str, dict[str, str], Any]]]]:
+    """What a receiver of the document calls: its address, and what it was asked."""
+    asked: list[tuple[str, dict[str, str], Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _unnamed(text: str) -> list[str]:
+    """Return the words of each line without ids, instants, hashes, and who ran it."""
+    for pattern, name in (
+        (r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", "INSTANT"),
+        (r"\S+@\S+ \(unverified\)", "WHO"),
+        (r"\b[0-9a-f]{12}\.\.\.", "HASH..."),
+        (r"\b[0-9a-f]{12}\b", "ID"),
+    ):
+        text = re.sub(pattern, name, text)
+    return _undated(text)
+
+
+def test_the_rollback_document_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its blocks in their order: a command goes on where the code before it was."""
+    monkeypatch.chdir(tmp_path)
+    module, ran = types.ModuleType("document"), 0
+    for block in blocks(ROLLBACK):
+        if block.language == "python":
+            exec(compile(block.text, ROLLBACK.name, "exec"), module.__dict__)
+        if block.language != "console" or block.reason:
+            continue
+        for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
+            assert _undated(Shop(tmp_path / "shop").run(*shlex.split(command))) == _undated(expected)
+            ran += 1
+    vars(module)["store"].close()
+    shown = re.findall(r"^# prints: (.*)$", ROLLBACK.read_text(encoding="utf-8"), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == shown
+    assert ran == 3
 
 
 def test_every_attribute_of_a_field_stands_in_its_table() -> None:

@@ -13,6 +13,7 @@ from featurestore import (
     FileSource,
     MonitorPolicy,
     OnDemandFeatureView,
+    RetrainingPolicy,
     SqlSource,
 )
 from featurestore.types import Float64, Int64
@@ -133,4 +134,12 @@ flight_delay_drift = MonitorPolicy(
     average_run_length=2160,
     quality=False,
     routes=["ops", "screen"],
+    # What a new model is trained on: the flights up to when it is asked for, with how late they were.
+    retrain=RetrainingPolicy(
+        entity_rows="""
+            SELECT origin, tailnum, carrier, distance, hour AS sched_hour, time_hour, arr_delay
+            FROM flights
+            WHERE arr_delay IS NOT NULL
+        """
+    ),
 )

@@ -273,6 +273,7 @@ def watch(repo: Path, receiver: Receiver, screen: Screen, processes: Processes) 
                 said(f"on the console: {line[:100]} ...")
         for signal in signals:
             said(f"retraining signal {signal['id'][:12]} for {signal['service']}, trained on {signal['baseline']}")
+            said(f"its new data in one command: {signal['request']['command']}")
         said(f"{len(receiver.events)} webhooks received, every signature verified, {receiver.rejected} rejected")
     return {
         "control_alerts": in_control,

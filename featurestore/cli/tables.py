@@ -70,13 +70,14 @@ def compact(
 def restore(
     view: _View,
     to: Annotated[str, typer.Option(metavar="LOAD|INSTANT", help="A load's id, or 2024-05-01T00:00:00Z.")],
+    pushes: Annotated[bool, typer.Option("--pushes", help="Take back rows too that were pushed since.")] = False,
     reason: _Reason = "",
     repo: Repo = HERE,
     output: OutputFormat = Format.text,
 ) -> None:
     """Take a view's rows back to what they were, offline and online; restoring again leads forward."""
     with open_store(repo) as store, rows_done(view) as progress:
-        report = store.restore(view, to=to, reason=reason, progress=progress)
+        report = store.restore(view, to=to, pushes=pushes, reason=reason, progress=progress)
     if output is Format.json:
         print_json({**vars(report), "also": [dict(vars(one)) for one in report.also]})
         return

@@ -21,6 +21,7 @@ class Scope(StrEnum):
     read = "read"
     push = "push"
     log = "log"
+    signals = "signals"
     admin = "admin"
 
 
@@ -34,13 +35,15 @@ def create(
     name: Annotated[str, typer.Argument(help="What people call it: the program that will use it.")],
     scope: Annotated[
         list[Scope],
-        typer.Option("--scope", help="read: lookups; push: rows; log: predictions and outcomes; admin: everything."),
+        typer.Option(
+            "--scope", help="read: lookups; push: rows; log: predictions and outcomes; signals: retraining; admin: all."
+        ),
     ],
     service: Annotated[
         list[str] | None,
         typer.Option(
             "--service",
-            help="A feature service that it may read; all when none is named.",
+            help="A feature service that it may read, or whose signals it may see; all when none is named.",
             autocompletion=names_of("feature_service"),
         ),
     ] = None,
@@ -68,15 +71,19 @@ def create(
             expires_at=expires_at,
             who=store.who(),
         )
-        asked = store.config.serving.authentication == "token"
+        asking = {
+            "[serving]": store.config.serving.authentication == "token",
+            "[signals]": store.config.signals.authentication == "token",
+        }
     typer.echo(text)
     until = "does not expire" if token.expires_at is None else f"expires on {token.expires_at:%Y-%m-%d %H:%M} UTC"
     typer.echo(f'That is token "{token.name}", for {", ".join(token.scopes)}. It {until}.', err=True)
     typer.echo("It is shown this once. Its callers send it as: authorization: Bearer TOKEN", err=True)
-    if not asked:
-        typer.echo(
-            'Servers ask for tokens once featurestore.toml says so: [serving] authentication = "token"', err=True
-        )
+    # The scope says which of the two ports it is for; admin is for both.
+    section = "[signals]" if scope == [Scope.signals] else "[serving]"
+    if not asking[section]:
+        whose = "The monitor asks" if section == "[signals]" else "Servers ask"
+        typer.echo(f'{whose} for tokens once featurestore.toml says so: {section} authentication = "token"', err=True)
 
 
 @_tokens.command("list")

@@ -6,7 +6,7 @@ with FeatureClient("localhost:6566") as client:
 
 What is said and understood is in ``conversation``, without input or output; ``blocking`` and ``asynchronous`` each
 drive it over connections of a ``pool``, with ``attempts`` within a deadline; ``streaming`` shares one call between
-coroutines.
+coroutines. ``signals`` is the client of another server, the monitor.
 """
 
 from featurestore.client.answer import OnlineFeatures
@@ -14,6 +14,7 @@ from featurestore.client.asynchronous import AsyncFeatureClient
 from featurestore.client.blocking import FeatureClient, Transport
 from featurestore.client.feedback import Logged
 from featurestore.client.pushed import Pushed
+from featurestore.client.signals import SignalClient
 from featurestore.client.streaming import FeatureStream
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "Logged",
     "OnlineFeatures",
     "Pushed",
+    "SignalClient",
     "Transport",
 ]

@@ -15,10 +15,12 @@ from featurestore.errors import (
     PermissionDeniedError,
     ServerUnavailableError,
     ServingError,
+    SignalStateError,
     UnauthenticatedError,
 )
 
 _ERRORS: dict[grpc.StatusCode, type[FeatureStoreError]] = {
+    grpc.StatusCode.FAILED_PRECONDITION: SignalStateError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: ObjectNotFoundError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,

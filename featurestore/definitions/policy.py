@@ -32,12 +32,16 @@ Severity = Literal["page", "ticket", "info"]
 #: What a threshold may be set for by itself.
 EFFECTS = ("kolmogorov_smirnov", "total_variation", "null_rate", "nan_rate", "unseen_rate", "out_of_range_rate")
 
+#: What a monitor may do by itself where a policy allows it.
+ACTIONS = ("restore_load", "stop_canary", "roll_back_alias")
+
 #: Lists of names, and what one of them is.
 _LISTS = {
     "routes": "a route",
     "features": "a feature",
     "slices": "a slice",
     "escalate_to": "a channel of escalate_to",
+    "actions": "an action",
 }
 
 #: Fields that came after the first release: they are in a policy's spec only where they say something, so that a
@@ -56,6 +60,8 @@ _LATER = (
     "severity",
     "share",
     "escalate_to",
+    "actions",
+    "actions_per_day",
 )
 
 
@@ -96,6 +102,9 @@ class MonitorPolicy:
             None for ever.
         escalate_to: names of the channels that hear of it then.
         runbook: where it is written what to do, for people: a URL, or a file's name.
+        actions: what the monitor may do by itself, of :data:`ACTIONS`, where ``[actions]`` of ``featurestore.toml``
+            lets it act at all: take a bad load back, stop a canary that is worse, point an alias back.
+        actions_per_day: how often in 24 hours; beyond that it says what it would do.
         description: for people.
         owner: for people.
         tags: for people.
@@ -130,6 +139,8 @@ class MonitorPolicy:
     escalate_after: timedelta | None = None
     escalate_to: Sequence[str] = ()
     runbook: str = ""
+    actions: Sequence[str] = ()
+    actions_per_day: int = 1
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -149,6 +160,7 @@ class MonitorPolicy:
             object.__setattr__(self, names, listed)
         for one in self.features:
             self._check_feature(one, what, "features")
+        self._check_actions(what)
         for flag in ("quality", "prediction_drift", "skew"):
             check_flag(getattr(self, flag), what, flag)
         self._check_retraining(what)
@@ -272,6 +284,19 @@ class MonitorPolicy:
                 hint='Write baseline=BaselineSource(dataset="delays@1"), or leave it out.',
             )
 
+    def _check_actions(self, what: str) -> None:
+        for one in self.actions:
+            if one not in ACTIONS:
+                raise DefinitionError(
+                    f'{what} allows the action "{one}", which there is not.',
+                    hint=closest(one, ACTIONS) or f"It is one of {', '.join(ACTIONS)}.",
+                )
+        if self.actions and self.service is None:
+            raise DefinitionError(
+                f"{what} allows actions, and watches no service.",
+                hint="Actions take back loads of a service's views, and move its aliases; leave them out.",
+            )
+
     def _check_window(self, what: str) -> None:
         if isinstance(self.window, int) and not isinstance(self.window, bool):
             if not 1 <= self.window <= 2**31:
@@ -307,10 +332,14 @@ class MonitorPolicy:
             raise DefinitionError(
                 f"{what} has share={self.share!r}.", hint="It is a weight, over 0; 1 is the usual one."
             )
-        for name, least in (("minimum_rows", 0), ("hold_for", 0), ("keep_firing_for", 1)):
+        for name, least, unit in (
+            ("minimum_rows", 0, "rows"),
+            ("hold_for", 0, "windows"),
+            ("keep_firing_for", 1, "windows"),
+            ("actions_per_day", 1, "actions"),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 2**31:
-                unit = "rows" if name == "minimum_rows" else "windows"
                 raise DefinitionError(
                     f"{what} has {name}={value!r}.", hint=f"It is a number of {unit}, {least} or more."
                 )

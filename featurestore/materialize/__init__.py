@@ -5,7 +5,7 @@ from __future__ import annotations
 from featurestore.materialize.encoding import EncodedBatch, RowEncoder, encoded_batches
 from featurestore.materialize.reading import OfflineReader, OfflineTables
 from featurestore.materialize.report import MaterializeReport, Mode
-from featurestore.materialize.running import Progress, materialize
+from featurestore.materialize.running import Progress, Waiting, materialize
 from featurestore.materialize.standing import rows_left_out
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "OfflineTables",
     "Progress",
     "RowEncoder",
+    "Waiting",
     "encoded_batches",
     "materialize",
     "rows_left_out",

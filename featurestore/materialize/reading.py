@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from featurestore.definitions import FeatureView
+from featurestore.offline.tables.moved import Moved
 from featurestore.offline.tables.newest import Chunk, Newest, Wanted
 
 
@@ -48,8 +49,12 @@ class OfflineTables(Protocol):
         """Return whether the files of a version of the view's table are all there still."""
         ...
 
-    def newest(self, view: FeatureView, wanted: Wanted) -> AbstractContextManager[Newest]:
-        """Find of each key the newest row among some rows of the view's table."""
+    def moved(self, view: FeatureView, since: int, version: int) -> Moved | None:
+        """Return the loads that came into the view's table or left it between two versions; None if not only loads."""
+        ...
+
+    def newest(self, view: FeatureView, wanted: Wanted, among: Moved | None = None) -> AbstractContextManager[Newest]:
+        """Find of each key the newest row among some rows of the view's table; ``among``: only of these loads' keys."""
         ...
 
     def chunks(self, view: FeatureView, newest: Newest, skip: int = 0) -> Generator[Chunk, None, None]:

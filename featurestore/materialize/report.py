@@ -11,12 +11,14 @@ class Mode(StrEnum):
     """Which rows a materialization looks at, and what becomes of those that are online.
 
     ``incremental``: rows that were loaded since the last one, however old they are. ``full``: all rows. ``rebuild``:
-    all rows, in the place of those that are online. ``range``: rows with event times in a range.
+    all rows, in the place of those that are online. ``restored``: all rows of the keys of loads that came or were taken
+    back since the last one, in the place of what these keys have online. ``range``: rows with event times in a range.
     """
 
     incremental = "incremental"
     full = "full"
     rebuild = "rebuild"
+    restored = "restored"
     range = "range"
 
 
@@ -69,6 +71,8 @@ class MaterializeReport:
             parts.append(f"{self.removed:,} expired rows removed")
         if self.mode is Mode.rebuild:
             parts.append("in the place of those that were online")
+        if self.mode is Mode.restored:
+            parts.append("in the place of what the keys of loads that came or went had online")
         if self.resumed:
             parts.append("gone on with after an interruption")
         return "; ".join([", ".join(parts), *(f"also {other}" for other in self.also)])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, OnlineStoreError
@@ -14,12 +15,20 @@ from featurestore.materialize.encoding import RowEncoder
 from featurestore.materialize.reading import OfflineTables
 from featurestore.materialize.report import MaterializeReport, Mode
 from featurestore.materialize.standing import Filled, Run, filled, oldest_kept
+from featurestore.offline.tables.moved import Moved
 from featurestore.offline.tables.newest import Newest, Wanted
 from featurestore.online.base import OnlineStore, Row, Written
+from featurestore.online.keys import KeyLayout
 from featurestore.types import microseconds
 
 #: Called with rows that are done, and how many there are in all.
 Progress = Callable[[int, int], object]
+#: Gives rows that are served and in no table yet; while it is held, no others come.
+Waiting = Callable[[], AbstractContextManager[Iterable[Row]]]
+
+
+def _none_wait() -> AbstractContextManager[Iterable[Row]]:
+    return nullcontext(())
 
 
 def materialize(
@@ -32,6 +41,7 @@ def materialize(
     start: datetime | None = None,
     end: datetime | None = None,
     progress: Progress | None = None,
+    waiting: Waiting | None = None,
 ) -> MaterializeReport:
     """Write the newest row of each key, with event time up to ``now``, into the online store.
 
@@ -48,6 +58,8 @@ def materialize(
         start: read rows from this event time on instead, whenever they were loaded.
         end: and up to before this one.
         progress: called with the rows of each chunk.
+        waiting: gives the pushed rows that are in no table yet: where rows take the place of those that are online,
+            these are put among them, in the same transaction.
 
     Raises:
         DataError: the range ends before it begins, or is given with ``full``.
@@ -65,7 +77,7 @@ def materialize(
     if start is not None or end is not None:
         until = whole.until if end is None else min(whole.until, microseconds(end) - 1)
         interval = replace(whole, until=until, first=None if start is None else microseconds(start))
-    work = _Work(view, offline, online, progress)
+    work = _Work(view, offline, online, progress, waiting or _none_wait)
     reports: list[MaterializeReport] = []
     left = work.interrupted(table, version, full=full)
     if left is not None:
@@ -94,13 +106,20 @@ class _Work:
     """One view between two stores."""
 
     def __init__(
-        self, view: FeatureView, offline: OfflineTables, online: OnlineStore, progress: Progress | None
+        self,
+        view: FeatureView,
+        offline: OfflineTables,
+        online: OnlineStore,
+        progress: Progress | None,
+        waiting: Waiting,
     ) -> None:
         self._view = view
         self._name = storage_id(view)
         self._offline = offline
         self._online = online
         self._progress = progress
+        self._waiting = waiting
+        self._moved: Moved | None = None
         self._record: bytes | None = None
         self._filled: Filled | None = None
         self._read()
@@ -126,11 +145,25 @@ class _Work:
         # A key whose newest rows were taken back would keep them: no row that is left is newer. Before the first run
         # has ended, another one may have written some.
         if other or self._offline.rows_taken(self._view, version or 0):
-            return Run(mode=Mode.rebuild, wanted=whole)
+            return self._without_what_was_taken(whole, None if other else before)
         if full or before is None or version is None or before.lacks(whole.oldest, self._standing):
             return Run(mode=Mode.full, wanted=whole, removed_before=removed)
         # Rows whose event times were in the future then are late by now.
         return Run(mode=Mode.incremental, wanted=replace(whole, since=version, seen_until=before.until))
+
+    def _without_what_was_taken(self, whole: Wanted, before: Filled | None) -> Run:
+        """Return the run that puts rows in the place of those online: of the keys concerned, if that is enough.
+
+        What the last run had looked at is right for every other key; but not if it was interrupted, nor if it left out
+        rows that are wanted by now.
+        """
+        enough = before is not None and before.run is None and not before.lacks(whole.oldest, self._standing)
+        if before is not None and before.version is not None and enough:
+            self._moved = self._offline.moved(self._view, before.version, whole.version)
+            if self._moved is not None:
+                # The record goes on to say up to when all rows were looked at: the next run looks for those after it.
+                return Run(mode=Mode.restored, wanted=whole)
+        return Run(mode=Mode.rebuild, wanted=whole)
 
     def carry_out(self, run: Run, table: str, *, resumed: bool = False) -> MaterializeReport:
         """Do a run, or the rest of it."""
@@ -138,8 +171,9 @@ class _Work:
         before = self._filled
         if before is None or before.table != table:
             before = Filled(table=table)
-        with self._offline.newest(self._view, run.wanted) as newest:
-            if run.mode is Mode.rebuild:
+        among = self._moved if run.mode is Mode.restored else None
+        with self._offline.newest(self._view, run.wanted, among) as newest:
+            if run.mode in (Mode.rebuild, Mode.restored):
                 run = self._replace(run, newest, before)
             elif newest.read or before.version != run.wanted.version or before.run is not None:
                 run = self._put(run, newest, before)
@@ -184,18 +218,15 @@ class _Work:
             return records[0]
 
         if self._online.put_step(self._name, rows, expected=self._record, progress=noting) is None:
-            raise OnlineStoreError(
-                f'Another process has gone on with the materialization of feature view "{self._view.name}".',
-                hint="It finishes what this one began, and says so.",
-            )
+            raise self._overtaken()
         self._record = records[0]
         self._filled = filled(self._standing._replace(progress=self._record), self._view)
 
     def _replace(self, run: Run, newest: Newest, before: Filled) -> Run:
-        """Put the rows in the place of those that are online.
+        """Put the rows in the place of those that are online, of all keys or of some.
 
-        Readers see the old rows or the new ones, whole; and as no other writer is let in between reading and writing,
-        no row is lost.
+        Readers see the old rows or the new ones, whole, and those that wait to come into the table with either; and as
+        no other writer is let in between reading and writing, no row is lost.
         """
         encode = RowEncoder(self._view)
         rejected = 0
@@ -210,9 +241,38 @@ class _Work:
                     if self._progress is not None:
                         self._progress(count, newest.newest)
 
-        self._online.replace(self._name, encoded(), progress=before.after(run, newest.expired).to_bytes())
+        noted = replace(run, wanted=replace(run.wanted, until=_seen_until(run, before)))
+        record = before.after(noted, newest.expired).to_bytes()
+        with self._waiting() as waiting:  # before the store's lock, as whoever pushes
+            rows = chain(encoded(), waiting)
+            if run.mode is Mode.rebuild:
+                self._online.replace(self._name, rows, progress=record)
+            else:
+                keys = _keys(self._view, newest)
+                done = self._online.replace_keys(self._name, keys, rows, expected=self._record, progress=record)
+                if done is None:
+                    raise self._overtaken()
         self._read()
         return replace(run, done=newest.newest, written=newest.newest - rejected, rejected=rejected)
+
+    def _overtaken(self) -> OnlineStoreError:
+        return OnlineStoreError(
+            f'Another process has gone on with the materialization of feature view "{self._view.name}".',
+            hint="It finishes what this one began, and says so.",
+        )
+
+
+def _seen_until(run: Run, before: Filled) -> int:
+    """Return up to which event time a run has looked at the rows of every key."""
+    if run.mode is Mode.restored and before.until is not None:
+        return before.until
+    return run.wanted.until
+
+
+def _keys(view: FeatureView, newest: Newest) -> Iterator[bytes]:
+    layout = KeyLayout(view.keys)
+    for batch in newest.wanted_keys():
+        yield from (key for key in layout.encode_batch(batch) if key is not None)
 
 
 def _report(view: FeatureView, began: float, run: Run, newest: Newest, *, resumed: bool) -> MaterializeReport:

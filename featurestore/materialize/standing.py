@@ -75,7 +75,7 @@ class Filled:
         wanted = run.wanted
         if run.mode is Mode.range:  # which says nothing of the rows outside of it
             return replace(self, run=None)
-        if run.mode is Mode.incremental:
+        if run.mode in (Mode.incremental, Mode.restored):
             gaps = [one for one in (self.complete_from, wanted.oldest if expired else None) if one is not None]
             return replace(
                 self,

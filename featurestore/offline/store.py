@@ -12,8 +12,9 @@ from featurestore.offline.join.asking import Asking
 from featurestore.offline.tables.carrying import Carrying
 from featurestore.offline.tables.collecting import Collecting
 from featurestore.offline.tables.compacting import Compacting
-from featurestore.offline.tables.restoring import Restoring
+from featurestore.offline.tables.load_rows import LoadRows
 from featurestore.offline.tables.rows import Rows
+from featurestore.offline.tables.withdrawing import Withdrawing
 
 __all__ = ["OfflineStore", "Progress"]
 
@@ -28,7 +29,8 @@ class OfflineStore(
     Comparing,
     Asking,
     Compacting,
-    Restoring,
+    Withdrawing,
+    LoadRows,
     Collecting,
 ):
     """Tables of feature rows, one for each storage id, below ``offline.path``; what can be done with them is inherited.
@@ -42,6 +44,8 @@ class OfflineStore(
     :class:`~featurestore.offline.join.asking.Asking` takes entity rows as users have them,
     :class:`~featurestore.offline.tables.compacting.Compacting` merges files,
     :class:`~featurestore.offline.tables.restoring.Restoring` takes rows back,
+    :class:`~featurestore.offline.tables.withdrawing.Withdrawing` takes single loads back,
+    :class:`~featurestore.offline.tables.load_rows.LoadRows` says what one load brought,
     :class:`~featurestore.offline.tables.collecting.Collecting` removes what nobody needs,
     :class:`~featurestore.offline.join.joining.Joining` joins,
     :class:`~featurestore.offline.datasets.making.Datasets` keeps the result, and

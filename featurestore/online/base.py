@@ -195,7 +195,35 @@ class OnlineStore(Protocol):
     def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """Put rows in the place of all rows of a table, at once for readers, and return the new generation.
 
-        The table's :class:`Standing` is then that progress, and no row has expired.
+        No other writer is let in while the rows are taken from what gives them. The table's :class:`Standing` is then
+        that progress, and no row has expired.
+        """
+        ...
+
+    def replace_keys(
+        self,
+        storage_id: str,
+        keys: Iterable[bytes],
+        rows: Iterable[Row],
+        *,
+        expected: bytes | None,
+        progress: bytes,
+    ) -> Written | None:
+        """Put rows in the place of those of some keys, though they may be older, and note the progress.
+
+        All at once for readers, in one transaction, and no other writer is let in while keys and rows are taken from
+        what gives them. A key without a row has none any more; rows of other keys are written as :meth:`put_newest`
+        does.
+
+        Args:
+            storage_id: the table.
+            keys: whose rows give way; taken to the end before the first of the rows.
+            rows: what is put there; of several rows of a key the newest.
+            expected: what was noted last.
+            progress: what to note.
+
+        Returns:
+            None, and nothing is changed, when the progress is not ``expected``: another process went on.
         """
         ...
 

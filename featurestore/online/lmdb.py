@@ -52,6 +52,7 @@ from featurestore.online.lmdb_files import (
     remove_others,
     space_of,
 )
+from featurestore.online.lmdb_rows import delete_rows, put_rows
 from featurestore.online.lmdb_standings import note_expired, note_progress, progress_of, replace_standing, standing_of
 from featurestore.online.lmdb_state import PREFIX, State
 
@@ -180,12 +181,12 @@ class LmdbStore:
     def put_newest(self, storage_id: str, rows: Iterable[Row]) -> Written:
         """See :meth:`OnlineStore.put_newest <featurestore.online.base.OnlineStore.put_newest>`."""
         with self._writing() as (transaction, state):
-            return _put(transaction, state.prefix(storage_id), rows)
+            return put_rows(transaction, state.prefix(storage_id), rows)
 
     def put_all(self, rows: Mapping[str, Sequence[Row]]) -> Written:
         """See :meth:`OnlineStore.put_all <featurestore.online.base.OnlineStore.put_all>`."""
         with self._writing() as (transaction, state):
-            return total(_put(transaction, state.prefix(name), part) for name, part in rows.items())
+            return total(put_rows(transaction, state.prefix(name), part) for name, part in rows.items())
 
     def settle(self, storage_id: str, rows: Iterable[tuple[bytes, bytes, bytes]]) -> int:
         """See :meth:`OnlineStore.settle <featurestore.online.base.OnlineStore.settle>`."""
@@ -206,13 +207,30 @@ class LmdbStore:
             old = state.prefix(storage_id)
             state.tables[storage_id][1] += 1
             generation = state.tables[storage_id][1]
-            _put(transaction, PREFIX.pack(*state.tables[storage_id]), rows)
-            with transaction.cursor() as cursor:
-                found = cursor.set_range(old)
-                while found and cursor.key().startswith(old):
-                    found = cursor.delete()
+            put_rows(transaction, PREFIX.pack(*state.tables[storage_id]), rows)
+            delete_rows(transaction, old)
             replace_standing(transaction, self._shared.state, storage_id, progress)
             return generation
+
+    def replace_keys(
+        self,
+        storage_id: str,
+        keys: Iterable[bytes],
+        rows: Iterable[Row],
+        *,
+        expected: bytes | None,
+        progress: bytes,
+    ) -> Written | None:
+        """See :meth:`OnlineStore.replace_keys <featurestore.online.base.OnlineStore.replace_keys>`."""
+        with self._writing() as (transaction, state):
+            if progress_of(transaction, self._shared.state, storage_id) != expected:
+                return None
+            prefix = state.prefix(storage_id)
+            for key in keys:
+                transaction.delete(prefix + key)
+            written = put_rows(transaction, prefix, rows)
+            note_progress(transaction, self._shared.state, storage_id, progress)
+            return written
 
     def standing(self, storage_id: str) -> Standing:
         """See :meth:`OnlineStore.standing <featurestore.online.base.OnlineStore.standing>`."""
@@ -236,7 +254,7 @@ class LmdbStore:
         with self._writing() as (transaction, state):
             if progress_of(transaction, self._shared.state, storage_id) != expected:
                 return None
-            written = _put(transaction, state.prefix(storage_id), rows)
+            written = put_rows(transaction, state.prefix(storage_id), rows)
             note_progress(transaction, self._shared.state, storage_id, progress(written))
             return written
 
@@ -278,7 +296,7 @@ class LmdbStore:
             if state.clock != expected:
                 return None
             state.clock = now
-            return total(_put(transaction, state.prefix(name), part) for name, part in rows.items())
+            return total(put_rows(transaction, state.prefix(name), part) for name, part in rows.items())
 
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
@@ -376,22 +394,6 @@ class LmdbStore:
         else:
             hint = "If it is damaged, remove the folder and materialize again."
         return OnlineStoreError(f"The online store {self._folder} cannot be {verb}: {error}.", hint=hint)
-
-
-def _put(transaction: Any, prefix: bytes, rows: Iterable[Row]) -> Written:
-    get, put = transaction.get, transaction.put
-    written = older = 0
-    for key, value in rows:
-        full = prefix + key
-        # Of keys that are new, as the most are the first time, the tree is searched once.
-        if put(full, value, True, False):
-            written += 1
-        elif get(full)[:ORDER_BYTES] < value[:ORDER_BYTES]:
-            put(full, value)
-            written += 1
-        else:
-            older += 1
-    return Written(written, older)
 
 
 def _snapshot(record: bytes | None) -> int:

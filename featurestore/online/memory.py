@@ -26,6 +26,8 @@ class MemoryStore:
     """An :class:`~featurestore.online.base.OnlineStore` that ends with its process."""
 
     def __init__(self) -> None:
+        #: Held by whoever writes, from the first row on that is asked for; readers wait for the other one alone.
+        self._writing = threading.RLock()
         self._lock = threading.Lock()
         self._tables: dict[str, dict[bytes, bytes]] = {}
         self._generations: dict[str, int] = {}
@@ -62,30 +64,23 @@ class MemoryStore:
     def put_newest(self, storage_id: str, rows: Iterable[Row]) -> Written:
         """See :meth:`OnlineStore.put_newest <featurestore.online.base.OnlineStore.put_newest>`."""
         listed = list(rows)  # a source that fails midway must leave nothing behind
-        with self._lock:
+        with self._writing, self._lock:
             return self._put(storage_id, listed)
 
     def _put(self, storage_id: str, rows: Sequence[Row]) -> Written:
         self._generations.setdefault(storage_id, 1)
         self._changed(storage_id)
-        table = self._tables.setdefault(storage_id, {})
-        written = 0
-        for key, value in rows:
-            present = table.get(key)
-            if present is None or present[:ORDER_BYTES] < value[:ORDER_BYTES]:
-                table[key] = value
-                written += 1
-        return Written(written, len(rows) - written)
+        return _put_into(self._tables.setdefault(storage_id, {}), rows)
 
     def put_all(self, rows: Mapping[str, Sequence[Row]]) -> Written:
         """See :meth:`OnlineStore.put_all <featurestore.online.base.OnlineStore.put_all>`."""
-        with self._lock:
+        with self._writing, self._lock:
             return total(self._put(name, part) for name, part in rows.items())
 
     def settle(self, storage_id: str, rows: Iterable[tuple[bytes, bytes, bytes]]) -> int:
         """See :meth:`OnlineStore.settle <featurestore.online.base.OnlineStore.settle>`."""
         listed = list(rows)
-        with self._lock:
+        with self._writing, self._lock:
             self._generations.setdefault(storage_id, 1)
             table = self._tables.setdefault(storage_id, {})
             self._changed(storage_id)
@@ -98,16 +93,40 @@ class MemoryStore:
 
     def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """See :meth:`OnlineStore.replace <featurestore.online.base.OnlineStore.replace>`."""
-        table: dict[bytes, bytes] = {}
-        for key, value in rows:
-            if table.get(key, b"")[:ORDER_BYTES] < value[:ORDER_BYTES]:
-                table[key] = value
-        with self._lock:
-            self._changed(storage_id)
-            self._tables[storage_id] = table
-            self._standings[storage_id] = Standing(progress, None, 0)
-            self._generations[storage_id] = self._generations.get(storage_id, 0) + 1
-            return self._generations[storage_id]
+        with self._writing:
+            table: dict[bytes, bytes] = {}
+            _put_into(table, rows)
+            with self._lock:
+                self._changed(storage_id)
+                self._tables[storage_id] = table
+                self._standings[storage_id] = Standing(progress, None, 0)
+                self._generations[storage_id] = self._generations.get(storage_id, 0) + 1
+                return self._generations[storage_id]
+
+    def replace_keys(
+        self,
+        storage_id: str,
+        keys: Iterable[bytes],
+        rows: Iterable[Row],
+        *,
+        expected: bytes | None,
+        progress: bytes,
+    ) -> Written | None:
+        """See :meth:`OnlineStore.replace_keys <featurestore.online.base.OnlineStore.replace_keys>`."""
+        with self._writing:
+            standing = self.standing(storage_id)
+            if standing.progress != expected:
+                return None
+            table = dict(self._tables.get(storage_id, {}))
+            for key in keys:
+                table.pop(key, None)
+            written = _put_into(table, rows)
+            with self._lock:
+                self._changed(storage_id)
+                self._generations.setdefault(storage_id, 1)
+                self._tables[storage_id] = table
+                self._standings[storage_id] = standing._replace(progress=progress)
+            return written
 
     def standing(self, storage_id: str) -> Standing:
         """See :meth:`OnlineStore.standing <featurestore.online.base.OnlineStore.standing>`."""
@@ -122,7 +141,7 @@ class MemoryStore:
         progress: Callable[[Written], bytes],
     ) -> Written | None:
         """See :meth:`OnlineStore.put_step <featurestore.online.base.OnlineStore.put_step>`."""
-        with self._lock:
+        with self._writing, self._lock:
             standing = self.standing(storage_id)
             if standing.progress != expected:
                 return None
@@ -133,7 +152,7 @@ class MemoryStore:
     def expire(self, storage_id: str, before: int, *, after: bytes | None = None, limit: int = 10_000) -> Expired:
         """See :meth:`OnlineStore.expire <featurestore.online.base.OnlineStore.expire>`."""
         oldest = oldest_order(before)
-        with self._lock:
+        with self._writing, self._lock:
             table = self._tables.get(storage_id, {})
             keys = sorted(key for key in table if after is None or key > after)
             gone = [key for key in keys[:limit] if table[key] < oldest]
@@ -154,7 +173,7 @@ class MemoryStore:
 
     def advance(self, expected: int | None, now: int, rows: Mapping[str, Sequence[Row]]) -> Written | None:
         """See :meth:`OnlineStore.advance <featurestore.online.base.OnlineStore.advance>`."""
-        with self._lock:
+        with self._writing, self._lock:
             if self._clock != expected:
                 return None
             self._clock = now
@@ -163,7 +182,7 @@ class MemoryStore:
 
     def clear(self) -> None:
         """See :meth:`OnlineStore.clear <featurestore.online.base.OnlineStore.clear>`."""
-        with self._lock:
+        with self._writing, self._lock:
             self._changed(*self._tables)
             self._tables, self._generations, self._clock, self._standings = {}, {}, None, {}
 
@@ -176,7 +195,7 @@ class MemoryStore:
     def delete(self, storage_id: str, keys: Iterable[bytes]) -> int:
         """See :meth:`OnlineStore.delete <featurestore.online.base.OnlineStore.delete>`."""
         listed = list(keys)
-        with self._lock:
+        with self._writing, self._lock:
             self._changed(storage_id)
             table = self._tables.get(storage_id, {})
             return sum(table.pop(key, None) is not None for key in listed)
@@ -199,3 +218,15 @@ class MemoryStore:
 
     def close(self) -> None:
         """See :meth:`OnlineStore.close <featurestore.online.base.OnlineStore.close>`."""
+
+
+def _put_into(table: dict[bytes, bytes], rows: Iterable[Row]) -> Written:
+    written = older = 0
+    for key, value in rows:
+        present = table.get(key)
+        if present is None or present[:ORDER_BYTES] < value[:ORDER_BYTES]:
+            table[key] = value
+            written += 1
+        else:
+            older += 1
+    return Written(written, older)

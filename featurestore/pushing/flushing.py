@@ -150,12 +150,8 @@ class Flusher:
         return report
 
     @contextlib.contextmanager
-    def settled(self, view: FeatureView) -> Iterator[None]:
-        """Let a view be materialized: what is published is settled, and stays so while the block runs.
-
-        If the block puts the rows of its table in the place of all that are online, those that were pushed and are in
-        no table yet are put online again.
-        """
+    def settled(self) -> Iterator[None]:
+        """Let views be materialized: what is published is settled, and stays so while the block runs."""
         try:
             self.flush(wait=False)
         except FeatureStoreError as error:
@@ -163,10 +159,20 @@ class Flusher:
             _logger.error("pushed rows wait", error=error.message, hint=error.hint)
         with self._log.settled():
             self._settle_published()
-            before = self._generation(view)
             yield
-            if self._generation(view) != before:
-                self._put_again(view)
+
+    @contextlib.contextmanager
+    def waiting(self, view: FeatureView) -> Iterator[Iterator[Row]]:
+        """Give the rows of a view that are in no table yet, as they are online; no others come while the block runs.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read.
+        """
+        if not self._log.segments():
+            yield iter(())
+            return
+        with self._log.committing():
+            yield self._waiting_rows(view)
 
     def serve_waiting(self, view: FeatureView) -> None:
         """Put online what waits in the log and a view lacks, as it was not live when the rows were pushed.
@@ -177,8 +183,8 @@ class Flusher:
         """
         if not self._log.segments():
             return
-        with self._log.settled():
-            self._put_again(view)
+        with self._log.settled(), self.waiting(view) as rows:
+            self._online.put_newest(storage_id(view), list(rows))
 
     def start(self) -> None:
         """Flush in the background from now on, when a segment has the rows or the age that the settings say."""
@@ -307,20 +313,14 @@ class Flusher:
                 if load is not None:
                     self._settle(view, _fit(view, mine)[0], segment, load)
 
-    def _put_again(self, view: FeatureView) -> None:
-        """Put rows of a view online that are in no table yet."""
-        with self._log.committing():
-            for segment in self._log.segments():
-                for one, mine in self._fed(segment.read()):
-                    if one.storage_id != storage_id(view):
-                        continue
-                    if self._offline.pushed_load(one.definition, _load_id(segment)) is None:
-                        rows = self._online_rows(one, _fit(one, mine)[0])
-                        again = [(key, provisional(value, segment.number, place)) for key, value, place in rows]
-                        self._online.put_newest(one.storage_id, again)
-
-    def _generation(self, view: FeatureView) -> int:
-        return self._online.read([(storage_id(view), ())]).generations[0]
+    def _waiting_rows(self, view: FeatureView) -> Iterator[Row]:
+        for segment in self._log.segments():
+            for one, mine in self._fed(segment.read()):
+                if one.storage_id != storage_id(view):
+                    continue
+                if self._offline.pushed_load(one.definition, _load_id(segment)) is None:
+                    for key, value, place in self._online_rows(one, _fit(one, mine)[0]):
+                        yield key, provisional(value, segment.number, place)
 
 
 @contextlib.contextmanager

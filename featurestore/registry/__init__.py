@@ -8,6 +8,7 @@ from featurestore.registry.erasures import RewrittenFile, present_name, present_
 from featurestore.registry.heads import FoundHead, Head
 from featurestore.registry.identity import current_user, is_verified
 from featurestore.registry.liveness import live_views, stored_once
+from featurestore.registry.model_differences import Made, ModelComparison, Numbers, compare_models
 from featurestore.registry.plan import Change, Plan
 from featurestore.registry.records import (
     AuditEntry,
@@ -36,9 +37,12 @@ __all__ = [
     "Head",
     "Identity",
     "Load",
+    "Made",
     "Match",
     "Materialization",
+    "ModelComparison",
     "ModelRecord",
+    "Numbers",
     "Plan",
     "PrivateKey",
     "Problem",
@@ -47,6 +51,7 @@ __all__ = [
     "RewrittenFile",
     "Token",
     "acting_user",
+    "compare_models",
     "current_user",
     "is_verified",
     "live_views",

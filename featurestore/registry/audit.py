@@ -54,6 +54,8 @@ ACTIONS = (
     "acknowledge",
     "accept",
     "revoke",
+    "act",
+    "undo",
     "identity",
     "token",
 )

@@ -28,7 +28,7 @@ from featurestore.registry.versions import Versions
 from featurestore.types import microseconds
 
 #: What a token may be for. ``admin`` is everything, the clock of a rehearsal among it.
-SCOPES = ("read", "push", "log", "admin")
+SCOPES = ("read", "push", "log", "signals", "admin")
 
 _PREFIX = "fs"
 _ID_LETTERS = string.ascii_lowercase + string.digits
@@ -83,7 +83,8 @@ class Tokens(Project):
         Args:
             name: what people call it.
             scopes: what it is for, of :data:`SCOPES`.
-            services: the feature services that it may read, by name, with all their versions; all when empty.
+            services: the feature services that it may read, and whose signals it may see, by name, with all their
+                versions; all when empty.
             views: the feature views that it may push to; all when empty.
             expires_at: from when on it is not valid; never when not given.
             who: who makes it.
@@ -253,12 +254,16 @@ def _checked(name: str, scopes: Collection[str], services: Collection[str], view
         if one not in SCOPES:
             raise DefinitionError(f'There is no scope "{one}".', hint=closest(one, SCOPES))
     if not scopes:
-        raise DefinitionError(f'Token "{name}" would be for nothing.', hint="Name a scope: read, push, log or admin.")
-    for what, limits, scope in (("services", services, "read"), ("views", views, "push")):
-        if limits and (scope not in scopes or "admin" in scopes):
-            why = "admin is for everything" if "admin" in scopes else f"it has no scope {scope}"
+        raise DefinitionError(
+            f'Token "{name}" would be for nothing.', hint="Name a scope: read, push, log, signals or admin."
+        )
+    for what, limits, limited in (("services", services, ("read", "signals")), ("views", views, ("push",))):
+        if limits and ("admin" in scopes or not set(limited) & set(scopes)):
+            named = " and ".join(limited)
+            why = "admin is for everything" if "admin" in scopes else f"it has no scope {' or '.join(limited)}"
             raise DefinitionError(
-                f'Token "{name}" cannot be limited to {what}: {why}.', hint=f"They limit the scope {scope}."
+                f'Token "{name}" cannot be limited to {what}: {why}.',
+                hint=f"They limit the scope{'s' * (len(limited) > 1)} {named}.",
             )
     return [one for one in SCOPES if one in scopes]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 from cryptography import x509
@@ -48,7 +48,8 @@ class Certificates:
     """The certificate of a server.
 
     Args:
-        config: names the files, under ``[serving.tls]``.
+        config: names the files.
+        section: under which of its sections: ``[serving.tls]``, or ``[signals.tls]`` of the monitor's port.
         now: the clock.
 
     Attributes:
@@ -59,8 +60,15 @@ class Certificates:
             is not valid now.
     """
 
-    def __init__(self, config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        tls = config.serving.tls
+    def __init__(
+        self,
+        config: Config,
+        *,
+        section: Literal["serving", "signals"] = "serving",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        tls = config.serving.tls if section == "serving" else config.signals.tls
+        self._section = f"{section}.tls"
         self._certificate_file, self._key_file = config.path(tls.certificate), config.path(tls.key)
         self._client_ca_file = config.path(tls.client_ca) if tls.client_ca else None
         self._now = now
@@ -90,22 +98,41 @@ class Certificates:
         self._remind()
 
     def _read(self) -> Pem:
-        client_ca = None if self._client_ca_file is None else _content(self._client_ca_file, "client_ca")
-        return Pem(_content(self._key_file, "key"), _content(self._certificate_file, "certificate"), client_ca)
+        client_ca = None if self._client_ca_file is None else self._content(self._client_ca_file, "client_ca")
+        return Pem(
+            self._content(self._key_file, "key"), self._content(self._certificate_file, "certificate"), client_ca
+        )
+
+    def _content(self, file: Path, setting: str) -> bytes:
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f'Setting "{self._section}.{setting}": {file} cannot be read: {error.strerror}.',
+                hint="Check the path, and that the server's user may read the file.",
+            ) from None
+
+    def _certificates(self, text: bytes, file: Path, setting: str) -> list[x509.Certificate]:
+        try:
+            return x509.load_pem_x509_certificates(text)
+        except ValueError:
+            raise ConfigError(
+                f'Setting "{self._section}.{setting}": {file} holds no certificate in PEM.', hint=_SEE
+            ) from None
 
     def _checked(self, pem: Pem) -> x509.Certificate:
-        certificate = _certificates(pem.chain, self._certificate_file, "certificate")[0]
+        certificate = self._certificates(pem.chain, self._certificate_file, "certificate")[0]
         try:
             key = load_pem_private_key(pem.key, password=None)
         except TypeError:
             raise ConfigError(
-                f'Setting "serving.tls.key": {self._key_file} is guarded by a password.',
+                f'Setting "{self._section}.key": {self._key_file} is guarded by a password.',
                 hint="Name a key without one, which only the server's user can read.",
             ) from None
         except (ValueError, UnsupportedAlgorithm):
             # Nothing of the text may come out: it may be a key that has only lost a line.
             raise ConfigError(
-                f'Setting "serving.tls.key": {self._key_file} holds no private key in PEM.', hint=_SEE
+                f'Setting "{self._section}.key": {self._key_file} holds no private key in PEM.', hint=_SEE
             ) from None
         ours, its = (
             one.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -118,7 +145,7 @@ class Certificates:
             )
         if pem.client_ca is not None:
             assert self._client_ca_file is not None  # noqa: S101 - it was read from there
-            _certificates(pem.client_ca, self._client_ca_file, "client_ca")
+            self._certificates(pem.client_ca, self._client_ca_file, "client_ca")
         self._check_time(certificate)
         return certificate
 
@@ -156,20 +183,3 @@ class Certificates:
 
     def _serial(self) -> str:
         return f"{self._certificate.serial_number:x}"
-
-
-def _content(file: Path, setting: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f'Setting "serving.tls.{setting}": {file} cannot be read: {error.strerror}.',
-            hint="Check the path, and that the server's user may read the file.",
-        ) from None
-
-
-def _certificates(text: bytes, file: Path, setting: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text)
-    except ValueError:
-        raise ConfigError(f'Setting "serving.tls.{setting}": {file} holds no certificate in PEM.', hint=_SEE) from None

@@ -20,6 +20,8 @@ SCOPES = {
     "PushFeatures": "push",
     "LogPredictions": "log",
     "LogOutcomes": "log",
+    "WatchSignals": "signals",
+    "AcknowledgeSignal": "signals",
 }
 _ADMIN = "admin"
 _HOW = "Send it as metadata: authorization: Bearer TOKEN."
@@ -52,6 +54,14 @@ class Caller:
             PermissionDeniedError: he may not. Nothing is said of whether there is such a service.
         """
         _check_limit("feature service", reference.partition("@")[0], self.token.services, "read", "service")
+
+    def check_signals(self, reference: str) -> None:
+        """Check that he may see and answer the signals of a service: ``flight_delay``, ``flight_delay@2``.
+
+        Raises:
+            PermissionDeniedError: he may not. Nothing is said of whether there is such a service.
+        """
+        _check_limit("signals of", reference.partition("@")[0], self.token.services, "signals", "service")
 
     def check_view(self, name: str) -> None:
         """Check that he may push to a view.

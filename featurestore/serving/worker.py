@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -70,10 +70,21 @@ def serve_here(
             tokens = KnownTokens() if config.serving.authentication == "token" else None
             observing = Observing(config, metrics, nobody if tokens is None else partial(caller_name, tokens))
             worker = _Worker(runtime, lookups, observing, tokens)
-            with contextlib.closing(worker), asyncio.Runner(loop_factory=_event_loop) as runner:
+            with contextlib.closing(worker), _handlers_put_back(), asyncio.Runner(loop_factory=_event_loop) as runner:
                 runner.run(worker.run(address, parent, ready))
         finally:
             store.close()
+
+
+@contextlib.contextmanager
+def _handlers_put_back() -> Iterator[None]:
+    """Have signals do afterwards what they did before: uvloop's handlers outlive its loop, and do nothing then."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

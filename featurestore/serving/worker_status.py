@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import socket
 import threading
 import time
@@ -16,19 +15,17 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from featurestore.definitions import FeatureService
+from featurestore.libraries import libraries
 from featurestore.registry.records import Registered
 from featurestore.serving.log import DEAD_AFTER_SECONDS
 
 STATUS = "status"
-#: Packages that can change a value between the stored row and the response.
-LIBRARIES = ("featurestore", "numpy", "polars", "protobuf", "pyarrow")
 
 _FORMAT = 1
 _logger = structlog.get_logger(__name__)
@@ -45,7 +42,7 @@ class WorkerStatus:
         revision: of the registry, that it serves; -1 before the first.
         current_at: when it last served what the registry said.
         started_at: when it started.
-        libraries: versions by package, and Python's.
+        libraries: see :func:`~featurestore.libraries.libraries`.
     """
 
     worker: str
@@ -125,17 +122,6 @@ class StatusFile:
             "started_at": self._started_at.isoformat(),
             "libraries": self._libraries,
         }
-
-
-def libraries() -> dict[str, str]:
-    """Return the versions of :data:`LIBRARIES` that are installed here, and Python's."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # it runs from a checkout
-            continue
-    return found
 
 
 def read_statuses(folder: Path) -> list[WorkerStatus]:

@@ -10,7 +10,7 @@ from featurestore.settings.section import Section
 
 
 class TlsConfig(Section):
-    """``[serving.tls]``: files in PEM; none are named where the port is plain."""
+    """``[serving.tls]`` and ``[signals.tls]``: files in PEM; none are named where the port is plain."""
 
     certificate: str = ""
     key: str = ""

@@ -14,6 +14,7 @@ from featurestore.offline.datasets.environment import git_commit, packages
 from featurestore.offline.datasets.manifest import Recipe
 from featurestore.offline.datasets.reproducing import Reproduction
 from featurestore.offline.datasets.training_dataset import TrainingDataset
+from featurestore.registry import Made, ModelComparison, compare_models
 from featurestore.registry.records import ModelRecord
 from featurestore.store.references import service_name
 from featurestore.store.sharing import Sharing
@@ -210,3 +211,24 @@ class Datasets(Sharing):
             feature_importances=feature_importances,
             importance_intervals=importance_intervals,
         )
+
+    def compare_models(self, a: str, b: str) -> ModelComparison:
+        """Return what is different in one model from another: data, features, numbers at training, importances.
+
+        How they do on live data is another question, which needs their predictions and outcomes:
+        ``featurestore model compare`` answers both.
+
+        Args:
+            a: ``churn@1``; a bare name is the newest version.
+            b: ``churn@2``.
+
+        Raises:
+            ObjectNotFoundError: there is no such model.
+        """
+        one, other = (self._made(reference) for reference in (a, b))
+        return compare_models(one, other)
+
+    def _made(self, reference: str) -> Made:
+        model = self.registry.model(reference)
+        service = self.registry.service(model.service).definition
+        return Made(model=model, service=service, dataset=self.registry.dataset(model.dataset))

@@ -11,7 +11,7 @@ from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
 from featurestore.errors import OfflineStoreError
-from featurestore.materialize import MaterializeReport, Progress, materialize
+from featurestore.materialize import MaterializeReport, Progress, Waiting, materialize
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.online.upkeep import compact, expire, longest_ttls
 from featurestore.registry import live_views
@@ -66,12 +66,13 @@ class NewestRows(Loading):
         view: Registered[FeatureView],
         progress: Progress | None,
         run: Callable[..., MaterializeReport] | None = None,
+        waiting: Waiting | None = None,
     ) -> MaterializeReport:
         """Materialize one version, and enter it in the ledger; a view that was never ingested leaves no trace."""
         who, now, definition = self.who(), datetime.now(UTC), view.definition
         table = storage_id(definition)
         erased = suppressed(definition, self.registry, self.config)
-        report = self._run(run or materialize, definition, now, progress)
+        report = self._run(partial(run or materialize, waiting=waiting), definition, now, progress)
         now_erased = suppressed(definition, self.registry, self.config)
         if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
             remove_suppressed(self.online, table, definition, now_erased)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from featurestore.definitions import FeatureView
-from featurestore.materialize import MaterializeReport, Progress
+from featurestore.materialize import MaterializeReport, Progress, Waiting
 from featurestore.pushing import FlushReport, Pusher, PushReport
 from featurestore.registry.records import Registered
 from featurestore.store.lookups import NewestRows
@@ -74,11 +74,12 @@ class Pushing(NewestRows):
         view: Registered[FeatureView],
         progress: Progress | None,
         run: Callable[..., MaterializeReport] | None = None,
+        waiting: Waiting | None = None,
     ) -> MaterializeReport:
         if self.config.replay:  # whose online store has no pushed rows
-            return super()._materialize(view, progress, run)
-        with self._pusher.flusher.settled(view.definition):
-            return super()._materialize(view, progress, run)
+            return super()._materialize(view, progress, run, waiting)
+        with self._pusher.flusher.settled():
+            return super()._materialize(view, progress, run, partial(self._pusher.flusher.waiting, view.definition))
 
     def close(self) -> None:
         """Bring pushed rows into the offline store, and close what was opened."""

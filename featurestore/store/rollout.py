@@ -100,7 +100,8 @@ class Rollout(Definitions, Pushing):
                 answer the requests that it would get.
         """
         service = self.registry.service(reference)
-        self._make_current(service, catch_up=catch_up)
+        if not self._gets_less(service, alias, share):  # that is for the night, whatever the state of its rows
+            self._make_current(service, catch_up=catch_up)
         waiting = self.registry.request_promotion(service.id, alias, share=share, who=self.who())
         if waiting is not None:
             return waiting
@@ -246,6 +247,16 @@ class Rollout(Definitions, Pushing):
 
     def _alias(self, service: str, alias: str) -> Alias:
         return next(one for one in self.registry.alias_records(service) if one.alias == alias)
+
+    def _gets_less(self, service: Registered[FeatureService], alias: str, share: float | None) -> bool:
+        """Return whether a canary stays where it is and is asked no more often than it was."""
+        present = self.registry.canaries().get(service.name)
+        return (
+            alias == CANARY
+            and share is not None
+            and present is not None
+            and (present[0] == service.version and share <= present[1])
+        )
 
     def _make_current(self, service: Registered[FeatureService], *, catch_up: bool) -> None:
         """Raise RegistryError if the rows that a version would serve are behind, or bring them up to date."""

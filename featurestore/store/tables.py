@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from featurestore.definitions import storage_id
+from featurestore.definitions import FeatureView, storage_id
+from featurestore.errors import ConfigError
+from featurestore.offline.intake.pushed import PUSHED
 from featurestore.offline.store import Progress
 from featurestore.offline.tables.compacting import CompactReport
 from featurestore.offline.tables.garbage import Garbage, by_age, garbage, older
 from featurestore.offline.tables.restoring import RestoreReport
 from featurestore.registry import live_views
-from featurestore.registry.records import Load
+from featurestore.registry.records import Load, Registered
 from featurestore.serving.feedback.segments import segments
 from featurestore.store.pushing import Pushing
 
@@ -76,28 +78,42 @@ class Tables(Pushing):
         return replace(current, view=current.view.partition("@")[0], also=tuple(others))
 
     def restore(
-        self, view: str, *, to: str | datetime, reason: str = "", progress: Progress | None = None
+        self,
+        view: str,
+        *,
+        to: str | datetime,
+        pushes: bool = False,
+        reason: str = "",
+        progress: Progress | None = None,
     ) -> RestoreReport:
         """Take a view's rows back to what they were after a load, or at an instant, offline and online.
 
         The loads that came since are withdrawn, and may be ingested again; restoring to one of them brings them back.
-        A load of the view's source is read again by the next ingest of it, if the source still has it.
-        Online the newest rows of what is left take the place of all that is there, at once.
+        A load of the view's source is read again by the next ingest of it, if the source still has it. Pushed rows
+        were acknowledged one by one, and stay.
+        Online, the keys that the loads have rows of get the newest of what is left, though it is older, at once: a
+        lookup sees all of them as they were before, or as they are after. Whoever is killed in between leaves them as
+        they were, and the same restore, or the next materialization, finishes it.
 
         Args:
             view: the view: ``weather`` is every live version, as in :meth:`ingest`; ``weather@1`` just that one. The
                 other versions go back to what they had before the current one's next load.
             to: a load's id, as :meth:`loads` gives it, or an instant.
+            pushes: whether rows that were pushed since are withdrawn too.
             reason: why, for the table's history and the audit.
             progress: called with the rows of each piece that is written online.
 
         Raises:
             ObjectNotFoundError: there is no such view or load, or there were no rows yet.
             RegistryError: the view is another project's.
+            ConfigError: the store is open for a replay, whose tables are the store's own.
             OfflineStoreError: files of that time are gone, or a table cannot be written.
             OnlineStoreError: the online store refuses; restoring again goes on with it.
         """
         who = self.who()
+        self._check_live("takes nothing back")
+        if pushes:  # those in the log came since too
+            self.flush_pushes()
         current, *others = self._live(view)
         state = self.offline.find_state(current.definition, to)
         after = self.offline.table(current.definition).commits(state.version)
@@ -111,22 +127,123 @@ class Tables(Pushing):
                 targets.append((one, then))
             elif until is not None:
                 notes.append(f"{one.id} had no rows yet, and is left as it is")
+
+        def keep(load_id: str) -> bool:
+            return not pushes and load_id.startswith(PUSHED)
+
         reports = []
         for one, then in targets:
-            report = self.offline.restore(one.definition, then, who=who, reason=reason)
-            online = None
-            if self.registry.last_materialization(storage_id(one.definition)) is not None:
-                self._materialize(one, None if progress is None else lambda rows, _: progress(rows))
-                online = self.online.status()[storage_id(one.definition)].rows
-            reports.append(replace(report, view=one.id, online=online))
+            report = self.offline.restore(one.definition, then, who=who, reason=reason, keep=keep)
+            reports.append(self._online_too(one, report, progress))
         undone = zip(targets, reports, strict=True)
         if any(self.offline.read_again(one.definition, report.withdrawn) for (one, _), report in undone):
             notes.append(
                 "withdrawn loads that came from the source are read again by the next featurestore ingest "
                 f"{current.name}: mend the source before it"
             )
-        first, *rest = reports
-        return replace(first, view=first.view.partition("@")[0], notes=tuple(notes), also=tuple(rest))
+        stayed = sum(len(one.stayed) for one in reports)
+        if stayed:
+            notes.append(f"{stayed} load(s) of rows that were pushed since stay; --pushes takes them back too")
+        return _together(reports, notes)
+
+    def withdraw(
+        self, view: str, load_ids: Collection[str], *, reason: str = "", progress: Progress | None = None
+    ) -> RestoreReport | None:
+        """Take loads out of a view, offline and online; all other rows stay, whenever they came.
+
+        As :meth:`restore` does: they may be ingested again, and online their keys get the newest of what is left.
+
+        Args:
+            view: as of :meth:`restore`.
+            load_ids: the loads.
+            reason: why, for the table's history and the audit.
+            progress: as of :meth:`restore`.
+
+        Returns:
+            What was done; None if no version has any of them: then what was left to do online is done all the same.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
+            ConfigError: the store is open for a replay.
+            OfflineStoreError: a table cannot be read or written.
+            OnlineStoreError: the online store refuses; doing it again, or the next materialization, goes on with it.
+        """
+        who = self.who()
+        self._check_live("takes nothing back")
+        reports, notes = [], []
+        for one in self._live(view):
+            report = self.offline.withdraw(one.definition, load_ids, who=who, reason=reason)
+            if report is not None:
+                reports.append(self._online_too(one, report, progress))
+            elif self._had(one, load_ids):
+                self._finish(one)
+            else:
+                notes.append(f"{one.id} never had these loads, and is left as it is")
+        return _together(reports, notes) if reports else None
+
+    def reinstate(
+        self, view: str, load_ids: Collection[str], *, reason: str = "", progress: Progress | None = None
+    ) -> RestoreReport | None:
+        """Bring loads of a view back that a restore withdrew, offline and online; whatever came since stays.
+
+        Args:
+            view: as of :meth:`restore`.
+            load_ids: the loads. A version that has them, or never had them, is left as it is.
+            reason: why, for the table's history and the audit.
+            progress: as of :meth:`restore`.
+
+        Returns:
+            What was done; None if no version lacks any of them, and then as of :meth:`withdraw`.
+
+        Raises:
+            ObjectNotFoundError: there is no such view.
+            RegistryError: the view is another project's.
+            ConfigError: the store is open for a replay.
+            OfflineStoreError: other loads would come back too, as somebody restored the view since; files of that
+                time are gone; or a table cannot be written.
+            OnlineStoreError: the online store refuses; the next materialization goes on with it.
+        """
+        who = self.who()
+        self._check_live("brings nothing back")
+        reports = []
+        for one in self._live(view):
+            report = self.offline.reinstate(one.definition, load_ids, who=who, reason=reason)
+            if report is not None:
+                reports.append(self._online_too(one, report, progress))
+            elif self._had(one, load_ids):
+                self._finish(one)
+        return _together(reports, []) if reports else None
+
+    def _had(self, view: Registered[FeatureView], load_ids: Collection[str]) -> bool:
+        return any(one.load_id in load_ids for one in self.offline.ledger(view.definition))
+
+    def _finish(self, view: Registered[FeatureView]) -> None:
+        """Bring online what somebody who was killed has done to a version's table alone."""
+        if self.registry.last_materialization(storage_id(view.definition)) is not None:
+            self._materialize(view, None)
+
+    def _online_too(
+        self, view: Registered[FeatureView], report: RestoreReport, progress: Progress | None
+    ) -> RestoreReport:
+        """Bring online what a restore made of a version's table, if the version is served."""
+        online, table = None, storage_id(view.definition)
+        if self.registry.last_materialization(table) is not None or self._has_withdrawn_pushes(view):
+            self._materialize(view, None if progress is None else lambda rows, _: progress(rows))
+            online = self.online.status()[table].rows
+        return replace(report, view=view.id, online=online)
+
+    def _has_withdrawn_pushes(self, view: Registered[FeatureView]) -> bool:
+        """Return whether rows may be online, though nobody materialized the view, that were pushed and taken back."""
+        ledger = self.offline.ledger(view.definition)
+        return any(one.withdrawn_at is not None and one.load_id.startswith(PUSHED) for one in ledger)
+
+    def _check_live(self, what: str) -> None:
+        if self.config.replay:
+            raise ConfigError(
+                f'The replay "{self.config.replay}" {what}: its tables are those of the store itself.',
+                hint="Open the store without the replay.",
+            )
 
     def gc(self, *, dry_run: bool = False, reason: str = "", now: datetime | None = None) -> GcReport:
         """Remove what nobody needs: what dead processes left, and what is older than ``[retention]`` says.
@@ -183,3 +300,8 @@ class Tables(Pushing):
             yield from by_age("leftover", what, model.glob(".*"), now)
             if kept is not None:
                 yield from garbage("feedback", what, older(segments(model), now - kept))
+
+
+def _together(reports: Sequence[RestoreReport], notes: Sequence[str]) -> RestoreReport:
+    first, *rest = reports
+    return replace(first, view=first.view.partition("@")[0], notes=tuple(notes), also=tuple(rest))

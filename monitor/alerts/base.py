@@ -16,10 +16,14 @@ class Kind(StrEnum):
     UPDATED = "featurestore.v1.alert.updated"  # a new alert of the incident, a repetition, an escalation
     ACKNOWLEDGED = "featurestore.v1.alert.acknowledged"
     RESOLVED = "featurestore.v1.alert.resolved"
-    RETRAINING = "featurestore.v1.retraining"
+    RETRAINING = "featurestore.v1.retraining"  # where a signal stands: who trains acts on SIGNAL_STATE_APPROVED alone
+    RETRAINED = "featurestore.v1.retraining.result"  # whether the model that came of it is better, on live data
     ACTION = "featurestore.v1.action"
     TEST = "featurestore.v1.test"
 
+
+#: Kinds whose payload is a retraining signal.
+OF_SIGNALS = frozenset({Kind.RETRAINING, Kind.RETRAINED})
 
 #: Kinds that tell the state of an incident; a later one says all that an earlier one did.
 OF_INCIDENTS = frozenset({Kind.FIRING, Kind.UPDATED, Kind.ACKNOWLEDGED, Kind.RESOLVED})

@@ -37,12 +37,14 @@ def check(
     Each fault is a line with what to do about it, and ends the command with 1.
     """
     from monitor.alerts.checking import check as run_check
+    from monitor.signalling.checking import faults as faults_of_signals
 
     with open_store(repo, replay) as store:
         policies = [store.registry.policy(one.name).definition for one in store.registry.list("monitor_policy")]
         disabled, database = _disabled(store.config)
         found = run_check(store.config, policies, disabled=disabled, now=datetime.now(UTC), send=send, only=channel)
-    faults = [*database, *found.faults]
+        signals = [] if channel else faults_of_signals(store.config)
+    faults = [*database, *found.faults, *signals]
     if output is Format.json:
         print_json({"channels": found.channels, "remarks": found.remarks, "faults": [asdict(one) for one in faults]})
     else:

@@ -116,7 +116,7 @@ class Faults:
             slice_: its slice.
             features: what it is about.
         """
-        if rule not in INHIBITED or not features:
+        if rule not in INHIBITED:
             return ()
         found: dict[str, tuple[Incident, Member]] = {}
         for feature in map(_feature, features):

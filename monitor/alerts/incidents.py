@@ -211,8 +211,6 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
         around: what decides who is told.
         now: the clock that opened the incident; it may have stood still, and not gone back.
     """
-    if incident.settled:
-        return incident, ()
     if not incident.open:
         return _ended(incident, around, now)
     incident = _explained(incident, around, now)
@@ -247,7 +245,7 @@ def _explained(incident: Incident, around: Around, now: datetime) -> Incident:
     """Return an incident that knows which of its alerts faults explain, and until when one settles after them."""
     members: list[Member] = []
     for one in incident.members:
-        if one.firing and around.faults.inhibits(one):
+        if around.faults.inhibits(one):
             members.append(replace(one, explained=one.features, settles_at=None))
         elif one.explained and one.settles_at is None:
             members.append(replace(one, settles_at=now + around.timers.settle_interval))

@@ -21,6 +21,7 @@ _SAID = {
     Kind.ACKNOWLEDGED: "told of the acknowledgement",
     Kind.RESOLVED: "told that it is over",
     Kind.RETRAINING: "sent the retraining signal",
+    Kind.RETRAINED: "told whether retraining helped",
     Kind.ACTION: "told of an action",
 }
 _SHOWN = 6

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from monitor.alerts.base import OF_INCIDENTS, Kind, Message
+from monitor.alerts.base import OF_INCIDENTS, OF_SIGNALS, Kind, Message
 from monitor.alerts.lines import keeping_the_end, plain, shortened
 from monitor.alerts.phrases import evidence, found, instant
 from monitor.alerts.templates import Template
@@ -207,7 +207,7 @@ _NAMED = 20
 def _said(message: Message) -> tuple[str, str]:
     """Return the mark of a rehearsal, ``REPLAY july: `` or "", and what the message says in one line."""
     payload = message.payload
-    said = str(payload.get("reason" if message.kind is Kind.RETRAINING else "summary") or "")
+    said = str(payload.get("reason" if message.kind in OF_SIGNALS else "summary") or "")
     if message.kind is Kind.TEST:
         said = said or _TESTED
     marked = _REHEARSED.match(said)
@@ -219,6 +219,8 @@ def _said(message: Message) -> tuple[str, str]:
 def _title(message: Message) -> tuple[str, Tone]:
     payload, kind = message.payload, message.kind
     state = payload.get("state", "")
+    if kind is Kind.RETRAINED:
+        return "RETRAINED", "neutral"
     if kind is Kind.RETRAINING:
         return _SIGNALS.get(state, ("RETRAIN", "warning"))
     if kind is Kind.ACTION:
@@ -249,7 +251,7 @@ def _subject(message: Message) -> str:
     payload = message.payload
     if message.kind is Kind.TEST:
         return "TEST: messages arrive here"
-    if message.kind is Kind.RETRAINING:
+    if message.kind in OF_SIGNALS:
         cause = str(payload.get("cause", "")).replace("_", " ")
         return f"RETRAIN {message.service}" + (f": {cause}" if cause else "")
     if message.kind is Kind.ACTION:
@@ -275,7 +277,7 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
         ("expires", instant(payload.get("expiresAt") or "")),
         ("works on it", payload.get("acknowledgedBy") if kind is not Kind.ACKNOWLEDGED else ""),
         ("runbook", payload.get("runbook")),
-        ("signal" if kind is Kind.RETRAINING else "action", payload.get("id")),
+        ("signal" if kind in OF_SIGNALS else "action", payload.get("id")),
         # People and commands name an incident by its number, which the title has.
         ("incident", "" if payload.get("name") else message.incident),
     )

@@ -222,20 +222,31 @@ class _Trial:
         for track in (one for found in known.values() for one in found):
             if track.watch.slice == name and track.yardstick.reference.id == baseline:
                 return track
-        for source in (subject.source, _named(baseline)):
-            key = repr(source)
-            if key in known or (source is None and subject.source is not None):
+        for variant in self._variants(subject, baseline):
+            key = repr((variant.source, variant.accepted))
+            if key in known:
                 continue
             try:
-                narrowed = replace(subject, source=source)
-                reference = reference_of(self.store, narrowed, self.now)
-                known[key] = [] if reference is None else tracks_of(self.store, narrowed, reference, self.now)
+                reference = reference_of(self.store, variant, self.now)
+                known[key] = [] if reference is None else tracks_of(self.store, variant, reference, self.now)
             except FeatureStoreError:
                 known[key] = []  # gone: told as windows that were skipped
             for track in known[key]:
                 if track.watch.slice == name and track.yardstick.reference.id == baseline:
                     return track
         return None
+
+    def _variants(self, subject: Subject, baseline: str) -> Iterator[Subject]:
+        """Yield the stream with what it may have been compared with: by the policy, by what was accepted, by name."""
+        yield subject
+        watch = subject.watch
+        with self.history.read() as connection:
+            accepted = self.history.acceptances(connection, policy=watch.policy, service=watch.service)
+        for one in accepted:
+            yield replace(subject, accepted={one.slice: BaselineSource(since=one.since, until=one.until)})
+        named = _named(baseline)
+        if named is not None:
+            yield replace(subject, source=named)
 
     def _achieved(
         self, track: Track, length: timedelta, limit: float, null_count: int | None, random: np.random.Generator

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, select, update
 
 from monitor import schema
-from monitor.migrating import v2, v3_alerts, v3_daemon, v3_outbox, v3_rollback, v3_signals
+from monitor.migrating import v2, v3_alerts, v3_daemon, v3_outbox, v3_results, v3_rollback, v3_signals
 
 
 def stored_version(connection: Connection) -> int:
@@ -27,7 +27,7 @@ def migrate(connection: Connection) -> None:
 
 def _alerts_that_reach_people(connection: Connection) -> None:
     """Alerts get incidents, messages their order, signals their answers; actions and leases get tables."""
-    for step in (v3_alerts.step, v3_outbox.step, v3_signals.step, v3_rollback.step, v3_daemon.step):
+    for step in (v3_alerts.step, v3_outbox.step, v3_signals.step, v3_results.step, v3_rollback.step, v3_daemon.step):
         step(connection)
 
 

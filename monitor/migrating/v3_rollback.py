@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from monitor import schema
+
 
 def step(connection: Connection) -> None:
-    """Bring the tables of version 2 up to date."""
+    """The monitor may act by itself."""
+    schema.actions.create(connection)
+    schema.action_looks.create(connection)

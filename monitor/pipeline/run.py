@@ -13,7 +13,8 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError, LeadershipLostError
 from featurestore.registry import Registered
-from monitor import retraining
+from featurestore.store import FeatureStore
+from monitor import retraining, rollback
 from monitor.accepted import accepted_sources
 from monitor.alerts.dispatching import clock_of
 from monitor.alerts.states import worst
@@ -28,6 +29,7 @@ from monitor.pipeline.streams import put_aside, subjects_of
 from monitor.pipeline.subjects import Subject, reach_of, reference_of, tracks_of
 from monitor.pipeline.telling import Spoken
 from monitor.pipeline.unseen import Failures, note_silence
+from monitor.signalling.closing import close_loops
 from monitor.windows import Closed, Cut, Judged, Position, late_rows
 
 #: How far back rows that came too late are counted.
@@ -105,6 +107,9 @@ def _run(
     if not bound.ended:  # what is broken is known when the last closed window is judged, and the checks have looked
         for service, count in retraining.review(store, history, policy, now=now, faults=faults).items():
             said[service] = said.get(service, Spoken()) + Spoken(signals=count)
+        rollback.review(store, history, policy, now=now, faults=faults)
+        if isinstance(store, FeatureStore):
+            close_loops(store, history, policy, now=now, faults=faults)
     if faults:
         raise faults[0]
     services = tuple(_with_checks(history, policy, one, said.get(one.service)) for one in reports)

@@ -31,6 +31,25 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WriterFacts:
+    """Who wrote the newest rows of a view.
+
+    Attributes:
+        view: the view.
+        load: the newest load that stands.
+        author: whose.
+        published_at: when.
+        libraries: versions by package; empty of a load of an earlier release.
+    """
+
+    view: str
+    load: str
+    author: str
+    published_at: datetime
+    libraries: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """What a model was trained with.
 
@@ -56,6 +75,7 @@ class Configuration:
         services: content hash of each service version, by id.
         names: the version that each bare name stands for.
         servers: those at work.
+        writers: of the views' newest rows.
         models: the newest version of each model that matters.
     """
 
@@ -63,11 +83,12 @@ class Configuration:
     services: Mapping[str, str]
     names: Mapping[str, str]
     servers: tuple[ServerFacts, ...] = ()
+    writers: tuple[WriterFacts, ...] = ()
     models: tuple[ModelFacts, ...] = field(default=())
 
 
 def configuration_drift(facts: Configuration, *, lag: timedelta, now: datetime) -> tuple[Finding, ...]:
-    """Return a finding for each server and model that runs something else than it should; one that is ok otherwise.
+    """Return a finding for each server, writer and model that runs something else than it should; else one that is ok.
 
     Args:
         facts: what runs.
@@ -77,6 +98,7 @@ def configuration_drift(facts: Configuration, *, lag: timedelta, now: datetime) 
     found = [
         *(finding for one in facts.servers for finding in _server(one, facts, lag, now)),
         *_unlike(facts.servers),
+        *(finding for one in facts.writers for finding in _writer(one, facts)),
         *(finding for one in facts.models for finding in _model(one, facts)),
     ]
     if found:
@@ -85,7 +107,7 @@ def configuration_drift(facts: Configuration, *, lag: timedelta, now: datetime) 
         said = "No server says what it runs: none is at work, or all are of an earlier release."
         return (_finding("service", "servers", "not enough data", said),)
     what = f"{len(facts.servers)} server processes" if len(facts.servers) > 1 else "The server process"
-    return (_finding("service", "servers", "ok", f"{what} and the models run what the registry pins."),)
+    return (_finding("service", "servers", "ok", f"{what}, the writers and the models run what the registry pins."),)
 
 
 def _server(one: ServerFacts, facts: Configuration, lag: timedelta, now: datetime) -> list[Finding]:
@@ -148,6 +170,34 @@ def _packages(servers: Sequence[ServerFacts]) -> list[str]:
     return sorted({package for one in servers for package in one.libraries})
 
 
+def _writer(one: WriterFacts, facts: Configuration) -> list[Finding]:
+    """Return a finding for each package that a writer has another major version of than servers have.
+
+    Writers cannot be behind the registry: each load asks it which versions live.
+    """
+    found = []
+    for package, unlike in _unlike_servers(one.libraries, facts.servers):
+        said = (
+            f"View {one.view} was last written with {package} {one.libraries[package]} (load {one.load}, by "
+            f"{one.author}), and servers run {unlike}. Install one version where rows are written and where they are "
+            "served."
+        )
+        found.append(_finding("writer", f"{one.view}/{one.load}", "drift", said, onset=one.published_at))
+    return found
+
+
+def _unlike_servers(libraries: Mapping[str, str], servers: Sequence[ServerFacts]) -> list[tuple[str, str]]:
+    """Return the packages of which servers run another major version, and the versions that they run, in words."""
+    found = []
+    for package in _packages(servers):
+        known = libraries.get(package)
+        served = sorted({server.libraries[package] for server in servers if package in server.libraries})
+        unlike = [version for version in served if known is not None and _major(version) != _major(known)]
+        if unlike:
+            found.append((package, ", ".join(unlike)))
+    return found
+
+
 def _model(one: ModelFacts, facts: Configuration) -> list[Finding]:
     found = []
     bare = one.service.partition("@")[0]
@@ -163,16 +213,12 @@ def _model(one: ModelFacts, facts: Configuration) -> list[Finding]:
             f"model ask for {one.service} by its version, train it anew, or move the alias."
         )
         found.append(_finding("model", one.model, "drift", said))
-    for package in _packages(facts.servers):
-        trained = one.libraries.get(package)
-        served = sorted({server.libraries[package] for server in facts.servers if package in server.libraries})
-        unlike = [version for version in served if trained is not None and _major(version) != _major(trained)]
-        if unlike:
-            said = (
-                f"Model {one.model} was trained with {package} {trained}, and servers run {', '.join(unlike)}. Compare "
-                "their values: featurestore monitor parity; then train anew or install the version of the training."
-            )
-            found.append(_finding("model", one.model, "drift", said))
+    for package, unlike in _unlike_servers(one.libraries, facts.servers):
+        said = (
+            f"Model {one.model} was trained with {package} {one.libraries[package]}, and servers run {unlike}. Compare "
+            "their values: featurestore monitor parity; then train anew or install the version of the training."
+        )
+        found.append(_finding("model", one.model, "drift", said))
     return found
 
 

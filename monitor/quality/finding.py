@@ -22,7 +22,7 @@ Rule = Literal[
     "training_serving_skew",
     "materialization_lag",
 ]
-Kind = Literal["feature", "view", "column", "service", "server", "model", "dataset"]
+Kind = Literal["feature", "view", "column", "service", "server", "writer", "model", "dataset"]
 
 #: From what is told first to what is told last.
 ORDER: tuple[Verdict, ...] = ("severe", "drift", "not enough data", "ok")
@@ -35,7 +35,8 @@ class Finding:
     Attributes:
         rule: which.
         kind: what the subject is.
-        subject: its name: ``temp``, ``weather``, ``churn@3``, or a server's ``pid 4711 on host``.
+        subject: its name: ``temp``, ``weather``, ``churn@3``, a server's ``pid 4711 on host``, a load's
+            ``weather/load-7``.
         verdict: ``severe`` where serving is broken.
         value: what was measured; None of facts that are no number.
         threshold: what it is compared with, in the same unit.

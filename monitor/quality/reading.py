@@ -18,6 +18,7 @@ from featurestore.definitions import FeatureService, FeatureView, PushSource, Sh
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import MonitorError
 from featurestore.offline.join.order import OUTSIDE_MAX_AGE, PRESENT
+from featurestore.offline.tables.delta_log import read_commit
 from featurestore.profiles import Profile
 from featurestore.registry import Registry
 from featurestore.registry.records import Registered
@@ -26,7 +27,7 @@ from featurestore.serving.worker_status import read_statuses
 from monitor.baselines import Reference
 from monitor.quality.checks import QualityFacts, ServedWindow
 from monitor.quality.columns import Columns, FoundColumn
-from monitor.quality.configuration import Configuration, ModelFacts, ServerFacts
+from monitor.quality.configuration import Configuration, ModelFacts, ServerFacts, WriterFacts
 from monitor.quality.freshness import ServedAges, TrainingData, ViewLedger
 from monitor.quality.variation import feature_spreads
 from monitor.windows import Window
@@ -322,6 +323,7 @@ def read_configuration(store: Store, service: str) -> Configuration:
     services = registry.resolved_services()
     statuses = read_statuses(store.config.path(store.config.serving.log_path))
     newest = {one.name: one for one in registry.models(name)}
+    definition = registry.service(service).definition
     return Configuration(
         revision=revision,
         services={one.id: one.content_hash for one in services.values()},
@@ -337,6 +339,7 @@ def read_configuration(store: Store, service: str) -> Configuration:
             )
             for one in statuses
         ),
+        writers=tuple(_writers(store, definition)),
         models=tuple(
             ModelFacts(
                 model=one.id,
@@ -347,6 +350,26 @@ def read_configuration(store: Store, service: str) -> Configuration:
             for one in newest.values()
         ),
     )
+
+
+def _writers(store: Store, definition: FeatureService) -> Iterator[WriterFacts]:
+    """Yield who wrote the newest rows of each view; those of other projects are theirs to watch."""
+    tables = store.config.path(store.config.offline.path)
+    for view in definition.views:
+        if isinstance(view, SharedFeatureView):
+            continue
+        standing = [one for one in store.registry.loads(storage_id(view)) if one.withdrawn_at is None]
+        commit = read_commit(tables / storage_id(view), standing[-1].table_version) if standing else None
+        if commit is None or commit.load is None:
+            continue
+        newest = standing[-1]
+        yield WriterFacts(
+            view=view.name,
+            load=newest.load_id,
+            author=newest.author,
+            published_at=newest.published_at,
+            libraries=commit.load.libraries,
+        )
 
 
 def _bare(services: Mapping[str, Registered[FeatureService]]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy, RetrainingPolicy
 from featurestore.errors import MonitorError, closest
 from monitor.retraining.states import SignalState
+from monitor.signalling.routing import own_routes
 
 
 def routes_of(
@@ -34,4 +35,6 @@ def routes_of(
                 f'{whose} sends signals to "{name}", which featurestore.toml does not configure.',
                 hint=closest(name, config.channels) or f"Add a section [channels.{name}].",
             )
-    return tuple(name for name in routes if not config.replay or config.channels[name].rehearsals)
+    # A command trains, so it hears of what may be trained for, and of nothing else.
+    own = own_routes(config) if state is SignalState.APPROVED else ()
+    return (*(name for name in routes if not config.replay or config.channels[name].rehearsals), *own)

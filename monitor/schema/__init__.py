@@ -8,6 +8,8 @@ from monitor.schema.alerts import acceptances, acknowledgements, alerts, inciden
 from monitor.schema.base import VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
+from monitor.schema.results import signal_results
+from monitor.schema.rollback import action_looks, actions
 from monitor.schema.signals import alert_episodes, signal_cursor, signal_events, signals
 from monitor.schema.windows import checks, detectors, streams, windows
 
@@ -15,6 +17,8 @@ __all__ = [
     "VERSION",
     "acceptances",
     "acknowledgements",
+    "action_looks",
+    "actions",
     "alert_episodes",
     "alerts",
     "checks",
@@ -29,6 +33,7 @@ __all__ = [
     "receivers",
     "signal_cursor",
     "signal_events",
+    "signal_results",
     "signals",
     "silences",
     "streams",

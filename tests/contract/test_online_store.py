@@ -149,6 +149,67 @@ def test_replacing_leaves_only_the_new_rows_in_a_new_generation(store: OnlineSto
     assert store.status()["a-1"].rows == 1
 
 
+def noted(store: OnlineStore, table: str, progress: bytes) -> None:
+    store.put_step(table, [], expected=store.standing(table).progress, progress=lambda _: progress)
+
+
+def test_rows_of_some_keys_give_way_to_older_ones_and_the_others_stay(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"back", at(9)), (b"gone", at(9)), (b"other", at(4))])
+    noted(store, "a-1", b"before")
+    rows = [(b"back", at(5)), (b"back", at(6)), (b"other", at(3)), (b"new", at(1))]
+    done = store.replace_keys(
+        "a-1", iter([b"back", b"gone", b"unknown"]), iter(rows), expected=b"before", progress=b"p"
+    )
+    assert done == (3, 1)
+    found = store.read([("a-1", [b"back", b"gone", b"other", b"new"])])
+    assert found.values == [[at(6), None, at(4), at(1)]]
+    assert found.generations == [1]
+    assert found.writes == [found.snapshot]
+    assert store.standing("a-1").progress == b"p"
+
+
+def test_rows_of_keys_are_left_if_somebody_went_on_or_their_source_fails(store: OnlineStore) -> None:
+    store.put_newest("a-1", [(b"k", at(9))])
+    noted(store, "a-1", b"mine")
+    assert store.replace_keys("a-1", [b"k"], [(b"k", at(5))], expected=b"another's", progress=b"p") is None
+
+    def broken() -> Iterator[tuple[bytes, bytes]]:
+        yield b"k", at(5)
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        store.replace_keys("a-1", [b"k"], broken(), expected=b"mine", progress=b"p")
+    assert get(store, "a-1", b"k") == [at(9)]
+    assert store.standing("a-1").progress == b"mine"
+
+
+@pytest.mark.parametrize("all_keys", [True, False])
+def test_a_row_that_is_put_while_others_are_replaced_is_put_after_them_and_readers_do_not_wait(
+    store: OnlineStore, all_keys: bool
+) -> None:
+    store.put_newest("a-1", [(b"k", at(9))])
+    seen: list[list[bytes | None]] = []
+    threads: list[threading.Thread] = []
+
+    def rows() -> Iterator[tuple[bytes, bytes]]:
+        yield b"k", at(5)
+        threads.append(threading.Thread(target=store.put_newest, args=("a-1", [(b"k", at(7)), (b"new", at(1))])))
+        threads[0].start()
+        threads[0].join(0.2)
+        assert threads[0].is_alive()
+        reader = threading.Thread(target=lambda: seen.append(get(store, "a-1", b"k", b"new")))
+        reader.start()
+        reader.join(10)
+
+    if all_keys:
+        store.replace("a-1", rows())
+    else:
+        store.replace_keys("a-1", [b"k"], rows(), expected=None, progress=b"p")
+    threads[0].join(10)
+    assert seen == [[at(9), None]]
+    assert get(store, "a-1", b"k", b"new") == [at(7), at(1)]
+
+
 def test_a_replacement_that_fails_changes_nothing(store: OnlineStore) -> None:
     store.put_newest("a-1", [(b"k", at(9))])
 

@@ -464,7 +464,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.close()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, seed=st.integers(0, 2**16))
 # Rows of a later load that share all instants with pushed ones, which a flush has put into an earlier load.
 @example(steps=[("push", "people", 40, 1), ("flush", "people", 1, 1), ("ingest", "people", 40, 2)], seed=1)

@@ -29,6 +29,8 @@ def written(make_scene: Callable[..., Any], receiver: Any, secret: str) -> Any:
         project = "default"
         [monitor]
         poll_seconds = 0.2
+        [alerts]
+        group_wait = "0 seconds"
         [channels.ops]
         kind = "webhook"
         url = "{receiver.url}"

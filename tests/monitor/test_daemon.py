@@ -260,6 +260,9 @@ def test_its_metrics_tell_what_it_does(scene: Any, start: Start, free_port: int,
     assert f"featurestore_monitor_evidence_limit_log{{{stream}}} 7.67" in found
     assert f"featurestore_monitor_lag_seconds{{{stream}}} 0.0" in found
     assert "featurestore_monitor_alerts_firing 1.0" in found
+    assert 'featurestore_monitor_incidents{acknowledged="false",severity="page"} 1.0' in found
+    assert "featurestore_monitor_oldest_unacknowledged_page_seconds " in found
+    assert "featurestore_monitor_silences 0.0" in found
     assert f'featurestore_monitor_alerts_total{{change="fired",{stream}}}' in found or "alerts_total" in found
     assert 'featurestore_monitor_job_errors_total{job="policy flight_drift"} 0.0' in found
     assert 'featurestore_monitor_job_last_success_timestamp_seconds{job="heartbeat"}' in found

@@ -17,6 +17,7 @@ from monitor.accepting import accept, revoke
 from monitor.alerts.base import OF_INCIDENTS, Kind
 from monitor.alerts.dispatching import dispatch
 from monitor.alerts.states import State
+from monitor.backtest import backtest
 from monitor.history import History
 from monitor.pipeline import RunReport, run_once
 from monitor.pipeline.unseen import FAILURES
@@ -278,3 +279,17 @@ def test_an_audit_log_that_cannot_be_written_leaves_everything_as_it_was(
         with history.read() as connection:
             assert history.acceptances(connection) == []
             assert [one.what for one in history.timeline(connection, 1)][-1] != "accepted"
+
+
+def test_a_backtest_finds_the_baseline_that_somebody_accepted(scene: Any) -> None:
+    shifted(scene)
+    with scene.history() as history:
+        accept(scene, history, 1, author="ada", reason="a fair", expires_at=NOW + 30 * DAY, now=NOW)
+    scene.serve_days(13, 3, shift=1.0)
+    run(scene)
+    with scene.history() as history:
+        report = backtest(
+            scene, history, scene.policy, scene.policy.definition, since=None, until=None, now=NOW, null_count=10
+        )
+    (stream,) = report.streams
+    assert (stream.windows, stream.skipped) == (16, 0)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from featurestore.definitions import FeatureView
 from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.errors import DataError, LoadRefusedError, OfflineStoreError
+from featurestore.libraries import libraries
 from featurestore.offline.intake.checks import Suppressed, check, latest_event, table_schema
 from featurestore.offline.intake.counts import Counts, refuse_bad
 from featurestore.offline.intake.frames import BATCH_ROWS, even
@@ -270,6 +271,7 @@ def load(
                 project=project,
                 anomalies=anomalies,
                 warned=dict(counts.warned),
+                libraries=libraries(),
             ),
         )
     return Outcome(published=published, notes=tuple(counts.notes), anomalies=anomalies, warned=dict(counts.warned))

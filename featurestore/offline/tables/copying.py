@@ -1,13 +1,15 @@
-"""A file of a table, written again with some of its rows."""
+"""Files of a table, written again with some of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from featurestore.definitions.names import LOAD_ID
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.tables.snapshots import StagedFile, marks_of
 from featurestore.offline.tables.table import OfflineTable
@@ -44,3 +46,28 @@ def copied(
     staged = table.stage(batches(), schema)
     marks = marks_of(file.name)
     return staged if staged is None or not marks else staged.marked(marks)
+
+
+def loads_of(file: Path) -> set[str]:
+    """Return the loads of which a file has rows."""
+    return set(pc.unique(pq.read_table(file, columns=[LOAD_ID]).column(LOAD_ID)).to_pylist())
+
+
+def without_loads(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
+    """Write files anew without the rows of some loads."""
+    gone = pa.array(sorted(loads), pa.string())
+    return _copied(table, files, lambda batch: pc.invert(pc.is_in(batch.column(LOAD_ID), value_set=gone)))
+
+
+def with_loads(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
+    """Write files anew with the rows of some loads alone."""
+    wanted = pa.array(sorted(loads), pa.string())
+    return _copied(table, files, lambda batch: pc.is_in(batch.column(LOAD_ID), value_set=wanted))
+
+
+def _copied(table: OfflineTable, files: Sequence[str], which: Callable[[pa.RecordBatch], pa.Array]) -> list[StagedFile]:
+    def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch.filter(which(batch))
+
+    written = (copied(table, Path(file), pq.read_schema(file), kept) for file in files)
+    return [one for one in written if one is not None]

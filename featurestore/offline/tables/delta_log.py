@@ -26,7 +26,8 @@ class LoadMetadata:
     ``anomalies`` says how the load differs from those before, and ``warned`` counts published rows that break checks.
     ``arrivals`` says from which row on which instant (microseconds) is that at which rows came to be known, where that
     was before the load. ``origins`` says from which row on which load is that from which carried rows came originally,
-    through however many versions; one that is named and not ``carried`` may still come by itself.
+    through however many versions; one that is named and not ``carried`` may still come by itself. ``libraries`` are
+    the packages that it was written with; loads of earlier releases do not say.
     """
 
     load_id: str
@@ -46,6 +47,7 @@ class LoadMetadata:
     warned: Mapping[str, int] = field(default_factory=dict)
     arrivals: Sequence[tuple[int, int]] = ()
     origins: Sequence[tuple[int, str]] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,16 @@ def read_commit(folder: Path, version: int) -> Commit | None:
                 change=None if change is None else Change(**json.loads(change)),
             )
     return None
+
+
+def added_files(folder: Path, after: int, version: int) -> list[str]:
+    """Return the files that the commits after a version and up to another have added.
+
+    Raises:
+        OfflineStoreError: the log cannot be read.
+    """
+    actions = (one for number in range(after + 1, version + 1) for one in _actions(folder, number))
+    return [one["add"]["path"] for one in actions if "add" in one]
 
 
 def file_history(folder: Path, newest: int) -> dict[str, datetime | None]:

@@ -29,6 +29,8 @@ from featurestore.offline.tables.snapshots import DataFile, Snapshot
 CHUNK_ROWS = 20_000
 _CHUNK_BYTES = 32 * 2**20
 _NEWEST = "newest"
+#: The table of a connection that has the keys to look for, where not all are wanted.
+KEYS = "wanted_keys"
 _LOWEST = -(2**62)
 
 
@@ -85,6 +87,7 @@ class Newest:
         files: those to look into.
         wanted: which of their rows.
         loads: the loads that came after ``wanted.since``; None if all rows are wanted.
+        some_keys: whether only keys count that are in the connection's table :data:`KEYS`.
 
     Attributes:
         read: rows that were looked at.
@@ -101,6 +104,8 @@ class Newest:
         files: Sequence[DataFile],
         wanted: Wanted,
         loads: Sequence[str] | None,
+        *,
+        some_keys: bool = False,
     ) -> None:
         self._connection = connection
         self._view = view
@@ -108,11 +113,11 @@ class Newest:
         self.read = self.newest = self.older = self.expired = self.keyless = 0
         if not files:
             return
-        where = _conditions(wanted, loads)
+        where = " AND ".join([_conditions(wanted, loads), *([_with_key(view)] if some_keys else [])])
         self._rows = join.rows_with_order(view, [one.path for one in files], place=True, where=where)
         event = f"epoch_us({EVENT_TIMESTAMP})"
         fresh = "true" if wanted.oldest is None else f"{event} >= {wanted.oldest}"
-        keyed = " AND ".join(_is_key(identifier(key), dtype) for key, dtype in view.keys.items())
+        keyed = " AND ".join(is_key(identifier(key), dtype) for key, dtype in view.keys.items())
         # Not count_if, which is null where there is no row at all.
         counting = (
             f"SELECT count(*), count(*) FILTER (NOT {fresh}), count(*) FILTER ({fresh} AND NOT ({keyed})) "
@@ -128,7 +133,7 @@ class Newest:
             "row": ROW_NUMBER,
         }
         newer = ", ".join(f"'{name}': {value}" for name, value in order.items())
-        keys = ", ".join(_grouped(identifier(key), dtype) for key, dtype in view.keys.items())
+        keys = ", ".join(grouped(identifier(key), dtype) for key, dtype in view.keys.items())
         connection.execute(
             f"CREATE TEMP TABLE {_NEWEST} AS SELECT arg_max({join.PLACE}, {{{newer}}}) AS {join.PLACE} "
             f"FROM {self._rows} WHERE {self._kept} GROUP BY {keys}"
@@ -156,6 +161,12 @@ class Newest:
 
         yield from _ahead(read())
 
+    def wanted_keys(self) -> Generator[pa.RecordBatch, None, None]:
+        """Yield the keys that were looked for, of which some may have no row, where not all were."""
+        schema = pa.schema([pa.field(key, dtype.to_arrow()) for key, dtype in self._view.keys.items()])
+        for batch in self._connection.sql(f"SELECT * FROM {KEYS}").to_arrow_reader(CHUNK_ROWS):
+            yield batch.select(schema.names).cast(schema)
+
     def _chunk_rows(self) -> int:
         fixed = sum(one.dtype.width for one in self._view.schema)
         # What has no fixed width tells of itself in the files only, where it is compressed.
@@ -181,16 +192,24 @@ def _conditions(wanted: Wanted, loads: Sequence[str] | None) -> str:
     return " AND ".join(found)
 
 
+def _with_key(view: FeatureView) -> str:
+    # Equal numbers are one key here, as zero and minus zero are in the table of keys; a null has none.
+    same = " AND ".join(f"{KEYS}.{identifier(key)} = r.{identifier(key)}" for key in view.keys)
+    return f"EXISTS (SELECT 1 FROM {KEYS} WHERE {same})"
+
+
 def _instant(microseconds: int) -> str:
     return f"make_timestamptz({microseconds}::BIGINT)"
 
 
-def _is_key(column: str, dtype: types.DType) -> str:
+def is_key(column: str, dtype: types.DType) -> str:
+    """Return a condition: a part of a key is neither null nor NaN."""
     there = f"{column} IS NOT NULL"
     return f"{there} AND NOT isnan({column})" if dtype in (types.Float32, types.Float64) else there
 
 
-def _grouped(column: str, dtype: types.DType) -> str:
+def grouped(column: str, dtype: types.DType) -> str:
+    """Return a part of a key as it is to be told from others."""
     # Minus zero is zero as a key, but DuckDB groups them apart.
     return f"{column} + 0" if dtype in (types.Float32, types.Float64) else column
 

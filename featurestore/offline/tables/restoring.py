@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID
+from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import ObjectNotFoundError, OfflineStoreError, TableConflictError, closest
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources.pieces import DELTA, FILES
-from featurestore.offline.tables.copying import copied
+from featurestore.offline.tables.copying import loads_of, with_loads, without_loads
 from featurestore.offline.tables.delta_log import Commit
+from featurestore.offline.tables.moved import TAKES_ROWS, touched
 from featurestore.offline.tables.sharing import check_ours
 from featurestore.offline.tables.snapshots import StagedFile, discard, statistics
 from featurestore.offline.tables.table import OfflineTable
@@ -32,8 +32,6 @@ from featurestore.registry.records import Load
 _ATTEMPTS = 5
 #: What a table may have gone through and still have the rows of every load that is in it.
 _KEEPS_ROWS = ("compact", "erase", "restore")
-#: Changes after which rows may be online that are in the table no more.
-_TAKES_ROWS = ("restore", "backfill", "supersede", "gc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +47,7 @@ class RestoreReport:
         rows_before: rows of the table before.
         rows_after: and now.
         seconds: how long it took.
+        stayed: loads that came since and are there still.
         online: rows online now; None if the view was never materialized.
         notes: what was left as it is.
         also: what was done to the tables of other live versions of the view.
@@ -62,6 +61,7 @@ class RestoreReport:
     rows_before: int
     rows_after: int
     seconds: float
+    stayed: tuple[str, ...] = ()
     online: int | None = None
     notes: tuple[str, ...] = ()
     also: tuple[RestoreReport, ...] = ()
@@ -74,6 +74,8 @@ class RestoreReport:
             parts.append(f"{len(self.withdrawn)} load(s) withdrawn")
         if self.reinstated:
             parts.append(f"{len(self.reinstated)} load(s) back")
+        if self.stayed:
+            parts.append(f"{len(self.stayed)} load(s) since kept")
         if self.online is not None:
             parts.append(f"online {self.online:,} rows")
         return "; ".join([", ".join(parts), *(f"also {other}" for other in self.also)])
@@ -119,7 +121,16 @@ class Restoring(Opened):
         found = [commit for commit in table.commits() if commit.at < at and (commit.load or commit.change)]
         return found[-1] if found else None
 
-    def restore(self, view: FeatureView, state: Commit, *, who: str, reason: str = "") -> RestoreReport:
+    def restore(
+        self,
+        view: FeatureView,
+        state: Commit,
+        *,
+        who: str,
+        reason: str = "",
+        keep: Callable[[str], bool] = lambda _: False,
+        only: Collection[str] | None = None,
+    ) -> RestoreReport:
         """Take a view's table back to what one of its commits made it, by a commit of its own.
 
         The loads that came since are withdrawn: they may be ingested again. Those that were withdrawn since are back.
@@ -130,22 +141,24 @@ class Restoring(Opened):
             state: what :meth:`find_state` gives.
             who: who does it.
             reason: why; both stand in the commit and in the audit.
+            keep: which of the loads that came since stay, by their ids.
+            only: the loads that may come back; None for any.
 
         Raises:
-            OfflineStoreError: files of that time are gone, or the table refuses.
+            OfflineStoreError: files of that time are gone, other loads would come back, or the table refuses.
         """
         check_ours(view)
         started = time.monotonic()
         table = self.table(view)
         for attempt in range(_ATTEMPTS):
             try:
-                done = self._restore(view, table, state, who, reason)
+                done = self._restore(view, table, state, who, reason, keep, only)
                 break
             except TableConflictError:
                 if attempt == _ATTEMPTS - 1:
                     raise
         known = {load.load_id for load in self.ledger(view)}
-        for which in ("withdrawn", "reinstated"):  # those that a carried load stands for are no loads here
+        for which in ("withdrawn", "reinstated", "stayed"):  # those that a carried load stands for are no loads here
             done[which] = tuple(one for one in done[which] if one in known)
         return RestoreReport(view=view.name, seconds=time.monotonic() - started, **done)
 
@@ -158,19 +171,37 @@ class Restoring(Opened):
         """Return whether rows were taken out of a view's table after a version; some may then still be online."""
         table = self.table(view)
         return table.exists() and any(
-            commit.change is not None and commit.change.action in _TAKES_ROWS for commit in table.commits(since)
+            commit.change is not None and commit.change.action in TAKES_ROWS for commit in table.commits(since)
         )
 
-    def _restore(self, view: FeatureView, table: OfflineTable, state: Commit, who: str, reason: str) -> dict[str, Any]:
+    def _restore(
+        self,
+        view: FeatureView,
+        table: OfflineTable,
+        state: Commit,
+        who: str,
+        reason: str,
+        keep: Callable[[str], bool],
+        only: Collection[str] | None,
+    ) -> dict[str, Any]:
         now = table.snapshot()
         commits = [one for one in table.commits() if one.version <= now.version]
         since = [one for one in commits if one.version > state.version]
-        touched = _touched(since)
-        there, then = table.having(touched, now.version), table.having(touched, state.version)
-        leaving, entering = sorted(there - then), sorted(then - there)
+        moved = touched(since)
+        there, then = table.having(moved, now.version), table.having(moved, state.version)
+        staying = {one for one in there - then if keep(one)}
+        leaving, entering = sorted(there - then - staying), sorted(then - there)
         # A load that is in before and after may be so by itself the one time, and with what carried it the other.
         own, own_then = _came_by_themselves(commits), _came_by_themselves(commits[: len(commits) - len(since)])
-        withdrawn, reinstated = sorted({*leaving, *(own - own_then)}), sorted({*entering, *(own_then - own)})
+        withdrawn = sorted({*leaving, *(own - own_then - staying)})
+        reinstated = sorted({*entering, *(own_then - own)})
+        others = set() if only is None else {one.load_id for one in self.ledger(view)} & set(reinstated) - set(only)
+        if others:
+            raise OfflineStoreError(
+                f'With the loads of feature view "{view.name}" others would come back that were withdrawn: '
+                f"{', '.join(sorted(others))}.",
+                hint=f"Say to which state it is to go: featurestore restore {view.name} --to LOAD",
+            )
         rewritten = self._registry.rewritten_files(storage_id(view))
         old = {one.name: one for one in table.snapshot(state.version).files}
         wanted = present_names(old, rewritten)
@@ -180,8 +211,14 @@ class Restoring(Opened):
         try:
             if all(_touch(table.path / name) for name in missing):
                 added = [old[name].staged() if name in old else _described(table.path / name) for name in missing]
+                mixed = [(name, loads_of(table.path / name)) for name in (removed if staying else ())]
+                removed = sorted(set(removed) - {name for name, loads in mixed if loads <= staying})
+                made = with_loads(
+                    table, [present[name].path for name, loads in mixed if name in removed and loads & staying], staying
+                )
+                added += made
             elif not entering and _keeps_rows(since, then):
-                made = _without(table, [present[name].path for name in removed], leaving)
+                made = without_loads(table, [present[name].path for name in removed], leaving)
                 added = made
             else:
                 raise OfflineStoreError(
@@ -216,6 +253,7 @@ class Restoring(Opened):
             "at": state.at,
             "withdrawn": tuple(withdrawn),
             "reinstated": tuple(reinstated),
+            "stayed": tuple(sorted(staying)),
             "rows_before": now.rows,
             "rows_after": now.rows - sum(present[name].rows for name in removed) + sum(one.rows for one in added),
         }
@@ -250,17 +288,6 @@ def _instant(to: str | datetime, view: FeatureView, loads: Sequence[Load]) -> da
     return types.utc(to, "The instant to restore to")
 
 
-def _touched(commits: Sequence[Commit]) -> set[str]:
-    """Return the loads that commits brought in or took out."""
-    found: set[str] = set()
-    for one in commits:
-        if one.load is not None:
-            found.update((one.load.load_id, *one.load.carried))
-        if one.change is not None:
-            found.update((*one.change.details.get("withdrawn", ()), *one.change.details.get("reinstated", ())))
-    return found
-
-
 def _came_by_themselves(commits: Sequence[Commit]) -> set[str]:
     """Return the loads that are in a table after commits with rows of their own, not in those of another."""
     found: set[str] = set()
@@ -287,17 +314,6 @@ def _touch(file: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _without(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
-    """Write files anew without the rows of some loads."""
-    gone = pa.array(sorted(loads), pa.string())
-
-    def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch.filter(pc.invert(pc.is_in(batch.column(LOAD_ID), value_set=gone)))
-
-    written = (copied(table, Path(file), pq.read_schema(file), kept) for file in files)
-    return [one for one in written if one is not None]
 
 
 def _described(file: Path) -> StagedFile:

@@ -16,6 +16,7 @@ from featurestore.offline import engine
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.join import order as join
 from featurestore.offline.opened import Opened
+from featurestore.offline.tables.moved import Moved, keys_of, moved
 from featurestore.offline.tables.newest import Chunk, Newest, Wanted, candidates, without
 from featurestore.types import microseconds
 
@@ -30,9 +31,18 @@ class Rows(Opened):
         """
         return self._stream(view, lambda files: join.newest_per_key(view, files, microseconds(until)))
 
+    def moved(self, view: FeatureView, since: int, version: int) -> Moved | None:
+        """Return the loads that came into a view's table or left it between two versions; see :func:`moved`."""
+        return moved(self.table(view), since, version)
+
     @contextmanager
-    def newest(self, view: FeatureView, wanted: Wanted) -> Iterator[Newest]:
+    def newest(self, view: FeatureView, wanted: Wanted, among: Moved | None = None) -> Iterator[Newest]:
         """Find of each key the newest row among some rows of the view's table.
+
+        Args:
+            view: the view.
+            wanted: which rows.
+            among: only keys that these loads have rows of; None for all.
 
         Raises:
             OfflineStoreError: a file of the table cannot be read.
@@ -48,7 +58,11 @@ class Rows(Opened):
         with self._connect([view], f'Reading the rows of feature view "{view.name}"') as connection:
             connection.execute("SET preserve_insertion_order = false")  # what asks for an order says so
             try:
-                yield Newest(connection, view, files, wanted, arrived)
+                if among is None:
+                    yield Newest(connection, view, files, wanted, arrived)
+                    return
+                connection.execute(keys_of(view, among))
+                yield Newest(connection, view, files, wanted, arrived, some_keys=True)
             except (duckdb.Error, OSError) as error:  # OSError is how DuckDB's errors come out of a stream
                 raise join.unreadable(view, error) from error
 

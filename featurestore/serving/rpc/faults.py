@@ -18,11 +18,13 @@ from featurestore.errors import (
     FeatureStoreError,
     InvalidRequestError,
     LimitExceededError,
+    MonitorError,
     ObjectNotFoundError,
     OfflineStoreError,
     OnlineStoreError,
     PermissionDeniedError,
     RegistryError,
+    SignalStateError,
     UnauthenticatedError,
 )
 
@@ -37,10 +39,13 @@ _CODES: dict[type[FeatureStoreError], grpc.StatusCode] = {
     OnlineStoreError: grpc.StatusCode.UNAVAILABLE,
     OfflineStoreError: grpc.StatusCode.UNAVAILABLE,
     RegistryError: grpc.StatusCode.UNAVAILABLE,
+    SignalStateError: grpc.StatusCode.FAILED_PRECONDITION,
+    MonitorError: grpc.StatusCode.UNAVAILABLE,
 }
 #: Faults of the caller, which are no news for our log.
 _CALLERS = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -65,6 +65,7 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
         unary: by path, what answers a call of one request.
         streams: by path, what answers a stream of requests.
         most: calls that may be under way at once; a stream is one.
+        section: of ``featurestore.toml``, where that limit stands.
         admission: refuses callers; None lets everybody in.
         refused: is told of calls that were not let in.
 
@@ -78,11 +79,13 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
         streams: Mapping[str, Stream],
         *,
         most: int,
+        section: str = "serving",
         admission: Admission | None = None,
         refused: Refused | None = None,
     ) -> None:
         self.under_way = 0
         self._most = most
+        self._section = section
         self._admission = admission
         self._refused = refused
         self._unary = unary
@@ -104,7 +107,7 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
             if self.under_way >= self._most:
                 raise LimitExceededError(
                     f"The server answers {self._most:,} calls at once, and no more.",
-                    hint="Try again after a pause, or add servers; the limit is max_calls under [serving].",
+                    hint=f"Try again after a pause, or add servers; the limit is max_calls under [{self._section}].",
                     limit="max_calls",
                 )
             if self._admission is not None:

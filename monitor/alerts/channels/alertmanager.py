@@ -43,6 +43,7 @@ _TEST = timedelta(minutes=5)
 
 _NAMES = {
     Kind.RETRAINING: "FeatureStoreRetraining",
+    Kind.RETRAINED: "FeatureStoreRetrained",
     Kind.ACTION: "FeatureStoreAction",
     Kind.TEST: "FeatureStoreTest",
 }

@@ -351,6 +351,13 @@ def test_a_policy_that_uses_everything_comes_back_from_its_text() -> None:
     assert content_hash(again) == content_hash(policy)
 
 
+def test_a_policy_that_lets_the_monitor_act_comes_back_and_is_another_version() -> None:
+    policy = MonitorPolicy(name="watch", service=SERVICE, actions=["restore_load"], actions_per_day=3)
+    again = MonitorPolicy.from_spec(stored(policy.spec()), stored(policy.notes()), SERVICE)
+    assert (again.actions, again.actions_per_day) == (("restore_load",), 3)
+    assert content_hash(again) == content_hash(policy) != content_hash(MonitorPolicy(name="watch", service=SERVICE))
+
+
 def test_a_policy_of_the_first_release_comes_back_as_it_was() -> None:
     spec = {
         "name": "watch",

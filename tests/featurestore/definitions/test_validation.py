@@ -217,6 +217,14 @@ def policy(**parts: Any) -> MonitorPolicy:
         (lambda: policy(smallest_change=0), "smallest_change=0", "between 0 and 1"),
         (lambda: policy(effect_threshold=1), "effect_threshold=1", "between 0 and 1"),
         (lambda: policy(routes=["ops", "ops"]), 'names "ops" twice', ""),
+        (lambda: policy(actions=["restore"]), 'allows the action "restore", which there is not', "restore_load"),
+        (lambda: policy(actions="restore_load"), "one text as its actions, not a list", ""),
+        (lambda: policy(actions_per_day=0), "actions_per_day=0", "a number of actions, 1 or more"),
+        (
+            lambda: policy(service=None, source=FLIGHTS, fields=[TEMP], actions=["restore_load"]),
+            "allows actions, and watches no service",
+            "leave them out",
+        ),
         # Sources
         (lambda: FileSource(path=""), "path of a FileSource is ''", "Name a file or a glob."),
         (lambda: FileSource(path="data"), "neither .parquet nor .csv", "folder/"),

@@ -240,7 +240,7 @@ def test_the_first_ctrl_c_gives_the_result_so_far_and_no_process_stays(serve: Ca
         if sent.answered >= 20:
             os.kill(os.getpid(), signal.SIGINT)
 
-    found = run(job(serve(good), seconds=60.0), processes=2, watch=interrupt)
+    found = run(job(serve(good), seconds=20.0), processes=2, watch=interrupt)
     assert found.interrupted
     assert 20 <= found.answered < 1000
     assert found.seconds < 30

@@ -236,10 +236,55 @@ def test_rows_that_were_taken_out_are_no_longer_online(offline: OfflineStore, on
     run(offline, online)
     offline.restore(VIEW, offline.find_state(VIEW, "good"), who="ada")
     back = run(offline, online)
-    assert (back.mode, counts(back)) == (Mode.rebuild, (1, 1, 0, 0, 0))
+    assert (back.mode, counts(back)) == (Mode.restored, (1, 1, 0, 0, 0))
     assert [temperature(online, origin) for origin in ("JFK", "LGA")] == [1.0, None]
-    assert str(back).endswith("in the place of those that were online")
+    assert str(back).endswith("in the place of what the keys of loads that came or went had online")
     assert run(offline, online).mode is Mode.incremental
+
+
+def test_only_keys_of_loads_that_came_or_went_are_looked_at_after_a_restore(
+    offline: OfflineStore, online: MemoryStore
+) -> None:
+    """A bad load of few keys must not cost, nor keep pushes waiting for, a rebuild of the whole table."""
+    load(offline, [row(f"k{number}", 1.0, -1) for number in range(50)], "good")
+    run(offline, online)
+    load(offline, [row("k7", 99.0), row("new", 99.0)], "bad")
+    run(offline, online)
+    load(offline, [row("late", 5.0, -1)], "came-later")
+    offline.restore(VIEW, offline.find_state(VIEW, "good"), who="ada", keep=lambda one: one != "bad")
+    back = run(offline, online)
+    assert (back.mode, counts(back)) == (Mode.restored, (2, 2, 0, 0, 0))
+    assert [temperature(online, one) for one in ("k7", "new", "late", "k1")] == [1.0, None, 5.0, 1.0]
+
+
+def test_rows_of_the_future_then_are_not_forgotten_by_a_run_that_looks_at_some_keys(
+    offline: OfflineStore, online: MemoryStore
+) -> None:
+    load(offline, [row("JFK", 1.0, -1), row("LGA", 2.0, 1)], "good")
+    run(offline, online)
+    load(offline, [row("JFK", 99.0)], "bad")
+    run(offline, online)
+    offline.restore(VIEW, offline.find_state(VIEW, "good"), who="ada")
+    later = NOW + 2 * HOUR
+    assert run(offline, online, now=later).mode is Mode.restored
+    assert run(offline, online, now=later).mode is Mode.incremental
+    assert temperature(online, "LGA") == 2.0
+
+
+def test_another_run_that_went_on_is_not_written_over(offline: OfflineStore, online: MemoryStore) -> None:
+    load(offline, [row("JFK", 1.0, -1)], "good")
+    load(offline, [row("JFK", 99.0)], "bad")
+    run(offline, online)
+    offline.restore(VIEW, offline.find_state(VIEW, "good"), who="ada")
+
+    @contextlib.contextmanager
+    def somebody_else() -> Iterator[Any]:
+        run(offline, online)
+        yield ()
+
+    with pytest.raises(OnlineStoreError, match="Another process"):
+        run(offline, online, waiting=somebody_else)
+    assert temperature(online, "JFK") == 1.0
 
 
 def test_a_table_that_was_made_anew_puts_its_rows_in_the_place_of_the_old_ones(

@@ -91,7 +91,7 @@ def compare(folder: Path, steps: Sequence[tuple[str, Any]], *, versions: bool) -
 
 
 @pytest.mark.parametrize("versions", [False, True])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_online_is_what_the_join_finds_whatever_the_order_of_pushes_loads_and_flushes(
     versions: bool, steps: Sequence[tuple[str, Any]]

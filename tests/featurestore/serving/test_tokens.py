@@ -42,7 +42,7 @@ def knowing(*tokens: Token) -> KnownTokens:
 
 
 @pytest.mark.parametrize("method", [*SCOPES, "AdvanceClock", "WhatComesLater"])
-@pytest.mark.parametrize("scope", ["read", "push", "log", "admin"])
+@pytest.mark.parametrize("scope", ["read", "push", "log", "signals", "admin"])
 def test_a_scope_reaches_its_methods_and_admin_reaches_all(method: str, scope: str) -> None:
     known = knowing(token(TEXT, scope))
     if scope == "admin" or scope == SCOPES.get(method, "admin"):

@@ -236,6 +236,14 @@ def test_a_log_that_cannot_be_written_is_named_and_no_worker_shows_a_traceback(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_server_that_ended_hears_no_signals_any_more(repo: Path) -> None:
+    (repo / "data" / "log").write_text("not a folder")
+    heard = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ServingError, match="log cannot be written"):
+        serve(load(repo), port=0)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == heard
+
+
 @pytest.mark.parametrize("port", [-1, 65536, 99999])
 def test_a_number_that_is_no_port_is_refused(repo: Path, port: int) -> None:
     with pytest.raises(ConfigError, match=f"^{port} is not a port"):

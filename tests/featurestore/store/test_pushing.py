@@ -516,12 +516,13 @@ def test_a_restore_keeps_what_was_pushed_and_is_in_no_table_yet(store: FeatureSt
     assert online(store, 1, 2, 3) == offline(store, 1, 2, 3) == [1, None, 3]
 
 
-def test_a_restore_takes_flushed_pushes_back_with_their_loads(store: FeatureStore) -> None:
+def test_a_restore_that_is_to_takes_pushes_back_whether_they_are_in_the_table_or_not(store: FeatureStore) -> None:
     store.ingest("clicks", [row(1, 1)], load_id="good")
     store.materialize("clicks")
-    store.push("clicks", [row(1, 2), row(2, 2)])
+    store.push("clicks", [row(1, 2)])
     store.flush_pushes()
-    store.restore("clicks", to="good")
+    store.push("clicks", [row(2, 2)])
+    store.restore("clicks", to="good", pushes=True)
     store.flush_pushes()
     assert online(store, 1, 2) == offline(store, 1, 2) == [1, None]
 

@@ -65,6 +65,18 @@ def test_a_version_with_rows_that_were_never_materialized_is_behind(store: Featu
     assert store.get_online_features("scoring", [{"user_id": 3}]).to_dict() == {"total": [10.5], "orders": [2]}
 
 
+def test_a_canary_whose_rows_are_behind_gets_less_and_not_more(store: FeatureStore) -> None:
+    release(store, LESS)
+    store.promote("scoring@1")
+    release(store)
+    store.promote("scoring@2", alias="canary", share=0.5)
+    store.ingest("spending", [row(user_id=2)])
+    with pytest.raises(RegistryError, match="is behind"):
+        store.promote("scoring@2", alias="canary", share=0.6)
+    store.promote("scoring@2", alias="canary", share=0.0)
+    assert store.registry.canaries() == {"scoring": (2, 0.0)}
+
+
 def test_a_version_that_keeps_rows_longer_is_behind_until_they_are_online(store: FeatureStore) -> None:
     two_days_ago = datetime.now(UTC) - timedelta(days=2)
     short = replace(SPENDING, ttl=timedelta(days=1))

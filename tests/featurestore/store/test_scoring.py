@@ -24,6 +24,7 @@ from featurestore.serving.lookup import Lookups
 from featurestore.serving.runtime import compile_plans, served_services
 from featurestore.types import Array, Decimal, Float32, Float64, Int64, String, Timestamp, microseconds
 from monitor.parity import check_parity
+from monitor.windows import Cut
 from monitor.windows import ServingLog as Logged
 
 HOUR = timedelta(hours=1)
@@ -318,7 +319,8 @@ def test_the_monitor_sees_the_rows_of_a_batch_and_they_agree_with_the_join(store
     seen = Logged(store.config)
     assert seen.services("forecast") == ["forecast@1"]
     assert seen.watermark(now=NOW + HOUR) == NOW + HOUR
-    (window,), _ = seen.closed_windows("forecast@1", HOUR, since=None, watermark=NOW + 2 * HOUR)
+    closed = seen.stream("forecast@1").closed_windows(Cut(size=HOUR), since=None, watermark=NOW + 2 * HOUR)
+    (window,) = closed.windows
     assert window.rows == len(KEYS)
     report = check_parity(store, "forecast")
     assert (report.checked, report.mismatches, report.lagged) == (len(batch), 0, 0)

@@ -303,6 +303,8 @@ def test_a_drift_that_outlasts_its_fault_is_told_and_one_that_does_not_is_not() 
     drift, found = said(drift, 101, 200)  # the fault is over
     assert found == []
     assert quiet(drift, drift.members[0], Around(), now=after(200)) == "a fault that is over, until 2013-07-02 13:41"
+    drift = joined(drift, member(at=250, features=("temp",), summary="less"))
+    assert said(drift, 250, 300)[1] == []
     assert said(gone(drift, at=300), 300, 5000)[1] == []
     # Another fault meanwhile: it settles after that one.
     again, _ = said(drift, 300, around=Around(faults=Faults([fault, drift])))

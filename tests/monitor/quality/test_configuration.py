@@ -1,4 +1,4 @@
-"""Servers, models and the registry that do not agree."""
+"""Servers, writers, models and the registry that do not agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor.quality.configuration import Configuration, ModelFacts, ServerFacts, configuration_drift
+from monitor.quality.configuration import Configuration, ModelFacts, ServerFacts, WriterFacts, configuration_drift
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LIBRARIES = {"featurestore": "0.1.0", "polars": "2.1.0", "pyarrow": "21.0.0", "protobuf": "7.35.1", "numpy": "2.1.0"}
@@ -28,16 +28,22 @@ def model(**settings: Any) -> ModelFacts:
     return ModelFacts(**{"model": "m@1", "service": "svc@2", "known": True, "libraries": LIBRARIES} | settings)
 
 
-def told(*servers: ServerFacts, models: tuple[ModelFacts, ...] = ()) -> list[tuple[str, str, str]]:
+def writer(**libraries: str) -> WriterFacts:
+    known = LIBRARIES | libraries
+    return WriterFacts(view="weather", load="load-7", author="ann", published_at=NOW, libraries=known)
+
+
+def told(*servers: ServerFacts, **others: Any) -> list[tuple[str, str, str]]:
     facts = Configuration(
-        revision=7, services={"svc@1": "h1", "svc@2": "h2"}, names={"svc": "svc@2"}, servers=servers, models=models
+        revision=7, services={"svc@1": "h1", "svc@2": "h2"}, names={"svc": "svc@2"}, servers=servers, **others
     )
     found = configuration_drift(facts, lag=timedelta(seconds=60), now=NOW)
     return [(one.subject, one.verdict, one.sentence) for one in found]
 
 
 def test_all_alike_is_ok_and_no_server_is_not_enough_data() -> None:
-    assert [one[:2] for one in told(server(), server("pid 2 on a"), models=(model(),))] == [("servers", "ok")]
+    agreed = told(server(), server("pid 2 on a"), writers=(writer(),), models=(model(),))
+    assert [one[:2] for one in agreed] == [("servers", "ok")]
     assert [one[:2] for one in told()] == [("servers", "not enough data")]
 
 
@@ -67,6 +73,13 @@ def test_servers_with_other_packages_than_most() -> None:
     ((subject, verdict, sentence),) = told(server(), server("pid 2 on a"), odd)
     assert (subject, verdict) == ("pid 3 on b", "drift")
     assert "polars 2.0.0" in sentence
+
+
+def test_rows_that_were_written_with_other_packages_than_they_are_served_with() -> None:
+    ((subject, verdict, sentence),) = told(server(), writers=(writer(), writer(polars="1.9.0")))
+    assert (subject, verdict) == ("weather/load-7", "drift")
+    assert "polars 1.9.0 (load load-7, by ann), and servers run 2.1.0" in sentence
+    assert [one[1] for one in told(server(), writers=(writer(polars="2.0.7", torch="1.0"),))] == ["ok"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, Model
+from featurestore.definitions import storage_id
 from featurestore.errors import DataError, MonitorError
+from featurestore.offline.intake import ingest
 from featurestore.serving.worker_status import StatusFile
 from featurestore.types import Float64, String
 from monitor.baselines import find_reference
@@ -163,6 +165,23 @@ def test_loads_that_no_materialization_has_read_are_seen(store: FeatureStore) ->
     read = read_quality_facts(store, "svc@1", window=DAY)
     assert read.views[0].unmaterialized_since == read.views[0].loads[1]
     assert paging(check_quality(read, QualityLimits(), now=later)) == [("stopped_materialization", "weather")]
+
+
+def test_the_newest_load_that_stands_says_with_what_it_was_written(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(store, 1.0)
+    monkeypatch.setattr(ingest, "libraries", lambda: {"polars": "0.1.0"})
+    load(store, 2.0)
+    last = store.registry.loads(storage_id(WEATHER))[-1].load_id
+    status = StatusFile(store.config.path(store.config.serving.log_path))
+    status.current(store.registry.revision(), store.registry.resolved_services())
+    found = check_quality(read_quality_facts(store, "svc@1", window=DAY), QualityLimits(), now=datetime.now(UTC))
+    assert paging(found) == [("configuration_drift", f"weather/{last}")]
+    monkeypatch.undo()
+    load(store, 3.0)
+    found = check_quality(read_quality_facts(store, "svc@1", window=DAY), QualityLimits(), now=datetime.now(UTC))
+    assert paging(found) == []
 
 
 def test_training_data_and_models_are_judged_by_their_manifests(store: FeatureStore) -> None:

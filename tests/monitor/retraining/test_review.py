@@ -29,7 +29,7 @@ from monitor.schema import alert_episodes, outbox
 
 _START = datetime(2026, 5, 1, tzinfo=UTC)
 _WATCH = Watch(policy="flight_drift", policy_version=1, service="flight_delay@1")
-_DRIFTS = st.sampled_from(["performance of a@1", "performance of b@1"])
+_DRIFTS = st.sampled_from([f"performance of {one}@1" for one in "abcdef"])
 _FAULTS = st.sampled_from(["null spike", "training_serving_skew"])
 COOLDOWN, BUDGET, EXPIRES = timedelta(hours=20), 3, timedelta(days=2)
 
@@ -63,13 +63,20 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.history.close()
 
-    @rule(name=_DRIFTS | _FAULTS)
-    def fires(self, name: str) -> None:
+    @rule(name=_DRIFTS)
+    def does_worse(self, name: str) -> None:
+        self._fires(name)
+
+    @rule(name=_FAULTS)
+    def breaks(self, name: str) -> None:
+        self._fires(name)
+
+    def _fires(self, name: str) -> None:
         before = self.alerts.get(name, Alert(key=name))
         episode = before.episode + (not before.firing)
         self._save(name, replace(before, state=State.FIRING, episode=episode, onset=before.onset or self.now))
 
-    @rule(name=_DRIFTS | _FAULTS)
+    @rule(name=_FAULTS | _FAULTS | _DRIFTS)
     def resolves(self, name: str) -> None:
         before = self.alerts.get(name)
         if before is not None and before.firing:
@@ -82,12 +89,9 @@ class Life(RuleBasedStateMachine):
                 accept(connection, name, now=self.now)
             self.alerts[name] = replace(self.alerts[name], state=State.RESOLVED)
 
-    @rule(hours=st.sampled_from([1, 13, 60, 24 * 40]))
-    def time_passes(self, hours: int) -> None:
+    @rule(hours=st.sampled_from([0, 1, 13, 30, 60, 24 * 40]))
+    def time_passes_and_it_is_reviewed(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
-
-    @rule()
-    def is_reviewed(self) -> None:
         before = self._approved()
         faults: list[Any] = []
         review(self.scene, self.history, self.policy, now=self.now, faults=faults)
@@ -195,8 +199,8 @@ def test_whatever_happens_the_rules_hold(scene: Any, tmp_path: Any, approval: bo
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=25,
+            max_examples=15,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

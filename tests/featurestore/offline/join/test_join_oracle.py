@@ -235,7 +235,7 @@ def check(case: Case) -> None:
         assert result["seats__event_timestamp"].to_pylist() == [at(event) for _, _, event in expected]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(case=CASES)
 def test_the_engine_agrees_with_brute_force(case: Case) -> None:
     """Ties within and between loads, late rows, compaction, marks, as_of, known_at, delays, TTLs, passes, spilling."""

@@ -70,7 +70,7 @@ def request_of(path: str) -> bytes:
     return lookup().SerializeToString() if path.endswith("GetOnlineFeatures") else b"\x0a\x04some"
 
 
-@pytest.mark.parametrize("scope", ["read", "push", "log", "admin"])
+@pytest.mark.parametrize("scope", ["read", "push", "log", "signals", "admin"])
 def test_a_token_opens_the_methods_of_its_scope_and_no_other(serving: Serving, token: Make, scope: str) -> None:
     known = KnownTokens()
     made, metadata = token("mine", scope)

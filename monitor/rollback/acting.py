@@ -1,0 +1,243 @@
+"""From an incident to what is done about it, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from featurestore.config import Config
+from featurestore.definitions import MonitorPolicy
+from featurestore.errors import FeatureStoreError, LeadershipLostError, MonitorError
+from featurestore.registry.records import Registered
+from featurestore.store import FeatureStore
+from monitor.history import History
+from monitor.rollback import ledger
+from monitor.rollback.deeds import carry_out, take_back
+from monitor.rollback.facts import outlook
+from monitor.rollback.rules import why_held
+from monitor.rollback.telling import announce, line
+from monitor.rollback.values import Action, ActionState, Opened, Outlook
+
+#: How often an action is tried: what another process holds for a moment is free at the next run.
+ATTEMPTS = 3
+
+_log = structlog.get_logger("monitor.rollback")
+
+
+class Actions:
+    """What the monitor does by itself.
+
+    Args:
+        store: the store, as a person would open it.
+        history: the monitor's database.
+    """
+
+    def __init__(self, store: FeatureStore, history: History) -> None:
+        self._store = store
+        self._history = history
+
+    def outlook(
+        self, policy: Registered[MonitorPolicy], opened: Opened, *, now: datetime, ill: Collection[str] = ()
+    ) -> Outlook:
+        """Return what an alert justifies; nothing is written, and nothing is done.
+
+        Args:
+            policy: the alert's.
+            opened: the alert.
+            now: the wall clock; of a rehearsal, the data's.
+            ill: services that have a firing alert of the same rule.
+
+        Raises:
+            OfflineStoreError: rows cannot be read.
+        """
+        return outlook(self._store, policy.definition, opened, ill=frozenset(ill), now=now)
+
+    def of(self, opened: Opened) -> Action | None:
+        """Return the action that an alert's incident has; None if none."""
+        with self._history.read() as connection:
+            return ledger.of_incident(connection, opened.key)
+
+    def held(self, policy: Registered[MonitorPolicy], found: Outlook, *, now: datetime) -> str:
+        """Return why a proposal would not be carried out now; "" if it would."""
+        with self._history.read() as connection:
+            return self._held(connection, policy, found, now)
+
+    def consider(
+        self, policy: Registered[MonitorPolicy], opened: Opened, *, now: datetime, ill: Collection[str] = ()
+    ) -> Action | None:
+        """Look at an alert of an open incident, and do what it justifies, or say what would be done.
+
+        It may be called at every run for every alert of every open incident: an incident that has an action is passed
+        over, and evidence that is not there yet may be there at the next run.
+
+        Args:
+            policy: the alert's.
+            opened: the alert.
+            now: the wall clock; of a rehearsal, the data's.
+            ill: services that have a firing alert of the same rule.
+
+        Returns:
+            The action as it is then; None if the incident has one already, or justifies none.
+
+        Raises:
+            MonitorError: the database refuses.
+            OfflineStoreError: rows cannot be read.
+        """
+        with self._history.read() as connection:
+            if ledger.of_incident(connection, opened.key) is not None or ledger.looked(connection, opened):
+                return None
+        found = self.outlook(policy, opened, now=now, ill=ill)
+        if found.proposal is None:
+            with self._history.write() as connection:
+                ledger.note_look(connection, opened)
+            return None
+        channels = _routes(self._store.config, policy)
+        with self._history.write() as connection:
+            if ledger.of_incident(connection, opened.key) is not None:  # another process was faster
+                return None
+            held = self._held(connection, policy, found, now)
+            wanted = str(found.proposal.deed) in policy.definition.actions
+            action = ledger.add(
+                connection,
+                opened,
+                found.proposal,
+                policy=policy.name,
+                severity=policy.definition.severity,
+                # Who never asked for actions need not be told of each that there could be; the timeline has it.
+                channels=channels if wanted else (),
+                held=held,
+                now=now,
+            )
+            if held:
+                self._tell(connection, action, now)
+        return action if held else self._carry_out(action, now)
+
+    def resume(self, *, now: datetime) -> tuple[Action, ...]:
+        """Take up what was begun and not ended: by a monitor that died, or at a moment when the store refused.
+
+        Raises:
+            MonitorError: the database refuses.
+        """
+        with self._history.read() as connection:
+            begun = ledger.in_state(connection, ActionState.BEGUN)
+        return tuple(self._carry_out(one, now) for one in begun)
+
+    def undo(self, number: int, *, reason: str, now: datetime) -> tuple[Action, str]:
+        """Take back what an action did.
+
+        Args:
+            number: the action's.
+            reason: why.
+            now: the wall clock.
+
+        Returns:
+            The action as it is then, and what a person has to do still; "" if nothing.
+
+        Raises:
+            MonitorError: there is no such action, it did nothing, or somebody has moved what it is about since.
+            FeatureStoreError: the store refuses; doing it again goes on with it.
+        """
+        who = self._store.who()
+        with self._history.write() as connection:
+            action = ledger.find(connection, number)
+            if action.state not in (ActionState.DONE, ActionState.UNDOING):
+                raise MonitorError(
+                    f"Action {number} is {action.state}: there is nothing to undo.",
+                    hint="List them: featurestore monitor actions",
+                )
+            action = ledger.change(connection, action, ActionState.UNDOING)
+        try:
+            left = take_back(self._store, action, reason=reason)
+        except FeatureStoreError as error:
+            with self._history.write() as connection:
+                ledger.change(connection, action, ActionState.DONE, error=error.message)
+            raise
+        with self._history.write() as connection:
+            action = ledger.change(connection, action, ActionState.UNDONE, undone_at=now, undone_by=who, error="")
+            self._tell(connection, action, now, who=who, details={"reason": reason})
+        return action, left
+
+    def _held(self, connection: Connection, policy: Registered[MonitorPolicy], found: Outlook, now: datetime) -> str:
+        assert found.proposal is not None  # noqa: S101 - it is asked for proposals alone
+        return why_held(
+            found.proposal.deed,
+            allowed=policy.definition.actions,
+            enabled=self._store.config.actions.enabled,
+            replay=self._store.config.replay,
+            done_today=ledger.done_in_a_day(connection, policy.name, now),
+            per_day=policy.definition.actions_per_day,
+            undone_by=ledger.undone_by(connection, found.proposal.subject),
+        )
+
+    def _carry_out(self, action: Action, now: datetime) -> Action:
+        with self._history.write() as connection:  # which only who leads may do
+            if action.attempts >= ATTEMPTS:
+                return self._given_up(connection, action, action.error or "each monitor that began it has died.", now)
+            # Counted before it is tried: what ends the process must not be tried for ever.
+            action = ledger.change(connection, action, ActionState.BEGUN, attempts=action.attempts + 1)
+        try:
+            carry_out(self._store, action)
+        except LeadershipLostError:
+            raise
+        except FeatureStoreError as error:
+            return self._failed(action, error.message, now, for_good=isinstance(error, MonitorError))
+        except Exception as error:  # noqa: BLE001 - what is unforeseen is told too, and ends no other job
+            _log.exception("action failed", action=action.id)
+            return self._failed(action, f"an unforeseen {type(error).__name__}, see the monitor's log.", now)
+        with self._history.write() as connection:
+            action = ledger.change(connection, action, ActionState.DONE, ended_at=now, error="")
+            self._tell(connection, action, now, who=self._store.who())
+        _log.warning("acted", action=action.id, kind=str(action.kind), target=action.target)
+        return action
+
+    def _failed(self, action: Action, error: str, now: datetime, *, for_good: bool = False) -> Action:
+        _log.error("action failed", action=action.id, error=error, tried=action.attempts)
+        with self._history.write() as connection:
+            if for_good or action.attempts >= ATTEMPTS:
+                return self._given_up(connection, action, error, now)
+            return ledger.change(connection, action, ActionState.BEGUN, error=error)
+
+    def _given_up(self, connection: Connection, action: Action, error: str, now: datetime) -> Action:
+        action = ledger.change(connection, action, ActionState.FAILED, error=error, ended_at=now)
+        self._tell(connection, action, now)
+        return action
+
+    def _tell(
+        self,
+        connection: Connection,
+        action: Action,
+        now: datetime,
+        *,
+        who: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put what became of an action into the outbox and into its incident's timeline."""
+        config = self._store.config
+        announce(
+            connection,
+            action,
+            instance=self._history.instance,
+            project=config.project,
+            replay=config.replay,
+            now=now,
+        )
+        self._history.note(
+            connection,
+            "undone" if action.state is ActionState.UNDONE else "action",
+            line(action),
+            incident=action.incident_number,
+            who=who,
+            at=now,
+            now=now,
+            details={"action": action.number, "state": str(action.state), **(details or {})},
+        )
+
+
+def _routes(config: Config, policy: Registered[MonitorPolicy]) -> tuple[str, ...]:
+    """Return the channels that hear of a policy's actions; from a rehearsal, those that take its messages."""
+    known = (name for name in policy.definition.routes if name in config.channels)
+    return tuple(name for name in known if not config.replay or config.channels[name].rehearsals)

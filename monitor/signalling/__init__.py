@@ -1,0 +1,1 @@
+"""Retraining signals on their way to who retrains, and back: gRPC service, command hook, and the closed loop."""
