@@ -30,8 +30,7 @@ _MONITOR = textwrap.dedent(
     from featurestore.config import Config
     from featurestore.settings.signals import SignalsConfig
     from monitor.history import History
-    from monitor.history import History
-from monitor.retraining.states import SignalState
+    from monitor.retraining.states import SignalState
     from monitor.retraining.store import Cause, acknowledge, find_signal, list_signals, move, record_cause
     from monitor.signalling.server import SignalServer
     from monitor.signalling.source import SignalSource
