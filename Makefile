@@ -65,7 +65,7 @@ tests: $(VENV)/.dev  ## pytest
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations 30
 
 soak: $(VENV)/.dev  ## the long form of the tests that have a short one: some minutes
-	$(BIN)/python -m pytest tests/soak -m soak -rA --capture=tee-sys
+	$(BIN)/python -m pytest tests/soak -m soak -rA --capture=tee-sys -o timeout=3600 -o faulthandler_timeout=3630
 
 proto: $(VENV)/.dev  ## generate featurestore/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. proto/featurestore/v1/*.proto

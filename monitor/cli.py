@@ -84,6 +84,8 @@ def run_once(
                 with Courier(history, channels, fallbacks=standing_in, may_send=lead.valid) as courier:
                     sent = courier.deliver_due()
                 typer.echo(f"Messages: {sent.delivered} delivered, {sent.delayed} put off, {sent.dead} given up.")
+                if sent.stood_in:
+                    typer.echo(f"{sent.stood_in} pages went to a fallback as well: featurestore monitor outbox list")
         if fault is not None:
             raise fault
         with history.read() as connection:
@@ -362,7 +364,12 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
             f"featurestore monitor incident {incident['number']}{_replayed(found)}"
         )
     box = found["outbox"]
-    yield f"Messages: {box['pending']} pending, {box['delivered']} delivered, {box['dead']} dead"
+    yield (
+        f"Messages: {box['pending']} pending, {box['delivered']} delivered, {box['dead']} dead, "
+        f"{box['overtaken']} overtaken"
+    )
+    for name, reason in found["disabled_channels"].items():
+        yield f"Channel {name} is disabled: {reason}; see featurestore monitor outbox list{_replayed(found)}"
     for signal in found["signals"]:
         why = f"held, {signal['held']}" if signal["held"] else f"{signal['standing']}, {signal['reason']}"
         yield f"Retraining signal {signal['id']} for {signal['service']}: {why}"

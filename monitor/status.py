@@ -41,7 +41,7 @@ def status(
         ``replay``, ``watermark``, ``daemon`` (null if none ever ran), ``policies`` (each with its ``budget`` by route,
         its ``services`` and slices, with windows, last verdict, evidence against its limit and findings, and the last
         of its ``checks``), ``alerts`` (all that ever fired, or are held), ``incidents`` (those that go on), ``outbox``
-        (counts) and ``signals``.
+        (counts), ``disabled_channels`` (what the receiver of each said) and ``signals``.
     """
     definitions = [one.definition for one in policies]
     with history.read() as connection:
@@ -53,6 +53,7 @@ def status(
             "alerts": _alerts(connection),
             "incidents": [incident_values(one) for one in history.open_incidents(connection)],
             "outbox": outbox.counts(connection),
+            "disabled_channels": outbox.disabled(connection),
             "signals": retraining.overview(connection),
         }
 

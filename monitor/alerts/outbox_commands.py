@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.errors import MonitorError
+from featurestore.errors import MonitorError, closest
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from featurestore.config import Config
     from monitor.alerts.outbox import Entry
 
 Replay = Annotated[str, typer.Option("--replay", metavar="NAME", help="A rehearsal's outbox instead of the live one.")]
@@ -47,6 +50,7 @@ def list_messages(
     with open_store(repo, replay) as store:
         url = store.config.database_url(store.config.monitor.database)
         with History(url) as history, history.read() as connection:
+            _check_channel(connection, store.config, channel)
             entries = listed(connection, state=state, channel=channel, limit=last)
             off = disabled(connection)
     if output is Format.json:
@@ -84,18 +88,28 @@ def replay_messages(
     if key and channel:
         raise MonitorError("A key names one message, of one channel.", hint="Leave out --channel.")
     now = datetime.now(UTC)
-    with (
-        open_store(repo, replay) as store,
-        History(store.config.database_url(store.config.monitor.database)) as history,
-        history.write() as connection,
-    ):
-        done = replay_one(connection, key, now=now) if key else replay_dead(connection, channel=channel, now=now)
+    with open_store(repo, replay) as store:
+        url = store.config.database_url(store.config.monitor.database)
+        with History(url) as history, history.write() as connection:
+            _check_channel(connection, store.config, channel)
+            done = replay_one(connection, key, now=now) if key else replay_dead(connection, channel=channel, now=now)
     if output is Format.json:
         print_json(asdict(done))
         return
     for name in done.enabled:
         typer.echo(f"Channel {name} takes messages again.")
     typer.echo(f"{len(done.again)} to be sent again, {len(done.overtaken)} overtaken meanwhile")
+
+
+def _check_channel(connection: Connection, config: Config, name: str) -> None:
+    """Refuse a name that is no channel's, and that no message has: one that was removed may have some."""
+    from monitor.alerts.outbox import listed
+
+    if name and name not in config.channels and not listed(connection, channel=name, limit=1):
+        raise MonitorError(
+            f'There is no channel "{name}" in featurestore.toml, and no message for one of that name.',
+            hint=closest(name, config.channels) or "Add a [channels.NAME] section.",
+        )
 
 
 def _line(one: Entry) -> str:

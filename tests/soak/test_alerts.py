@@ -20,7 +20,6 @@ def _ran(folder: Path, kills: int, *url: str) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kills", [10, pytest.param(500, marks=pytest.mark.soak)])
 def test_every_message_or_a_newer_one_arrives_in_order_under_one_key_whenever_the_daemon_is_killed(
     tmp_path: Path, kills: int
@@ -30,7 +29,6 @@ def test_every_message_or_a_newer_one_arrives_in_order_under_one_key_whenever_th
     assert counts["messages delivered"] > kills
 
 
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kills", [6, pytest.param(500, marks=pytest.mark.soak)])
 def test_two_daemons_on_one_database_that_are_killed_and_stopped_say_no_more_than_one(
     tmp_path: Path, postgresql: str, kills: int

@@ -205,7 +205,7 @@ class Courier:
             return DeliveryReport(delivered=1)
         if settled.state is MessageState.DEAD:
             _log.error("message is dead", channel=turn.channel, key=key, reason=outcome.reason)
-            return DeliveryReport(dead=1, stood_in=stood_in)
+            return DeliveryReport(dead=len(settled.dead), stood_in=stood_in)
         _log.warning(
             "delivery failed", channel=turn.channel, key=key, reason=outcome.reason, retry_in=round(settled.wait, 1)
         )

@@ -23,7 +23,7 @@ class MessageState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"  # given up; kept, and can be sent again
-    OVERTAKEN = "overtaken"  # never sent: a newer one says what it would have said, or it was over before it went
+    OVERTAKEN = "overtaken"  # not sent: a newer one says what it would have said, or it was over before it went
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,8 @@ class Refresher:
 def open_in(connection: Connection, channel: str) -> list[Message]:
     """Return the newest delivered message of each incident that a channel has heard of and that is not over there.
 
-    Where the end of an incident was given up, nothing is told again: the far side is to forget it.
+    Where its end was written, whatever became of that message, nothing is told again: the far side may have it already,
+    and is to forget the rest.
 
     Args:
         connection: a transaction.
@@ -59,7 +60,7 @@ def open_in(connection: Connection, channel: str) -> list[Message]:
     )
     over = (
         select(outbox.c.incident)
-        .where(outbox.c.channel == channel, outbox.c.kind == str(Kind.RESOLVED), outbox.c.state != MessageState.PENDING)
+        .where(outbox.c.channel == channel, outbox.c.kind == str(Kind.RESOLVED))
         .scalar_subquery()
     )
     query = select(outbox).where(outbox.c.id.in_(newest), outbox.c.incident.not_in(over)).order_by(outbox.c.id)

@@ -77,8 +77,9 @@ def replay_dead(connection: Connection, *, channel: str = "", now: datetime) -> 
     again, overtaken = [], []
     for row in rows:
         newer = _newer(connection, row)
-        # One that is dead itself is sent again by this very command.
-        if newer is not None and newer.state != MessageState.DEAD:
+        # One that is dead itself is sent again by this very command; where one waits, their turn decides, which knows
+        # what may have arrived.
+        if newer is not None and newer.state not in (MessageState.DEAD, MessageState.PENDING):
             gone = {"state": str(MessageState.OVERTAKEN), "overtaken_by": newer.key}
             connection.execute(update(outbox).where(outbox.c.id == row.id).values(**gone))
             overtaken.append(row.key)

@@ -56,7 +56,7 @@ class Settled:
     Attributes:
         state: where the message is now.
         wait: seconds until it is tried again, while it is pending.
-        dead: the incidents that have a message which its channel will never take.
+        dead: the incident of each message that its channel will never take.
     """
 
     state: MessageState
@@ -143,10 +143,10 @@ def settle(connection: Connection, turn: Turn, outcome: Outcome, *, now: datetim
 
 
 def bury(connection: Connection, which: ColumnElement[bool], reason: str, *, now: datetime) -> tuple[str, ...]:
-    """Give up pending messages, and return the incidents that they are of."""
+    """Give up pending messages, and return the incident that each of them is of."""
     pending = which & (outbox.c.state == MessageState.PENDING)
     incidents = connection.execute(select(outbox.c.incident).where(pending).order_by(outbox.c.id)).scalars()
-    found = tuple(dict.fromkeys(incidents))
+    found = tuple(incidents)
     _end(connection, pending, MessageState.DEAD, now, last_error=reason)
     return found
 

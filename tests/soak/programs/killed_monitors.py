@@ -80,7 +80,11 @@ class Receivers:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # who called was killed while he spoke
+                    self.close_connection = True
+                    return
                 status, headers, wait = receivers.received(self.path.strip("/"), body)
                 time.sleep(wait)
                 if not status:

@@ -82,6 +82,19 @@ def test_what_is_over_meanwhile_is_not_sent(box: Any, courier: Courier, channel:
     assert [one.state for one in box.entries()] == [MessageState.OVERTAKEN] * 2
 
 
+def test_what_may_have_arrived_before_the_receiver_was_gone_goes_again_before_what_waits(
+    box: Any, courier: Courier, channel: Any
+) -> None:
+    channel.script = [Outcome(Status.RETRY, "no answer in time"), _GONE]
+    box.put(Kind.FIRING)
+    box.put(Kind.FIRING, incident="i-2")
+    courier.deliver_due()
+    box.put(Kind.RESOLVED)
+    assert replayed(box).enabled == ("ops",)
+    courier.deliver_due()
+    assert [kind for incident, kind in channel.said if incident == "i-1"] == [Kind.FIRING, Kind.FIRING, Kind.RESOLVED]
+
+
 def test_an_incident_that_is_dead_from_begin_to_end_stays_untold(box: Any, courier: Courier, channel: Any) -> None:
     channel.script = [_GONE]
     box.put(Kind.FIRING, incident="i-0")
