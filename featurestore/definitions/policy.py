@@ -244,8 +244,10 @@ class MonitorPolicy:
 
     @property
     def channels(self) -> dict[str, Sequence[str]]:
-        """The channels that it names, by how it ``routes`` and ``escalates`` to them."""
-        return {"routes": self.routes, "escalates": self.escalate_to}
+        """The channels that it names, by how it ``routes`` and ``escalates`` to them, and ``sends signals`` there."""
+        retrain = self.retrain
+        signals = (*retrain.routes, *retrain.approval_routes) if isinstance(retrain, RetrainingPolicy) else ()
+        return {"routes": self.routes, "escalates": self.escalate_to, "sends signals": signals}
 
     def watches(self, feature: str) -> bool:
         """Return whether a feature is watched."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, get_args
 
@@ -16,6 +16,7 @@ from featurestore.places import remember
 Cause = Literal[
     "drift",
     "performance",
+    "business_metric",
     "stale_training_data",
     "new_data",
     "configuration_drift",
@@ -40,6 +41,8 @@ class RetrainingPolicy:
         features: the features whose drift is a cause, by the names that they have in the service; none for all.
         least_importance: the share of the importances of all features (0 to 1) that a feature of the model must have
             for its drift to be a cause. Of a model that has none recorded each feature counts.
+        metrics: ``business_metric``: metrics of logged outcomes whose mean may fall by that part of it since the model
+            was new: ``{"revenue": 0.05}``.
         max_age: ``stale_training_data``: how old the newest row of the training data may be.
         new_rows: ``new_data``: how many rows since the training data are enough; 0 lets ``new_share`` say it alone.
         new_share: the same as a share of the rows of the training data; 0 lets ``new_rows`` say it alone. Both: either.
@@ -63,6 +66,7 @@ class RetrainingPolicy:
     causes: Sequence[str] = ("drift", "performance")
     features: Sequence[str] = ()
     least_importance: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
     max_age: timedelta = timedelta(days=14)
     new_rows: int = 0
     new_share: float = 0.5
@@ -97,6 +101,7 @@ class RetrainingPolicy:
         if self.dataset:
             check_name(self.dataset, "a dataset")
         self._check_numbers(what)
+        self._check_metrics(what)
         self._check_durations(what)
 
     def spec(self) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class RetrainingPolicy:
         spec: dict[str, Any] = {}
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
-            if value == one.default:
+            if value == one.default or value == {}:
                 continue
             if one.name in _DURATIONS:
                 spec[f"{one.name}_us"] = value // _MICROSECOND
@@ -141,6 +146,25 @@ class RetrainingPolicy:
                 f'{what} has the cause "new_data", and neither new_rows nor new_share says how many are enough.',
                 hint="Write new_rows=100_000, or new_share=0.5.",
             )
+
+    def _check_metrics(self, what: str) -> None:
+        if not isinstance(self.metrics, Mapping) or not all(isinstance(one, str) and one for one in self.metrics):
+            raise DefinitionError(
+                f"{what} has metrics={self.metrics!r}, which is not a dict by name.",
+                hint='Write metrics={"revenue": 0.05}.',
+            )
+        for name, share in self.metrics.items():
+            if not is_number(share) or not 0 < share < 1:
+                raise DefinitionError(
+                    f'{what} lets "{name}" fall by {share!r}.', hint="It is a part of its mean, between 0 and 1."
+                )
+        if bool(self.metrics) != ("business_metric" in self.causes):
+            raise DefinitionError(
+                f'{what} has metrics={self.metrics!r}, and "business_metric" is '
+                f"{'not ' if self.metrics else ''}among its causes.",
+                hint='Write causes=["business_metric"], metrics={"revenue": 0.05}.',
+            )
+        object.__setattr__(self, "metrics", dict(self.metrics))
 
     def _check_durations(self, what: str) -> None:
         for name in _DURATIONS:

@@ -130,7 +130,8 @@ def finding_of(
             decided_at,
             summary=_firing(context, decision, findings, alert, rule),
             action=_action(context, findings, rule),
-            evidence=evidence_message(decision.evidence),
+            # What is certain was held against no limit.
+            evidence=None if findings and findings[0].certain else evidence_message(decision.evidence),
             features=shown,
             left_out=max(0, len(findings) - SHOWN),
         )

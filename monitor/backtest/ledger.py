@@ -161,7 +161,8 @@ def replayed(
         state = judged.state
         kept.add(window)
         for one in judged.seen:
-            alerts.take(one.rule, one.observation, named(one), window.end, statistical=True)
+            by_chance = not any(finding.certain for finding in one.decision.findings)
+            alerts.take(one.rule, one.observation, named(one), window.end, statistical=by_chance)
         yield window, judged.decision
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from featurestore.profiles import Baseline, FeatureBins, Profile
@@ -11,6 +11,7 @@ from featurestore.statistics.design_effect import design_effect
 from featurestore.statistics.estimate import Estimate
 from monitor.decisions.effects import effects_of, grown
 from monitor.decisions.finding import Decision, Direction, FeatureFinding, Kind, Statistic, Verdict
+from monitor.decisions.missing import newly_missing
 from monitor.decisions.movement import direction_of, moves_of
 from monitor.decisions.naming import named_features
 from monitor.decisions.showing import Shown, Thresholds, shown
@@ -65,6 +66,9 @@ def decide(
 
     A feature's effect is ``severe`` when its interval lies over the middle between threshold and 1: most of what could
     move has moved. (Of a Wasserstein distance, over the middle between threshold and two standard deviations.)
+
+    Values that are missing where none ever was need no evidence (:mod:`monitor.decisions.missing`): such a finding is
+    certain, whatever the detector says.
 
     Args:
         baseline: the training data.
@@ -131,7 +135,7 @@ def _weights(names: tuple[str, ...], importances: Mapping[str, float]) -> dict[s
 
 def _verdict(evidence: Evidence, findings: list[FeatureFinding]) -> Verdict:
     found = {one.verdict for one in findings}
-    if not evidence.alarm:
+    if not evidence.alarm and not any(one.certain for one in findings):
         return "ok" if "ok" in found else "not enough data"
     if "severe" in found:
         return "severe"
@@ -169,7 +173,7 @@ def _finding(
     seen = shown(one, reference, current, judged, policy.thresholds, plain=policy.plain_kind(one.name))
     verdict = _feature_verdict(seen, alarm=evidence.alarm, watched=bool(len(limit.limits)))
     moves = moves_of(one, reference, current) if open_values else ()
-    return FeatureFinding(
+    found = FeatureFinding(
         feature=one.name,
         statistic=seen.statistic,
         effect=seen.effect.value,
@@ -195,6 +199,29 @@ def _finding(
         effective_rows=current.rows / phi,
         effects=effects,
         moves=moves,
+    )
+    missing = (
+        newly_missing(one, reference, current, policy.thresholds) if policy.statistics.get(one.name) is None else None
+    )
+    return found if missing is None else _certain(found, *missing, policy)
+
+
+def _certain(found: FeatureFinding, statistic: Statistic, rate: Estimate, policy: _Policy) -> FeatureFinding:
+    threshold = policy.thresholds.of(found.feature, statistic)
+    return replace(
+        found,
+        statistic=statistic,
+        effect=rate.value,
+        effect_low=rate.low,
+        effect_high=rate.high,
+        threshold=threshold,
+        verdict="severe" if rate.low > (1 + threshold) / 2 else "drift",
+        kind="null spike",
+        kinds=("null spike", *(kind for kind in found.kinds if kind != "null spike")),
+        direction="up",
+        rank=rate.low * found.importance,
+        effects={**found.effects, statistic: rate},
+        certain=True,
     )
 
 

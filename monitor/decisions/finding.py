@@ -90,6 +90,7 @@ class FeatureFinding:
         effects: every effect that suits the feature, with its interval; of numbers the Wasserstein distance as well,
             which judges only where a policy chooses it.
         moves: as ``moved``, as numbers; empty for fields tagged ``pii``.
+        certain: whether it is a fact about these rows, which needs no evidence: see :mod:`monitor.decisions.missing`.
     """
 
     feature: str
@@ -117,6 +118,7 @@ class FeatureFinding:
     effective_rows: float = 0.0
     effects: Mapping[Statistic, Estimate] = field(default_factory=dict)
     moves: tuple[Move, ...] = ()
+    certain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +170,7 @@ class Decision:
     """What the monitor makes of the rows since the onset.
 
     Attributes:
-        verdict: ``drift`` or ``severe`` when both keys turn; ``not enough data`` when no verdict could be given, or
+        verdict: ``drift`` or ``severe`` when both keys turn, or a finding is certain; ``not enough data`` when no verdict could be given, or
             when the evidence is there and the effect cannot yet be told from one under the threshold; else ``ok``.
         evidence: the detector's.
         findings: one for each feature, the highest :attr:`~FeatureFinding.rank` first.

@@ -15,6 +15,8 @@ from featurestore.profiles import Profile, merge
 from monitor.alerts.states import Alert, Observation
 from monitor.baselines import Reference
 from monitor.decisions import Decision, FeatureFinding, decide
+from monitor.decisions.missing import newly_missing
+from monitor.decisions.showing import Thresholds
 from monitor.detector import DetectorState, Evidence, Limits, step
 
 #: The rule of an alarm that began with the first windows against a baseline: the training data never was the traffic.
@@ -109,6 +111,8 @@ def judge(
 ) -> Judgement:
     """Judge one window.
 
+    What is certain needs no alarm: values that are missing where none ever was.
+
     An open alert is judged by the effect over as many windows as it took to see it: a single one would be too few to
     tell, and all since the onset would hide that it has ended. An alarm is judged over the windows since its onset.
 
@@ -143,7 +147,7 @@ def judge(
         known |= {one.feature for one in _moved(of_rule)}
         seen.append(_seen(rule, of_rule, evidence, start, alert.span, rows))
         decisions.append(of_rule)
-    if evidence.alarm or not opened:
+    if evidence.alarm or not opened or _certain(yardstick, current) - known:
         earlier = memory.profiles(since=evidence.onset) if evidence.alarm and evidence.onset is not None else []
         rows = merge([current, *earlier])
         decision = _decide(yardstick, rows, evidence, rows_per_block, launch=evidence.launch)
@@ -216,6 +220,15 @@ def _decide(
     return _only(decision, watched, evidence)
 
 
+def _certain(yardstick: Yardstick, rows: Profile) -> set[str]:
+    """Return the features of which values are missing where none ever was."""
+    policy, reference = yardstick.policy, yardstick.reference.baseline
+    thresholds = Thresholds(usual=policy.effect_threshold, others=policy.thresholds)
+    return {
+        one.name for one in reference.bins.features if newly_missing(one, reference.whole, rows, thresholds) is not None
+    }
+
+
 def _moved(decision: Decision) -> list[FeatureFinding]:
     return [one for one in decision.findings if one.verdict in ("drift", "severe")]
 
@@ -233,5 +246,8 @@ def _only(decision: Decision, findings: Sequence[FeatureFinding], evidence: Evid
 
 def _seen(rule: str, decision: Decision, evidence: Evidence, start: datetime, span: int, rows: Profile) -> Seen:
     effect = decision.verdict in ("drift", "severe")
-    seen = Observation(alarm=effect and evidence.alarm, effect=effect, onset=evidence.onset or start, span=span)
+    sure = any(one.certain for one in decision.findings)
+    seen = Observation(
+        alarm=effect and (evidence.alarm or sure), effect=effect, onset=evidence.onset or start, span=span
+    )
     return Seen(rule=rule, observation=seen, decision=decision, rows=rows)

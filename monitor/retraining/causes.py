@@ -9,6 +9,7 @@ from featurestore.definitions import RetrainingPolicy
 
 DRIFT, PERFORMANCE, CONFIGURATION = "drift", "performance", "configuration_drift"
 STALE, NEW_DATA, DEFINITIONS = "stale_training_data", "new_data", "changed_definitions"
+BUSINESS = "business_metric"
 #: A person has asked.
 REQUEST = "request"
 

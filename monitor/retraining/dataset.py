@@ -112,7 +112,7 @@ def request_of(signal: signals.StoredSignal) -> pb.TrainingRequest:
     """
     name = signal.id[:SHOWN]
     told: Mapping[str, Any] | None = signal.payload.get("request")
-    if signal.state in (SignalState.PENDING, SignalState.REJECTED, SignalState.EXPIRED, SignalState.HELD):
+    if not signal.state.may_be_trained:
         raise MonitorError(
             f"Retraining signal {name} is {signal.state}, and no dataset is made of it.",
             hint=f"Somebody has to agree: featurestore monitor approve {name}"

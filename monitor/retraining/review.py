@@ -5,7 +5,7 @@ It goes by what is there, not by what has happened: run again after a death at a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -108,12 +108,14 @@ class Reviewer:
 
     def expire(self) -> None:
         """Close what nobody has decided on in time."""
-        with self.history.write() as connection:
-            for one in signals.list_signals(connection, states=[SignalState.PENDING]):
-                if self.mine(one) and one.expires_at is not None and one.expires_at <= self.now:
-                    self.desk.send(
-                        connection, one, SignalState.EXPIRED, reason=f"nobody decided until {_at(one.expires_at)}"
-                    )
+        for one in self._listed(SignalState.PENDING):
+            if one.expires_at is None or one.expires_at > self.now:
+                continue
+            with self.history.write() as connection:
+                (signal,) = signals.known(connection, [one.id])
+                if signal.state is SignalState.PENDING:  # nobody has decided at this very moment
+                    said = f"nobody decided until {_at(one.expires_at)}"
+                    self.desk.send(connection, signal, SignalState.EXPIRED, reason=said)
 
     def look(self) -> None:
         """Keep what asks for a new model as time goes by."""
@@ -127,22 +129,26 @@ class Reviewer:
         )
         seen = list(causes)
         context = found.context(self.store.config, self.policy.definition.severity)
-        with self.history.write() as connection:
-            for one in seen:
-                keep(connection, self._cause(one, context), context.project, again=False, now=self.now)
+        if seen:
+            with self.history.write() as connection:
+                for one in seen:
+                    keep(connection, self._cause(one, context), context.project, again=False, now=self.now)
         self._standing = seen
 
     def retry(self) -> None:
         """Keep causes that still stand although nobody decided in time, or the training failed, as causes anew."""
-        with self.history.write() as connection:
-            over = signals.list_signals(connection, states=[SignalState.EXPIRED, SignalState.FAILED])
-            for one in filter(self.mine, over):
-                project = str(one.payload["project"])
-                after = signal_id(project, one.service, one.baseline, one.subject, one.attempt + 1)
-                # What a person asked for is theirs to ask for again.
-                tried = one.cause == REQUEST or signals.known(connection, [after])
-                if not tried and not self._gone(connection, one):
-                    keep(connection, _again(one), project, again=True, now=self.now)
+        over = self._listed(SignalState.EXPIRED, SignalState.FAILED)
+        # What a person asked for is theirs to ask for again.
+        for one in (one for one in over if one.cause != REQUEST):
+            project = str(one.payload["project"])
+            after = signal_id(project, one.service, one.baseline, one.subject, one.attempt + 1)
+            with self.history.read() as connection:
+                tried = bool(signals.known(connection, [after])) or bool(self._gone(connection, one))
+            if tried:
+                continue
+            with self.history.write() as connection:
+                first = signals.signal_events(connection, signal=one.id, every=True, limit=1)[0]
+                keep(connection, _again(one, first.payload), project, again=True, now=self.now)
 
     def settle(self, signal: signals.StoredSignal) -> signals.StoredSignal | None:
         """Send a signal that waits, let it wait, or let it lapse; return it if it has moved.
@@ -197,6 +203,10 @@ class Reviewer:
     def known_faults(self, connection: Connection, signal: signals.Cause) -> list[Fault]:
         """Return what was broken of the features of a signal's service, whenever."""
         return episodes.faults_between(connection, signal.service, self._views(signal), EPOCH, self.now)
+
+    def _listed(self, *states: SignalState) -> list[signals.StoredSignal]:
+        with self.history.read() as connection:
+            return list(filter(self.mine, signals.list_signals(connection, states=states)))
 
     def _send(
         self, connection: Connection, signal: signals.StoredSignal, request: dict[str, Any] | None, lack: str
@@ -334,11 +344,8 @@ class Reviewer:
         return frozenset(one.name for one in self.store.registry.list("monitor_policy"))
 
 
-def _again(signal: signals.StoredSignal) -> signals.Cause:
-    """Return the cause of a signal, without what became of it."""
-    payload = {
-        key: value for key, value in signal.payload.items() if key not in ("request", "expiresAt", "commands", "state")
-    }
+def _again(signal: signals.StoredSignal, payload: Mapping[str, Any]) -> signals.Cause:
+    """Return the cause of a signal, with the payload that it had before anything became of it."""
     return signals.Cause(
         id="",
         policy=signal.policy,

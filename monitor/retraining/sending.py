@@ -66,6 +66,9 @@ class Desk:
         """
         channels = routes_of(self.config, self.policy, self.rules, state)
         payload = standing(signal.payload, state, replay=self.config.replay, request=request, expires_at=expires_at)
+        if signal.state is SignalState.PENDING:
+            decided = f"{state} by {who}: {reason}" if who else reason
+            payload["reason"] = f"{payload['reason']}; {decided}"
         moved = store.move(
             connection,
             signal,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, func, select
 
@@ -13,13 +13,15 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy, RetrainingPolicy
 from featurestore.registry import Registry
 from featurestore.registry.records import DatasetRecord, ModelRecord, Registered
+from featurestore.store import FeatureStore
 from monitor import schema
 from monitor.alerts.message import Context
 from monitor.history import Check, History, Watch, instant
 from monitor.history.values import EPOCH
 from monitor.quality.freshness import TrainingData, stale_training_data
 from monitor.retraining import episodes
-from monitor.retraining.causes import DEFINITIONS, NEW_DATA, STALE
+from monitor.retraining.business import fallen
+from monitor.retraining.causes import BUSINESS, DEFINITIONS, NEW_DATA, STALE
 from monitor.retraining.entity_rows import count_query, read_rows, served_query, whole_query
 from monitor.retraining.request import left_out, recipe_of
 
@@ -142,6 +144,8 @@ def standing_causes(
     if DEFINITIONS in rules.causes and found.of != found.service:
         said = f"{found.whose} was trained for {found.of}, and {found.service} is the current version"
         yield Found(cause=DEFINITIONS, subject=found.service, reason=said)
+    if BUSINESS in rules.causes:
+        yield from _business(store, history, policy, rules, found, clock=clock, now=now)
     if NEW_DATA in rules.causes:
         yield from _new_data(store, history, policy, rules, found, clock=clock, now=now)
 
@@ -191,26 +195,66 @@ def _counted(
     now: datetime,
 ) -> int:
     """Return how many rows have come since the training data at hand; they are counted once an hour at most."""
+
+    def count() -> dict[str, Any]:
+        return {"rows": _count(store, history, rules, found, clock=clock, now=now)}
+
+    return int(_hourly(history, policy, found, NEW_DATA, found.dataset.id, count, clock=clock, now=now)["rows"])
+
+
+def _hourly(
+    history: History,
+    policy: Registered[MonitorPolicy],
+    found: AtHand,
+    check: str,
+    subject: str,
+    look: Callable[[], dict[str, Any]],
+    *,
+    clock: datetime,
+    now: datetime,
+) -> Mapping[str, Any]:
+    """Return what a look at many rows found, which is taken once an hour at most and kept with the checks."""
     name = found.service.partition("@")[0]
     watch = Watch(policy=policy.name, policy_version=policy.version, service=name)
     with history.read() as connection:
-        last = history.checked_until(connection, watch, NEW_DATA)
+        last = history.checked_until(connection, watch, check)
         kept = [] if last is None else history.checks(connection, policy.name, since=last, until=last)
-    for stream, check in kept:
-        told = dict(check.findings[0]) if check.findings else {}
-        if (stream, check.subject, told.get("dataset")) == (name, NEW_DATA, found.dataset.id) and (
-            clock - check.at < COUNT_EVERY
-        ):
-            return int(told["rows"])
-    rows = _count(store, history, rules, found, clock=clock, now=now)
+    for stream, one in kept:
+        told = one.findings[0] if one.findings else {}
+        if (stream, one.subject, told.get("subject")) == (name, check, subject) and clock - one.at < COUNT_EVERY:
+            return told
+    seen = look()
     with history.write() as connection:
-        again = history.checked_until(connection, watch, NEW_DATA)
+        again = history.checked_until(connection, watch, check)
         if again is None or again < clock:
-            findings = [{"rule": NEW_DATA, "subject": found.dataset.id, "dataset": found.dataset.id, "rows": rows}]
-            history.record_check(
-                connection, watch, Check(subject=NEW_DATA, at=clock, verdict="ok", findings=findings), now=now
-            )
-    return rows
+            findings = [{"rule": check, "subject": subject, **seen}]
+            record = Check(subject=check, at=clock, verdict="ok", findings=findings)
+            history.record_check(connection, watch, record, now=now)
+    return seen
+
+
+def _business(
+    store: Store,
+    history: History,
+    policy: Registered[MonitorPolicy],
+    rules: RetrainingPolicy,
+    found: AtHand,
+    *,
+    clock: datetime,
+    now: datetime,
+) -> Iterator[Found]:
+    model = found.model
+    if model is None or not isinstance(store, FeatureStore):
+        return
+    for metric, share in rules.metrics.items():
+
+        def look(metric: str = metric, share: float = share) -> dict[str, Any]:
+            return {"said": fallen(store, model, metric, share, clock=clock)}
+
+        check = f"{BUSINESS} {metric}"
+        said = str(_hourly(history, policy, found, check, model.id, look, clock=clock, now=now)["said"])
+        if said:
+            yield Found(cause=BUSINESS, subject=f"{check} of {model.id}", reason=said)
 
 
 def _count(

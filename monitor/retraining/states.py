@@ -34,9 +34,9 @@ class SignalState(StrEnum):
         return self not in (SignalState.HELD, SignalState.LAPSED)
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing more is due; a failed training may be tried again."""
-        return not _NEXT[self]
+    def may_be_trained(self) -> bool:
+        """Whether it was sent, so that its dataset may be made."""
+        return self is SignalState.APPROVED or self in OF_RECEIVERS
 
     @classmethod
     def of_wire(cls, state: int) -> SignalState:

@@ -68,9 +68,11 @@ def reason_of(context: Context, decision: Decision | None, sentences: Sequence[s
 
 def commands(signal: str, state: SignalState, *, replay: str, has_request: bool) -> list[dict[str, str]]:
     """Return what can be done about a signal from a terminal, as JSON of ``featurestore.v1.Command``."""
-    found = ["approve", "reject"] if state is SignalState.PENDING else []
-    if has_request:
-        found += ["request"] if state is SignalState.PENDING else ["dataset"]
+    found: list[str] = []
+    if state is SignalState.PENDING:
+        found = ["approve", "reject", *(["request"] if has_request else [])]
+    elif has_request and state.may_be_trained:
+        found = ["dataset"]
     return [{"name": one, "text": command(one, signal, replay=replay)} for one in [*found, "signal"]]
 
 
@@ -100,7 +102,9 @@ def standing(
     found = dict(payload) | {"state": state.wire}
     if request is not None:
         found["request"] = dict(request)
-    if expires_at is not None:
+    if state is not SignalState.PENDING:
+        found.pop("expiresAt", None)
+    elif expires_at is not None:
         found["expiresAt"] = expires_at.isoformat().replace("+00:00", "Z")
     found["commands"] = commands(str(payload["id"]), state, replay=replay, has_request="request" in found)
     return found

@@ -213,6 +213,9 @@ def test_until_a_person_agrees_nothing_approved_leaves_and_one_message_asks(peop
     assert decided(people, approve=True, who="ada", reason="the summer has come") is SignalState.APPROVED
     (_, (channel, payload)) = messages(people)
     assert (channel, payload["state"]) == ("ops", "SIGNAL_STATE_APPROVED")
+    assert payload["reason"].endswith("; approved by ada: the summer has come")
+    assert [one["name"] for one in payload["commands"]] == ["dataset", "signal"]
+    assert "expiresAt" not in payload
     with pytest.raises(MonitorError, match="is approved, and does not wait for approval"):
         decided(people, approve=True, who="bob")
     (entry,) = people.registry.audit(action="approve")
@@ -229,6 +232,9 @@ def test_what_is_turned_down_stays_down_and_who_was_asked_hears_of_it(people: An
         ("here", "SIGNAL_STATE_PENDING"),
         ("here", "SIGNAL_STATE_REJECTED"),
     ]
+    (_, (_, payload)) = messages(people)
+    assert payload["reason"].endswith("; rejected by bob: it is a heat wave")
+    assert [one["name"] for one in payload["commands"]] == ["signal"]
     people.serve_days(11, 2, shift=1.5)
     assert run(people, now=NOW + 5 * DAY) == 0
     assert the_signal(people).state is SignalState.REJECTED
@@ -243,6 +249,8 @@ def test_what_nobody_decides_expires_and_is_asked_again_while_it_stands(people: 
         first, second = signals.list_signals(connection)
     assert (first.state, first.attempt) == (SignalState.EXPIRED, 1)
     assert (second.state, second.attempt, second.subject) == (SignalState.PENDING, 2, first.subject)
+    assert first.payload["reason"].endswith("; nobody decided until 2013-07-14 06:00 UTC")
+    assert "nobody" not in second.payload["reason"]
 
 
 def test_what_was_agreed_to_while_something_is_broken_waits_and_nobody_is_asked_again(people: Any) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -23,6 +24,7 @@ from featurestore import (
     MonitorPolicy,
     RetrainingPolicy,
 )
+from featurestore.errors import ConfigError
 from featurestore.types import Float64, Int64
 from monitor.cli import app
 from monitor.history import History
@@ -34,6 +36,7 @@ from monitor.retraining.states import SignalState
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 #: What is logged in a test comes now, whenever it is said to have been; so the month ends now.
+QUERY = 'SELECT user_id, "at" AS event_timestamp, bought FROM orders'
 START = datetime.now(UTC).replace(microsecond=0) - 30 * DAY
 USERS = 6
 
@@ -188,6 +191,41 @@ def test_enough_new_rows_with_outcomes_ask_for_a_new_model(shop: FeatureStore, h
     assert signal.payload["reason"].startswith("25 rows have come since the 60 of buyers@1")
 
 
+def test_a_fall_of_what_the_business_counts_asks_for_a_new_model(shop: FeatureStore, history: History) -> None:
+    shop.apply([policy(causes=["business_metric"], metrics={"spent": 0.1}, entity_rows=QUERY)])
+    random = np.random.default_rng(0)
+
+    def sell(first: int, days: int, mean: float) -> None:
+        """Two hundred predictions a day, and what was spent after each."""
+        at = [
+            START + DAY * day + timedelta(minutes=number) for day in range(first, first + days) for number in range(200)
+        ]
+        ids = [f"{one:%j%H%M}" for one in at]
+        shop.log_predictions(
+            "churn",
+            [{"prediction_id": id_, "number": 0.5, "predicted_at": one} for id_, one in zip(ids, at, strict=True)],
+        )
+        spent = random.normal(mean, 1.0, len(at))
+        shop.log_outcomes(
+            "churn",
+            [
+                {"prediction_id": id_, "metric": "spent", "number": value, "observed_at": one}
+                for id_, value, one in zip(ids, spent, at, strict=True)
+            ],
+        )
+
+    sell(-16, 30, 10.0)
+    assert looked(shop, history, START + 15 * DAY) == []
+    sell(14, 14, 8.0)
+    assert looked(shop, history, START + 15 * DAY + HOUR / 2) == []  # it is looked at once an hour
+    (signal,) = looked(shop, history, START + 29 * DAY)
+    assert (signal.cause, signal.state) == ("business_metric", SignalState.APPROVED)
+    assert signal.payload["reason"].startswith("spent has fallen by over 10.0% since churn@1 was new: mean 9.")
+    with history.read() as connection:
+        checked = [check.subject for _, check in history.checks(connection, "watch")]
+    assert checked == ["business_metric spent"] * 2
+
+
 def test_a_newer_version_of_the_service_asks_for_a_model_of_its_own(shop: FeatureStore, history: History) -> None:
     shop.apply([policy(causes=["changed_definitions"])])
     assert looked(shop, history, START + 20 * DAY) == []
@@ -227,6 +265,11 @@ def test_a_query_that_gives_no_dataset_is_found_before_the_signal_goes_out(
     assert "request" not in asked.payload
     assert "(no training request: " in asked.payload["reason"]
     assert lack in asked.payload["reason"]
+
+
+def test_channels_of_signals_are_looked_for_when_a_policy_is_applied(shop: FeatureStore) -> None:
+    with pytest.raises(ConfigError, match='sends signals to "nobody"'):
+        shop.apply([policy(causes=["drift"], approval_routes=["nobody"])])
 
 
 def test_what_cannot_be_looked_at_is_told_and_lapses_nothing(shop: FeatureStore, history: History) -> None:
