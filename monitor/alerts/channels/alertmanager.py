@@ -129,6 +129,8 @@ class Alertmanager(HttpChannel):
         return alerts, message.thread if first else json.dumps(labels, sort_keys=True)
 
     def _ends(self, message: Message, now: datetime) -> datetime:
+        if message.kind is Kind.RETRAINED:
+            return now + _EVENT  # news, although nothing more is to come
         if message.kind is Kind.RESOLVED or message.payload.get("state") in _ENDED:
             return now
         if message.kind in OF_INCIDENTS:

@@ -115,6 +115,14 @@ _PAYLOADS: dict[Kind, dict[str, Any]] = {
         "expiresAt": "2026-05-08T12:00:00Z",
         "commands": [{"name": "approve", "text": "featurestore monitor approve sig_1"}],
     },
+    Kind.RETRAINED: {
+        "id": "sig_1",
+        "state": "SIGNAL_STATE_DONE",
+        "reason": "It helped: m@2 is better than m@1. accuracy: m@1 0.7 over 90 rows, m@2 0.9 over 90 rows",
+        "cause": "drift",
+        "baseline": "delays@1",
+        "commands": [{"name": "signal", "text": "featurestore monitor signal sig_1"}],
+    },
     Kind.ACTION: {
         "id": "act_1",
         "kind": "restore_load",

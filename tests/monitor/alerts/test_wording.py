@@ -31,6 +31,7 @@ from tests.contract.channel_far_sides.base import message
         (Kind.RETRAINING, {}, "RETRAIN? Approval is wanted", "warning"),
         (Kind.RETRAINING, {"state": "SIGNAL_STATE_APPROVED"}, "RETRAIN", "warning"),
         (Kind.RETRAINING, {"state": "SIGNAL_STATE_DONE"}, "RETRAINING DONE", "good"),
+        (Kind.RETRAINED, {}, "RETRAINED", "neutral"),
         (Kind.ACTION, {}, "ACTION DONE", "warning"),
         (Kind.ACTION, {"state": "ACTION_STATE_FAILED"}, "ACTION FAILED", "bad"),
         (Kind.TEST, {}, "TEST", "neutral"),

@@ -13,7 +13,9 @@ import pytest
 from featurestore import Entity, Evaluation, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.errors import FeatureStoreError
 from featurestore.types import Float64, Int64
+from monitor.alerts.base import Kind
 from monitor.alerts.outbox import listed
+from monitor.alerts.wording import Limits, words
 from monitor.history import History
 from monitor.performance.comparison import compare
 from monitor.retraining.states import SignalState
@@ -21,6 +23,7 @@ from monitor.retraining.store import Cause, acknowledge, find_signal, move, reco
 from monitor.signalling import closing as module
 from monitor.signalling.closing import close_loops, result_of
 from monitor.signalling.verdict import CONFIDENCE, LOOKS, Verdict, looks_due, sentence, verdict
+from tests.contract.channel_far_sides.base import message
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -140,8 +143,8 @@ def test_a_better_model_is_said_to_have_helped(store: FeatureStore, history: His
     assert said.startswith("It helped: churn@2 is better than churn@1. accuracy: churn@1 0.")
     assert "difference 0." in said
     assert "99 %" in said
-    (message,) = messages(history)
-    assert (message.channel, message.incident, message.severity) == ("ops", ID, "info")
+    (sent,) = messages(history)
+    assert (sent.channel, sent.incident, sent.severity) == ("ops", ID, "info")
     # Said once, whatever comes later.
     serve(store, "churn@2", 12, 4, right=0.1)
     assert run(store, history, 60) == 0
@@ -310,3 +313,10 @@ def test_equal_versions_are_seldom_said_to_differ() -> None:
                 wrong += 1
                 break
     assert wrong / trials <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / trials)
+
+
+def test_a_result_is_news_and_no_signal_to_train_by() -> None:
+    said = words(message(Kind.RETRAINED), Limits())
+    assert said.first.startswith("RETRAINED: It helped: m@2 is better than m@1.")
+    assert ("signal", "sig_1") in said.facts
+    assert said.subject.startswith("RETRAIN ")

@@ -10,15 +10,16 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from featurestore.client import SignalClient
 from featurestore.client import signals as client_module
+from featurestore.config import Config
 from featurestore.errors import ServingError
+from monitor.history import History
 from monitor.retraining.states import SignalState
-from monitor.retraining.store import signal_events
+from monitor.retraining.store import SignalEvent, signal_events
 
 #: A monitor that has signals to tell all the time: it makes them, and takes them through their lives.
 _MONITOR = textwrap.dedent(
@@ -67,17 +68,16 @@ _MONITOR = textwrap.dedent(
 )
 
 
-def test_a_watcher_sees_the_whole_log_over_kills(scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kills", "more"), [(2, 20), pytest.param(50, 500, marks=pytest.mark.soak)])
+def test_a_watcher_sees_the_whole_log_over_kills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, more: int
+) -> None:
     monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 0.2)
-    watched(scene, tmp_path, kills=2, more=20, seed=8)
-
-
-def watched(scene: Any, folder: Path, *, kills: int, more: int, seed: int) -> None:
-    """Kill a monitor so often while it tells of signals, and then of some more, and check what a watcher has seen."""
+    (tmp_path / "data").mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    chance, seen = random.Random(seed), []
+    chance, seen = random.Random(8), []
     client = SignalClient(f"127.0.0.1:{port}")
 
     def watch() -> None:
@@ -89,7 +89,7 @@ def watched(scene: Any, folder: Path, *, kills: int, more: int, seed: int) -> No
 
     watching = threading.Thread(target=watch)
     watching.start()
-    command = [sys.executable, "-c", _MONITOR, str(folder), str(port)]
+    command = [sys.executable, "-c", _MONITOR, str(tmp_path), str(port)]
     for _ in range(kills):
         monitor = subprocess.Popen([*command, "1000000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         before = len(seen)
@@ -101,24 +101,29 @@ def watched(scene: Any, folder: Path, *, kills: int, more: int, seed: int) -> No
         time.sleep(chance.random() * 0.3)
         monitor.kill()
         monitor.communicate()
-    with scene.history() as history, history.read() as connection:
-        target = len(signal_events(connection, limit=1_000_000)) // 3 + more
+    target = len(told(tmp_path)) // 3 + more
     monitor = subprocess.Popen([*command, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert monitor.stdout is not None
     assert "done\n" in iter(monitor.stdout.readline, "")
-    with scene.history() as history, history.read() as connection:
-        told = signal_events(connection, limit=1_000_000)
+    events = told(tmp_path)
     deadline = time.monotonic() + 60
-    while len(seen) < len(told) and time.monotonic() < deadline:
+    while len(seen) < len(events) and time.monotonic() < deadline:
         time.sleep(0.01)
     client.close()
     watching.join()
     monitor.communicate("", timeout=60)
-    assert seen == [one.cursor for one in told]
+    assert seen == [one.cursor for one in events]
     # What a monitor was killed in the middle of stands as its last transaction left it, and the lives go on in order.
     by_signal: dict[str, list[SignalState]] = {}
-    for one in told:
+    for one in events:
         by_signal.setdefault(one.signal, []).append(one.state)
     whole = [SignalState.APPROVED, SignalState.RUNNING, SignalState.DONE]
     assert all(states == whole[: len(states)] for states in by_signal.values())
     assert sum(states != whole for states in by_signal.values()) <= kills
+
+
+def told(root: Path) -> list[SignalEvent]:
+    """Return all events that receivers see."""
+    config = Config(root=root)
+    with History(config.database_url(config.monitor.database)) as history, history.read() as connection:
+        return signal_events(connection, limit=1_000_000)
