@@ -257,7 +257,7 @@ def load(folder: str | os.PathLike[str]) -> Config:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        hint = "" if named else f"Make one with: featurestore init {_shown(folder)}"
+        hint = "" if named else f"Name its folder: --repo FOLDER; or make one with: featurestore init {_shown(folder)}"
         raise ConfigError(f"There is no {file.name} in {root}.", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}.") from error

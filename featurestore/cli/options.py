@@ -7,6 +7,7 @@ completion in the shell are to answer at once.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,6 @@ import typer
 from featurestore.errors import DataError, FeatureStoreError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from featurestore.registry import Registry
     from featurestore.store import FeatureStore
 
@@ -129,4 +128,8 @@ def show_error(error: FeatureStoreError) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; instants as ISO 8601."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(json.dumps(value, indent=2, default=_json))
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

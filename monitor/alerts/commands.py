@@ -42,7 +42,8 @@ def incidents(
         print_json([incident_values(one) for one in found])
         return
     if not found:
-        typer.echo("No incident goes on." if not all_ else "There has been no incident.")
+        over = "No incident goes on. Those that are over: featurestore monitor incidents --all"
+        typer.echo(over if not all_ else "There has been no incident.")
     for one in found:
         typer.echo(incident_line(one))
 

@@ -99,6 +99,8 @@ def replay_messages(
     for name in done.enabled:
         typer.echo(f"Channel {name} takes messages again.")
     typer.echo(f"{len(done.again)} to be sent again, {len(done.overtaken)} overtaken meanwhile")
+    if done.again:
+        typer.echo("The monitor that runs sends them; without one: featurestore monitor run-once")
 
 
 def _check_channel(connection: Connection, config: Config, name: str) -> None:

@@ -65,7 +65,8 @@ class Matcher:
             try:
                 self.matches([""])
             except pa.ArrowInvalid as error:
-                reason = str(error).removeprefix("Invalid regular expression: ")
+                # Of the value as it was typed: RE2 may blame what we put around it.
+                reason = (_fault_of(self.value) or str(error)).removeprefix("Invalid regular expression: ")
                 raise MonitorError(
                     f'"{self.value}" is no regular expression: {reason}.', hint="RE2's syntax is meant."
                 ) from None
@@ -93,6 +94,15 @@ class Matcher:
     @property
     def _regular(self) -> bool:
         return self.operator.endswith("~")
+
+
+def _fault_of(pattern: str) -> str:
+    """Return what is wrong with a pattern by itself, or ""."""
+    try:
+        pc.match_substring_regex(pa.array([""], pa.string()), pattern=pattern)
+    except pa.ArrowInvalid as error:
+        return str(error)
+    return ""
 
 
 @lru_cache(maxsize=1_000)

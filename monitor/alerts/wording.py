@@ -210,10 +210,14 @@ def _said(message: Message) -> tuple[str, str]:
     said = str(payload.get("reason" if message.kind in OF_SIGNALS else "summary") or "")
     if message.kind is Kind.TEST:
         said = said or _TESTED
+    mark = "REPLAY: " if payload.get("replay") else ""
     marked = _REHEARSED.match(said)
     if marked:
-        return marked[0], said[marked.end() :]
-    return ("REPLAY: " if payload.get("replay") else ""), said or message.service
+        mark, said = marked[0], said[marked.end() :]
+    if message.kind is Kind.RETRAINING and message.service not in said:
+        # A person's reason need not name what the new model is for.
+        said = f"{message.service}, {said}" if said else ""
+    return mark, said or message.service
 
 
 def _title(message: Message) -> tuple[str, Tone]:
@@ -265,6 +269,7 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
     payload, kind = message.payload, message.kind
     request = payload.get("request") or {}
     since, until = instant(request.get("since") or ""), instant(request.get("until") or "")
+    commands = {command["text"] for command in payload.get("commands", ())}
     facts = (
         ("do", payload.get("suggestedAction")),
         ("since", instant(payload.get("onset") or "")),
@@ -273,13 +278,13 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
         ("baseline", payload.get("baseline")),
         ("model", payload.get("model")),
         ("train on", f"{since} to {until}" if since and until else ""),
-        ("dataset", request.get("command")),
+        ("dataset", request.get("command") if request.get("command") not in commands else ""),
         ("expires", instant(payload.get("expiresAt") or "")),
         ("works on it", payload.get("acknowledgedBy") if kind is not Kind.ACKNOWLEDGED else ""),
         ("runbook", payload.get("runbook")),
         ("signal" if kind in OF_SIGNALS else "action", payload.get("id")),
         # People and commands name an incident by its number, which the title has.
-        ("incident", "" if payload.get("name") else message.incident),
+        ("incident", "" if payload.get("name") or message.incident == payload.get("id") else message.incident),
     )
     shown = [(label, shortened(str(value), limits.line)) for label, value in facts if value]
     return tuple(shown[: limits.facts])

@@ -75,7 +75,7 @@ def signal(id: _Signal, repo: Repo = HERE, replay: Replay = "", output: OutputFo
     if output is Format.json:
         print_json(shown(found) | {"events": events})
         return
-    for line in _lines(found):
+    for line in _lines(found, replay):
         typer.echo(line)
     for one in events:
         who = f" by {one['who']}" if one["who"] else ""
@@ -122,6 +122,9 @@ def request(id: _Signal, repo: Repo = HERE, replay: Replay = "", output: OutputF
         return
     for line in _request_lines(told):
         typer.echo(line)
+    typer.echo("entity rows")
+    for line in str(told["entityRows"]).splitlines():
+        typer.echo(f"    {line}")
 
 
 def dataset(
@@ -184,7 +187,9 @@ def _tell(found: StoredSignal, output: Format) -> None:
         typer.echo(f"  {one['text']}")
 
 
-def _lines(found: StoredSignal) -> Iterator[str]:
+def _lines(found: StoredSignal, replay: str) -> Iterator[str]:
+    from monitor.retraining.wording import command
+
     payload = found.payload
     yield f"signal {found.id} is {found.state}"
     said = [
@@ -201,23 +206,33 @@ def _lines(found: StoredSignal) -> Iterator[str]:
     ]
     yield from (f"  {word:12} {value}" for word, value in said if value)
     if "request" in payload:
-        yield from (f"  {line}" for line in _request_lines(payload["request"]) if not line.startswith(" "))
+        yield from (f"  {line}" for line in _request_lines(payload["request"]))
+        yield f"  {'entity rows':12} {command('request', found.id, replay=replay)}"
     for one in payload.get("commands", []):
-        yield f"  {one['name']:12} {one['text']}"
+        # The request has its own lines above, and this is what "signal" shows.
+        if one["name"] not in ("dataset", "request", "signal"):
+            yield f"  {one['name']:12} {one['text']}"
 
 
 def _request_lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'dataset':12} {told['dataset']}, the next version, for {told['service']}"
     yield f"{'rows':12} of {told['since']} to {told['until']}; ingested until {told['asOf']}"
     if told["label"]:
-        yield f"{'label':12} {told['label']}, known after {told['labelDelay']}"
+        yield f"{'label':12} {told['label']}, known {_after(told['labelDelay'])}"
     for one in told["leftOut"]:
         yield f"{'left out':12} {one['since']} to {one['until']}: {one['reason']}"
     yield f"{'definitions':12} {', '.join(f'{name} = {version}' for name, version in told['definitions'].items())}"
     yield f"{'hash':12} {told['hash']}"
     yield f"{'make it':12} {told['command']}"
-    yield f"{'entity rows':12}"
-    yield from (f"    {line}" for line in str(told["entityRows"]).splitlines())
+
+
+def _after(delay: str) -> str:
+    """Return the JSON form of a duration, ``86400s``, as people say it."""
+    seconds = float(delay.removesuffix("s"))
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds and seconds % size == 0:
+            return f"after {seconds / size:g} {unit if seconds != size else unit.removesuffix('s')}"
+    return f"after {seconds:g} s" if seconds else "at once"
 
 
 def _name(found: StoredSignal) -> str:

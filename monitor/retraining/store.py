@@ -213,7 +213,7 @@ def find_signal(connection: Connection, reference: str) -> StoredSignal:
     """Return a signal by its id, or by a beginning of it that no other one has.
 
     Raises:
-        MonitorError: there is none, or several.
+        MonitorError: there is none, or several, or it is too short to tell.
     """
     given = reference.strip().lower()
     rows = connection.execute(select(signals).where(signals.c.id == given)).all()
@@ -222,6 +222,11 @@ def find_signal(connection: Connection, reference: str) -> StoredSignal:
         rows = connection.execute(select(signals).where(begins).limit(2)).all()
     if len(rows) == 1:
         return signal_of(rows[0])
+    if 0 < len(given) < LEAST_DIGITS:
+        raise MonitorError(
+            f'"{reference}" is too short to name a retraining signal.',
+            hint=f"Give {LEAST_DIGITS} digits of its id at least: featurestore monitor signals",
+        )
     what = "There is no retraining signal" if not rows else "There are several retraining signals"
     raise MonitorError(
         f'{what} "{reference}".',

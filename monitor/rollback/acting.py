@@ -217,6 +217,7 @@ class Actions:
     ) -> None:
         """Put what became of an action into the outbox and into its incident's timeline."""
         config = self._store.config
+        undone = action.state is ActionState.UNDONE
         announce(
             connection,
             action,
@@ -227,14 +228,20 @@ class Actions:
         )
         self._history.note(
             connection,
-            "undone" if action.state is ActionState.UNDONE else "action",
-            line(action),
+            "undone" if undone else "action",
+            # The timeline has a column for who it was; the reason is only here.
+            _undone(action, details or {}) if undone else line(action),
             incident=action.incident_number,
             who=who,
             at=now,
             now=now,
             details={"action": action.number, "state": str(action.state), **(details or {})},
         )
+
+
+def _undone(action: Action, details: Mapping[str, Any]) -> str:
+    reason = details.get("reason")
+    return f"{action.summary}; undone as {reason}" if reason else action.summary
 
 
 def _routes(config: Config, policy: Registered[MonitorPolicy]) -> tuple[str, ...]:

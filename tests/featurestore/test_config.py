@@ -74,7 +74,7 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, says:
 def test_a_folder_without_the_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"There is no featurestore\.toml") as raised:
         config.load(tmp_path)
-    assert raised.value.hint == f"Make one with: featurestore init {tmp_path}"
+    assert raised.value.hint == f"Name its folder: --repo FOLDER; or make one with: featurestore init {tmp_path}"
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:

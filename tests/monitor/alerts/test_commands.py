@@ -103,7 +103,10 @@ def test_the_new_normal_as_it_is_typed(written: Any, receiver: Any) -> None:
     assert "flight_delay@1: 10 windows from 2013-07-04 00:00 to 2013-07-14 00:00 (2,000 rows)" in said
     call(written, "run-once")
     assert sent(receiver)[-1]["change"] == "ALERT_CHANGE_RESOLVED"
-    assert call(written, "incidents").output == "No incident goes on.\n"
+    assert (
+        call(written, "incidents").output
+        == "No incident goes on. Those that are over: featurestore monitor incidents --all\n"
+    )
     assert "resolved" in call(written, "incidents", "--all").output
     assert "a new airport" in call(written, "acceptances").output
     assert "compared again" in call(written, "revoke", "1", "--reason", "no").output

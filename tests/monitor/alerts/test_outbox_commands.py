@@ -15,6 +15,8 @@ from monitor.alerts.base import Kind
 from monitor.alerts.outbox import enqueue
 from monitor.cli import app
 
+_WHO_SENDS = "The monitor that runs sends them; without one: featurestore monitor run-once\n"
+
 
 @pytest.fixture
 def written(make_scene: Callable[..., Any], receiver: Any, secret: str) -> Any:
@@ -83,7 +85,7 @@ def test_a_channel_whose_receiver_is_gone_says_so_everywhere_and_is_on_again_whe
     assert "in place of ops" in call(written, "outbox", "list", "--channel", "here").output
     assert "Channel ops is disabled" in call(written, "status").output
     done = call(written, "outbox", "replay", "--dead", "--channel", "ops").output
-    assert done == "Channel ops takes messages again.\n2 to be sent again, 0 overtaken meanwhile\n"
+    assert done == "Channel ops takes messages again.\n2 to be sent again, 0 overtaken meanwhile\n" + _WHO_SENDS
     assert "2 delivered" in call(written, "run-once").output
     assert len({json.loads(body)["id"] for _, body in receiver.requests}) == 2
     assert call(written, "outbox", "list", "--dead").output == "There is no such message.\n"

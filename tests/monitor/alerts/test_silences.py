@@ -103,6 +103,7 @@ def test_what_is_about_all_rows_or_no_feature_has_empty_ones() -> None:
         ("fature=temp", 'no "fature"', "feature"),
         ("=temp", 'no ""', "policy"),
         ("feature=~(", "no regular expression: missing", "RE2"),
+        ("feature=~[", "no regular expression: missing ]: [.", "RE2"),
         ("feature=~(?=a)", "no regular expression", "RE2"),
         ("severity=pgae", 'no severity "pgae"', "page"),
         ("feature=" + "x" * 1001, "1,001 letters", "1,000"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,22 @@ def test_a_signal_names_what_to_train_on_and_the_command_for_it() -> None:
     assert facts["dataset"] == "featurestore monitor dataset sig_1"
     assert facts["expires"] == "2026-05-08 12:00 UTC"
     assert facts["signal"] == "sig_1"
+
+
+def test_a_signal_names_the_service_that_a_reason_of_a_person_leaves_out() -> None:
+    asked = {"state": "SIGNAL_STATE_APPROVED", "reason": "ada asks for it: new prices"}
+    assert words(message(Kind.RETRAINING, **asked)).first == "RETRAIN: f@1, ada asks for it: new prices"
+    rehearsed = asked | {"reason": "REPLAY july: ada asks for it: new prices", "replay": True}
+    assert words(message(Kind.RETRAINING, **rehearsed)).first.startswith("REPLAY july: RETRAIN: f@1, ada asks")
+    assert words(message(Kind.RETRAINING)).first.endswith(": f@1 drifted in temp")
+
+
+def test_nothing_is_said_twice() -> None:
+    command = "featurestore monitor dataset sig_1"
+    said = message(Kind.RETRAINING, request={"command": command}, commands=[{"name": "dataset", "text": command}])
+    assert words(said).text().count(command) == 1
+    its_own = replace(said, incident="sig_1")
+    assert "incident" not in dict(words(its_own).facts)
 
 
 @pytest.mark.parametrize("kind", list(Kind))

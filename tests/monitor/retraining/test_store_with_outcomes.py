@@ -309,4 +309,8 @@ def test_commands_tell_the_whole_story(shop: FeatureStore) -> None:
     story = said("signal", name)
     assert "made buyers@2, content hash" in story
     assert "is approved" in story
+    assert "bought, known after 1 day\n" in story
+    assert story.count(f"featurestore monitor dataset {name}") == 1
+    assert story.count(f"featurestore monitor request {name}") == 1
+    assert "entity rows\n    SELECT" in said("request", name)
     assert "There is no retraining signal" in str(run.invoke(app, ["signal", "ffffff", *repo]).exception)

@@ -44,7 +44,7 @@ def test_a_bad_load_is_taken_back_and_one_command_brings_it_again(night: Night) 
     assert (undone.state, undone.undone_by, left) == (ActionState.UNDONE, night.store.who(), "")
     assert night.served() == [None, None, 99.0]
     assert len(night.messages()) == 2
-    assert [what for what, _ in night.told()] == ["action", "undone"]
+    assert night.told()[1:] == [("undone", f"{action.summary}; undone as it was right")]
     assert night.store.registry.audit(action="undo")[-1].details["reason"] == "it was right"
     with pytest.raises(MonitorError, match="Action 1 is undone"):
         night.actions.undo(1, reason="", now=night.now)
