@@ -105,7 +105,11 @@ def test_a_signal_is_found_by_a_beginning_that_no_other_has(history: History) ->
         assert store.find_signal(connection, "ABCDEF0").id.endswith("0")
         with pytest.raises(MonitorError, match="There are several retraining signals"):
             store.find_signal(connection, "abcdef")
-        for unknown in ("abc", "%", "ffffff"):
+        for short in ("abc", "%"):
+            with pytest.raises(MonitorError, match="is too short") as raised:
+                store.find_signal(connection, short)
+            assert "6 digits" in raised.value.hint
+        for unknown in ("", "ffffff"):
             with pytest.raises(MonitorError, match="There is no retraining signal"):
                 store.find_signal(connection, unknown)
 
