@@ -125,6 +125,12 @@ def test_a_policy_whose_runs_fail_is_an_alert_of_its_own_which_the_next_good_run
     run(scene, now=NOW + timedelta(minutes=6))
     (_, (kind, over)) = told(scene)
     assert (kind, over["summary"]) == (Kind.RESOLVED, "flight_delay is back: judging has ended")
+    file.write_bytes(b"PAR1")
+    for number in range(FAILURES):
+        with pytest.raises(MonitorError):
+            run(scene, now=NOW + timedelta(days=9, minutes=number))
+    # Since this time, not since the time before.
+    assert told(scene)[-1][1]["onset"].startswith(f"{NOW + timedelta(days=9):%Y-%m-%d}")
 
 
 def test_two_failures_with_a_good_run_between_them_are_told_to_nobody(scene: Any) -> None:
