@@ -168,7 +168,8 @@ def _summary(telling: Telling, members: Sequence[Member], findings: Mapping[str,
     if len(members) == 1:
         alone = findings[members[0].alert].summary
         if members[0].state in _BLIND:
-            why = "gets no rows any more" if members[0].state is State.NO_DATA else "cannot be judged any more"
+            no_rows = members[0].state is State.NO_DATA and members[0].rule in ACCEPTABLE
+            why = "gets no rows any more" if no_rows else "cannot be judged any more"
             return alone if members[0].rule == "judging" else f"{members[0].service} {why}; before that: {alone}"
         return f"{cause}: {alone}" if named else alone
     since = moment(min((one.onset for one in members if one.onset is not None), default=None))
