@@ -62,6 +62,7 @@ def run_once(
     from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
     from monitor.leading import sole_monitor
+    from monitor.pipeline.left_behind import close_left_behind
     from monitor.signalling.opening import own_channels
 
     with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as theirs:
@@ -71,6 +72,7 @@ def run_once(
         fault: FeatureStoreError | None = None
         with sole_monitor(history, lease_seconds=store.config.monitor.lease_seconds) as lead:
             try:
+                close_left_behind(history, store.config, [one.name for one in policies], now=datetime.now(UTC))
                 for policy in policies:
                     try:
                         _run_to_the_end(store, history, policy)

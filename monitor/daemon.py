@@ -32,6 +32,7 @@ from monitor.leading import Lead, next_monitor, sole_monitor
 from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
+from monitor.pipeline.left_behind import close_left_behind
 from monitor.signalling.opening import own_channels
 from monitor.signalling.server import serve_signals
 from monitor.signalling.source import SignalSource
@@ -224,6 +225,9 @@ class Jobs:
         for job in self._scheduler.get_jobs():
             if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
                 job.remove()
+        left = close_left_behind(self._history, self._store.config, policies, now=datetime.now(UTC))
+        if left:
+            _log.warning("alerts of policies that are gone were closed", alerts=left)
         _log.info("watching", policies=sorted(one.id for one in policies.values()), revision=revision)
         self._revision = revision
 

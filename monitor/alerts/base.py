@@ -44,6 +44,7 @@ class Message:
         created_at: when it was written.
         payload: the JSON form of ``featurestore.v1.Alert``, ``RetrainingSignal`` or ``Action``.
         thread: what the channel called its first message of the incident (:attr:`Outcome.reference`); "" for none.
+        latest: what it called its last one; "" for none.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Message:
     payload: Mapping[str, Any]
     severity: str = "page"
     thread: str = ""
+    latest: str = ""
 
 
 class Status(StrEnum):

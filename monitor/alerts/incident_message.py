@@ -14,7 +14,7 @@ from monitor.alerts.base import Kind
 from monitor.alerts.fitting import LARGEST, fitted
 from monitor.alerts.incident_state import Incident, Member
 from monitor.alerts.incidents import Notice
-from monitor.alerts.message import SHOWN, called, moment, to_json
+from monitor.alerts.message import JUDGING, SHOWN, called, moment, to_json
 from monitor.alerts.states import State
 from monitor.history import Acceptance, StoredAlert
 
@@ -168,7 +168,8 @@ def _summary(telling: Telling, members: Sequence[Member], findings: Mapping[str,
     if len(members) == 1:
         alone = findings[members[0].alert].summary
         if members[0].state in _BLIND:
-            why = "gets no rows any more" if members[0].state is State.NO_DATA else "cannot be judged any more"
+            no_rows = members[0].state is State.NO_DATA and members[0].rule in ACCEPTABLE
+            why = "gets no rows any more" if no_rows else "cannot be judged any more"
             return alone if members[0].rule == "judging" else f"{members[0].service} {why}; before that: {alone}"
         return f"{cause}: {alone}" if named else alone
     since = moment(min((one.onset for one in members if one.onset is not None), default=None))
@@ -199,17 +200,24 @@ def _where(members: Sequence[Member]) -> str:
 def _over(telling: Telling, members: Sequence[Member], findings: Mapping[str, pb.Alert]) -> str:
     for one in telling.accepted:
         return f"{_whom(telling, members, findings)} is as it is to be: {one.author} accepted it ({one.reason})"
-    if len(members) > 1:
-        return f"{telling.incident.cause} is back: all of its {len(members):,} alerts have ended"
-    member = members[0]
-    stored = telling.alerts.get(member.alert)
-    times = stored.alert.quiet if stored is not None else 0
     whom = _whom(telling, members, findings)
+    stored = [telling.alerts[one.alert] for one in members if one.alert in telling.alerts]
+    if stored and all(_closed(one) for one in stored):
+        return f"{whom} is not watched by this any more; nobody knows whether it is over"
+    if len(members) > 1:
+        return f"{whom} is back: all of its {len(members):,} alerts have ended"
+    member = members[0]
+    times = stored[0].alert.quiet if stored else 0
     if not times:
         return f"{whom} is back: {called(member.rule)} has ended"
     if member.rule in ACCEPTABLE:
         return f"{whom} is back: for {times} windows no feature was surely over its threshold"
     return f"{whom} is back: {called(member.rule)} was not seen {times} times in a row"
+
+
+def _closed(stored: StoredAlert) -> bool:
+    """Return whether an alert has ended without a look that said so, as nobody looks any more."""
+    return stored.alert.state is State.RESOLVED and not stored.alert.quiet and stored.rule != JUDGING
 
 
 def _whom(telling: Telling, members: Sequence[Member], findings: Mapping[str, pb.Alert]) -> str:

@@ -92,6 +92,8 @@ class Told:
         severity: the most urgent that it was told of.
         acknowledgement: the last one that it was told of, by :attr:`Incident.acknowledgement`.
         resolved: whether it was told that all is over.
+        stands_in_for: channels that did not take a page of it in time, of which this one is the fallback: it hears what
+            they hear.
     """
 
     channel: str
@@ -101,6 +103,7 @@ class Told:
     severity: str
     acknowledgement: str = ""
     resolved: bool = False
+    stands_in_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

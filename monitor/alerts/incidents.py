@@ -13,6 +13,7 @@ nothing: what is still so at their end is told then, and what is over is not. Th
 - An acknowledgement is told to those who were told of the incident. It is of the alerts that there are: one that comes
   later is told as ever, repeats, and escalates.
 - When nothing fires any more, whoever was told of the incident is told that too; nobody else.
+- A fallback that stood in for a channel hears from then on what that channel hears, and what it hears for itself.
 - Alerts that are silenced, muted by a calendar, or inhibited by a fault that explains them, are told to nobody. While
   all that a channel was told of is silenced or muted, it hears nothing: not of an acknowledgement or the end either.
 - What a fault explained is judged over windows in which the fault was: it is told when it has outlasted the fault by
@@ -166,6 +167,21 @@ def followed(incident: Incident, alert: Alert, *, now: datetime) -> Incident:
     return replace(incident, members=members, resolved_at=now if over else incident.resolved_at)
 
 
+def stood_in(incident: Incident, fallback: str, channel: str) -> Incident:
+    """Return an incident of which a fallback was told what a channel did not take in time.
+
+    Args:
+        incident: as it stands.
+        fallback: was told the newest page, and hears of the incident from now on; it was told nothing of it before.
+        channel: did not take it.
+    """
+    late = next((one for one in incident.told if one.channel == channel), None)
+    if late is None or any(one.channel == fallback for one in incident.told):
+        return incident
+    hears = replace(late, channel=fallback, messages=1, stands_in_for=(*late.stands_in_for, channel))
+    return replace(incident, told=(*incident.told, hears))
+
+
 def acknowledged(incident: Incident, *, by: str, now: datetime) -> Incident:
     """Return an incident of which somebody says that they work on it: on all that it is made of by now.
 
@@ -227,8 +243,7 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
         one.id
         for notice in notices
         if notice.kind is not Kind.ACKNOWLEDGED
-        for one in seen
-        if one.heard_on(notice.channel)
+        for one in _heard(seen, notice.channel, told.get(notice.channel))
     }
     members = tuple(
         replace(
@@ -264,7 +279,7 @@ def _due_on(
     now: datetime,
 ) -> Iterator[Notice]:
     """Give what is due on one channel; between two, ``told`` is brought up to date."""
-    heard = [one for one in seen if one.heard_on(channel)]
+    heard = _heard(seen, channel, told.get(channel))
     change = _news(told.get(channel), heard, [one for one in heard if one.id in raised], channel, around.timers, now)
     if change is not None:
         known = set(told[channel].members) if channel in told else set()
@@ -316,7 +331,7 @@ def _after(told: Told | None, notice: Notice, seen: Sequence[Member], incident: 
     if notice.kind is Kind.ACKNOWLEDGED:
         assert told is not None  # noqa: S101 - only who was told of an incident hears that somebody works on it
         return replace(told, messages=told.messages + 1, acknowledgement=incident.acknowledgement)
-    heard = [one for one in seen if one.heard_on(notice.channel)]
+    heard = _heard(seen, notice.channel, told)
     before = told.members if told is not None else ()
     latest = {one.rpartition("/")[0]: one for one in (*before, *(each.id for each in heard))}
     return Told(
@@ -326,6 +341,7 @@ def _after(told: Told | None, notice: Notice, seen: Sequence[Member], incident: 
         members=tuple(latest.values()),
         severity=most_urgent([*(one.severity for one in heard), *([told.severity] if told is not None else [])]),
         acknowledgement=told.acknowledgement if told is not None else "",
+        stands_in_for=told.stands_in_for if told is not None else (),
     )
 
 
@@ -376,6 +392,12 @@ def _channels(incident: Incident, seen: Iterable[Member]) -> list[str]:
     for member in seen:
         wanted += [*member.routes, *(member.escalate_to if member.escalated else ())]
     return list(dict.fromkeys(wanted))
+
+
+def _heard(seen: Iterable[Member], channel: str, told: Told | None) -> list[Member]:
+    """Return the alerts that a channel hears of: for itself, or for those that it stands in for."""
+    hears = (channel, *(told.stands_in_for if told is not None else ()))
+    return [one for one in seen if any(one.heard_on(name) for name in hears)]
 
 
 def _sequence(told: Told | None) -> str:

@@ -201,7 +201,7 @@ def closed(alert: Alert) -> tuple[Alert, Notification | None]:
     """
     said = Notification.RESOLVED if alert.firing else None
     state = State.RESOLVED if said is not None else _at_rest(alert)
-    return replace(alert, state=state, held=0, unseen=0, before=State.OK), said
+    return replace(alert, state=state, held=0, quiet=0, unseen=0, before=State.OK), said
 
 
 def expected(alert: Alert, seen: Observation) -> Alert:

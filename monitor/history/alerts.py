@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,9 @@ from featurestore.types import microseconds
 from monitor import schema
 from monitor.alerts.states import Alert, State
 from monitor.history.values import Watch, instant
+
+#: States in which nothing is wrong.
+_AT_REST = (str(State.OK), str(State.RESOLVED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +75,12 @@ class Alerts:
 
     def open_alerts(self, connection: Connection, policy: str) -> list[StoredAlert]:
         """Return the alerts of a policy that are held or fire, and those that see nothing."""
+        return _stored(connection, (schema.alerts.c.policy == policy) & schema.alerts.c.state.not_in(_AT_REST))
+
+    def alerts_left_behind(self, connection: Connection, policies: Collection[str]) -> list[StoredAlert]:
+        """Return the same of all policies but these."""
         table = schema.alerts
-        quiet = [str(State.OK), str(State.RESOLVED)]
-        return _stored(connection, (table.c.policy == policy) & table.c.state.not_in(quiet))
+        return _stored(connection, table.c.policy.not_in(list(policies)) & table.c.state.not_in(_AT_REST))
 
     def firing_rules(self, connection: Connection, service: str) -> set[str]:
         """Return the rules of any policy that have a firing alert of a stream."""

@@ -11,6 +11,8 @@ from monitor.quality.finding import Finding, Verdict
 def skew_findings(report: ParityReport, threshold: float = 0.01, *, lag_threshold: float = 0.1) -> tuple[Finding, ...]:
     """Return a finding for each feature that was served wrongly, and for each use of a view that lagged.
 
+    Of each rule that finds nothing there is one that is ok, by which an alert of it ends.
+
     A difference of exact values is a fact and no matter of chance, so the rules are not statistical; but the report is
     of a sample, so the interval of the share decides: over the threshold as a whole is ``drift``, over the middle
     between it and 1 ``severe``, and one that holds the threshold is ``not enough data``. Late, corrected and erased
@@ -31,7 +33,7 @@ def skew_findings(report: ParityReport, threshold: float = 0.01, *, lag_threshol
         said = f"No row of {report.service} was compared with the join: the log has none of these instants."
         return (_of_service(report, "not enough data", said),)
     wrong = [_skew(report, one, threshold) for one in report.features if one.wrong]
-    lag = [_lag(report, one, lag_threshold) for one in report.lag]
+    lag = [_lag(report, one, lag_threshold) for one in report.lag] or [_no_lag(report)]
     if not wrong:
         said = f"{report.checked:,} served rows of {report.service} agree with the join, but for lag and late data."
         return (_of_service(report, "ok", said), *lag)
@@ -80,6 +82,11 @@ def _lag(report: ParityReport, one: ViewLag, threshold: float) -> Finding:
         ),
         views=(one.view,),
     )
+
+
+def _no_lag(report: ParityReport) -> Finding:
+    said = f"No row of {report.service} was served of which a newer one was known."
+    return Finding(rule="materialization_lag", kind="service", subject=report.service, verdict="ok", sentence=said)
 
 
 def _verdict(share: Estimate, threshold: float) -> Verdict:

@@ -7,7 +7,7 @@ nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from featurestore.registry import ModelRecord, Registered
 from featurestore.store import FeatureStore
 from monitor.alerts import message
 from monitor.alerts.grouping import affected
-from monitor.alerts.states import Observation
+from monitor.alerts.states import Alert, Observation, State
 from monitor.history import Check, Detector, Watch
 from monitor.parity import check_parity, skew_findings
 from monitor.performance.judging import PerformanceRules, confidence_of_drops, judge
@@ -206,8 +206,11 @@ def _performance(
             seen = Observation(alarm=bad, effect=bad, onset=onset, span=1)
             found = Found(rule=subject, sentences=tuple(f"{model.id}: {one}" for one in decision.reasons))
             alerts = teller.alerts(connection)
-            _, said = teller.take(connection, subject, seen, found, alerts=alerts, at=window.end, now=committer.now)
-            total += said
+            if bad or window.losses.size:
+                _, said = teller.take(connection, subject, seen, found, alerts=alerts, at=window.end, now=committer.now)
+                total += said
+            else:
+                _see_nothing(committer, connection, teller, subject, alerts, window.end)
             committer.rehearse(connection, window.end)
     return total
 
@@ -240,6 +243,9 @@ def _take(
     total = Spoken()
     for rule, found in by_rule.items():
         bad = [one for one in found if one.pages]
+        if all(one.verdict == "not enough data" for one in found):
+            _see_nothing(committer, connection, teller, rule, alerts, at)
+            continue
         onset = min((one.onset for one in bad if one.onset is not None), default=at)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
         features = dict.fromkeys(name for one in bad for name in _features(one, teller.context))
@@ -254,6 +260,15 @@ def _take(
         total += said
     committer.rehearse(connection, at)
     return total
+
+
+def _see_nothing(
+    committer: Committer, connection: Any, teller: Teller, rule: str, alerts: Mapping[str, Alert], at: datetime
+) -> None:
+    """Keep that a look had nothing to look at: what fires is not over by that."""
+    alert = teller.before(rule, alerts)
+    if alert.open:
+        teller.see_nothing(connection, rule, State.NO_DATA, alert=alert, since=at, at=at, now=committer.now)
 
 
 def _features(finding: Finding, context: message.Context) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ class Failures:
                 message.JUDGING,
                 State.ERROR,
                 alert=alert,
-                since=alert.onset or at,
+                since=at,
                 at=at,
                 now=now,
                 found=found,

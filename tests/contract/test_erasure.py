@@ -34,7 +34,6 @@ from featurestore.serving.log import WATERMARKS
 from featurestore.types import Float64, Int64, String
 from monitor.alerts.base import Kind
 from monitor.alerts.outbox import enqueue
-from monitor.alerts.states import Incident, State
 from monitor.erasure import places as monitor_places
 from monitor.history import History
 
@@ -204,11 +203,13 @@ def tell(history: History) -> None:
         enqueue(
             connection,
             instance=history.instance,
-            channels=["ops"],
+            channel="ops",
             kind=Kind.FIRING,
             project="shop",
             service="scoring@1",
-            incident=Incident(key="drift", state=State.FIRING, episode=1),
+            incident="drift-1",
+            sequence="1",
+            severity="page",
             payload={"summary": "skew", "examples": examples},
             now=datetime.now(UTC),
         )

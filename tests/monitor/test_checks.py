@@ -16,9 +16,15 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.types import Float64, Int64
 from monitor.alerts.base import Kind
 from monitor.alerts.dispatching import dispatch
+from monitor.alerts.message import Context
+from monitor.alerts.states import Alert, State
 from monitor.history import History, Watch
 from monitor.performance.reading import record_reference
 from monitor.pipeline import RunReport, run_once
+from monitor.pipeline.checks import RECENT, _take
+from monitor.pipeline.committing import Committer
+from monitor.pipeline.telling import Reach
+from monitor.quality.variation import ViewNewest, frozen_view
 from monitor.retraining import episodes
 from monitor.schema import alerts, checks, outbox
 from monitor.status import status
@@ -142,7 +148,9 @@ def shop(tmp_path: Path) -> Iterator[FeatureStore]:
         yield store
 
 
-def log(store: FeatureStore, first: int, days: int, *, quality: float = 2.0, shift: float = 0.0) -> None:
+def log(
+    store: FeatureStore, first: int, days: int, *, quality: float = 2.0, shift: float = 0.0, outcomes: bool = True
+) -> None:
     """Log so many days of predictions, and their outcomes half a day later."""
     random = np.random.default_rng([1, first])
     for day in range(first, first + days):
@@ -158,6 +166,8 @@ def log(store: FeatureStore, first: int, days: int, *, quality: float = 2.0, shi
                 for one, score, when in zip(ids, scores.tolist(), at, strict=True)
             ],
         )
+        if not outcomes:
+            continue
         store.log_outcomes(
             "churn@1",
             [
@@ -201,6 +211,21 @@ def test_a_model_that_does_worse_is_an_alert_and_a_reason_to_retrain(shop: Featu
     assert signals[0]["reason"].startswith("churn@1: ")
 
 
+def test_a_model_whose_outcomes_stop_coming_is_not_back(shop: FeatureStore) -> None:
+    log(shop, 0, 10)
+    record_reference(shop, "churn@1", now=_START + 11 * _DAY, until=_START + 10 * _DAY)
+    log(shop, 10, 4)
+    log(shop, 14, 8, quality=-1.0)
+    watch(shop, 23)
+    assert told(shop, "performance of churn@1") == ["firing"]
+    log(shop, 22, 8, outcomes=False)
+    watch(shop, 40)
+    assert told(shop, "performance of churn@1") == ["no_data"]
+    log(shop, 40, 12)
+    watch(shop, 60)
+    assert told(shop, "performance of churn@1") == ["resolved"]
+
+
 def test_predictions_are_compared_with_their_first_days(shop: FeatureStore) -> None:
     log(shop, 0, 16)
     watch(shop, 16)
@@ -210,3 +235,23 @@ def test_predictions_are_compared_with_their_first_days(shop: FeatureStore) -> N
     assert stream.service == "predictions of churn@1"
     assert stream.fired == 1
     assert told(shop, "prediction drift") == ["firing"]
+
+
+def test_what_cannot_be_looked_at_does_not_end_an_alert(scene: Any) -> None:
+    reach, kept = Reach(routes=()), []
+    watch = Watch(policy="watch", policy_version=1, service="flight_delay@1")
+    context = Context(project="p", replay="", service=watch.service, baseline="", model="", views={})
+    newest = [_NOW + min(hour, 9) * timedelta(hours=1) for hour in range(80)]
+    seen = [(_NOW + hour * timedelta(hours=1), at) for hour, at in enumerate(newest)]
+    seen += [(_NOW + hour * timedelta(hours=1), _NOW + hour * timedelta(hours=1)) for hour in range(80, 90)]
+    with scene.history() as history:
+        for hour in range(5, 90):
+            # Of the windows that are kept, all are of the time in which nothing moved.
+            last = seen[max(0, hour - RECENT) : hour + 1]
+            found = frozen_view(ViewNewest(view="weather", windows=tuple(last)))
+            committer = Committer(history=history, config=scene.config, reach=reach, now=_NOW)
+            with history.write() as connection:
+                teller = committer.teller_of(scene.policy.definition, watch, context)
+                _take(committer, connection, teller, "quality", [found], _NOW + hour * timedelta(hours=1))
+                kept.append(teller.alerts(connection).get("frozen_view", Alert(key="k")).state)
+    assert list(dict.fromkeys(kept)) == [State.OK, State.FIRING, State.NO_DATA, State.RECOVERING, State.RESOLVED]

@@ -20,6 +20,7 @@ from monitor.alerts.states import State
 from monitor.backtest import backtest
 from monitor.history import History
 from monitor.pipeline import RunReport, run_once
+from monitor.pipeline.left_behind import close_left_behind
 from monitor.pipeline.unseen import FAILURES
 
 NOW = datetime(2013, 9, 1, tzinfo=UTC)
@@ -125,6 +126,12 @@ def test_a_policy_whose_runs_fail_is_an_alert_of_its_own_which_the_next_good_run
     run(scene, now=NOW + timedelta(minutes=6))
     (_, (kind, over)) = told(scene)
     assert (kind, over["summary"]) == (Kind.RESOLVED, "flight_delay is back: judging has ended")
+    file.write_bytes(b"PAR1")
+    for number in range(FAILURES):
+        with pytest.raises(MonitorError):
+            run(scene, now=NOW + timedelta(days=9, minutes=number))
+    # Since this time, not since the time before.
+    assert told(scene)[-1][1]["onset"].startswith(f"{NOW + timedelta(days=9):%Y-%m-%d}")
 
 
 def test_two_failures_with_a_good_run_between_them_are_told_to_nobody(scene: Any) -> None:
@@ -293,3 +300,21 @@ def test_a_backtest_finds_the_baseline_that_somebody_accepted(scene: Any) -> Non
         )
     (stream,) = report.streams
     assert (stream.windows, stream.skipped) == (16, 0)
+
+
+def test_what_a_policy_that_is_gone_leaves_behind_is_closed_and_not_called_over(either_scene: Any) -> None:
+    scene = either_scene
+    scene.train()
+    scene.serve_days(0, 4)
+    scene.serve_days(4, 6, shift=1.0)
+    run(scene)
+    with scene.history() as history:
+        assert close_left_behind(history, scene.config, ["flight_drift"], now=NOW) == 0
+        assert states(history)["drift"] is State.FIRING
+        assert close_left_behind(history, scene.config, ["another"], now=NOW) == 1
+        assert close_left_behind(history, scene.config, ["another"], now=NOW) == 0
+        assert states(history)["drift"] is State.RESOLVED
+        dispatch(history, scene.config, now=NOW)
+    kind, over = told(scene)[-1]
+    assert (kind, over["state"]) == (Kind.RESOLVED, "ALERT_STATE_RESOLVED")
+    assert over["summary"] == "flight_delay@1 is not watched by this any more; nobody knows whether it is over"

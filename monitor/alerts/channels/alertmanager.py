@@ -14,7 +14,7 @@ every :data:`REFRESH_SECONDS` (:mod:`monitor.alerts.refreshing`), and with each 
 
 An alert's labels are those of the first message of its incident, whatever joins it later; the first message's reference
 holds them. Only the severity follows the incident, as people are called by it: where it changes, the alert under the
-severity of before ends, and one under the new one begins.
+severity of before, which the last message's reference holds, ends, and one under the new one begins.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ class Alertmanager(HttpChannel):
     def _alerts(self, message: Message, now: datetime) -> tuple[list[dict[str, Any]], str]:
         """Return the alerts to send, and the reference by which later messages know their labels."""
         first = _kept(message.thread)
+        stands = _kept(message.latest) or first
         labels = (first or _labels(message)) | {"severity": severity_of(message)}
         begins = min(_instant(message.payload.get("onset")) or message.created_at, now)
         alert = {
@@ -123,10 +124,10 @@ class Alertmanager(HttpChannel):
             "endsAt": self._ends(message, now).isoformat(),
         }
         alerts = [alert]
-        if first and first != labels and message.kind in OF_INCIDENTS:
+        if stands and stands != labels and message.kind in OF_INCIDENTS:
             over = max(begins, min(message.created_at, now)).isoformat()
-            alerts.append({"labels": first, "startsAt": begins.isoformat(), "endsAt": over})
-        return alerts, message.thread if first else json.dumps(labels, sort_keys=True)
+            alerts.append({"labels": stands, "startsAt": begins.isoformat(), "endsAt": over})
+        return alerts, json.dumps(labels, sort_keys=True)
 
     def _ends(self, message: Message, now: datetime) -> datetime:
         if message.kind is Kind.RETRAINED:

@@ -222,8 +222,7 @@ class Courier:
         fallback = self._fallbacks.get(name)
         if fallback is None or not incidents:
             return 0
-        instance = self._history.instance
-        return standing_in.stand_in(connection, incidents, name, fallback, instance=instance, now=now)
+        return standing_in.stand_in(self._history, connection, incidents, name, fallback, now=now)
 
     def _stand_in(self) -> int:
         """Write the pages that are late for the fallbacks of their channels."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from monitor.alerts.base import Channel, Kind, Message
 from monitor.alerts.outbox.entries import STATES, MessageState
-from monitor.alerts.outbox.turns import message_of, thread_of
+from monitor.alerts.outbox.turns import message_of
 from monitor.schema import outbox
 
 
@@ -64,4 +64,4 @@ def open_in(connection: Connection, channel: str) -> list[Message]:
         .scalar_subquery()
     )
     query = select(outbox).where(outbox.c.id.in_(newest), outbox.c.incident.not_in(over)).order_by(outbox.c.id)
-    return [message_of(row, thread=thread_of(connection, row)) for row in connection.execute(query)]
+    return [message_of(connection, row) for row in connection.execute(query)]

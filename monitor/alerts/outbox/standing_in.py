@@ -10,8 +10,10 @@ from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
 from featurestore.types import microseconds
 from monitor.alerts.base import Kind
+from monitor.alerts.incidents import stood_in
 from monitor.alerts.outbox.entries import STATES, MessageState
 from monitor.alerts.outbox.writing import enqueue
+from monitor.history import History
 from monitor.schema import outbox
 
 #: How long a page may be under way before its fallback is told as well.
@@ -51,20 +53,20 @@ def late(
 
 
 def stand_in(
-    connection: Connection, incidents: Iterable[str], channel: str, fallback: str, *, instance: str, now: datetime
+    history: History, connection: Connection, incidents: Iterable[str], channel: str, fallback: str, *, now: datetime
 ) -> int:
     """Write the pages that a channel did not take for its fallback, and return how many there were.
 
     Of each incident it is the newest message, under a key of the fallback's own, and once: where the fallback was told
-    of the incident already, by its policy or for another channel, it hears the rest as it is. Nobody is woken for an
-    incident that is over, or that somebody has.
+    of the incident already, by its policy or for another channel, it hears the rest as it is. From now on it hears what
+    the channel does. Nobody is woken for an incident that is over, or that somebody has.
 
     Args:
+        history: the database.
         connection: a transaction that writes.
         incidents: deduplication keys.
         channel: which did not take them.
         fallback: another channel.
-        instance: the database's name.
         now: the wall clock.
     """
     written = 0
@@ -80,15 +82,21 @@ def stand_in(
         row = connection.execute(query.where(outbox.c.incident != "")).one_or_none()
         if row is None or row.severity != "page" or row.kind not in _WAKING or row.state == MessageState.DELIVERED:
             continue
+        going_on = history.incident_by_key(connection, incident)
+        if going_on is not None:
+            if not going_on.open:
+                continue
+            history.save_incident(connection, stood_in(going_on, fallback, channel))
         written += enqueue(
             connection,
-            instance=instance,
+            instance=history.instance,
             channel=fallback,
             kind=Kind(row.kind),
             project=row.project,
             service=row.service,
             incident=incident,
-            sequence=row.sequence,
+            # The fallback's own messages of the incident are counted by themselves.
+            sequence=f"{row.sequence} for {channel}",
             severity=row.severity,
             payload=json.loads(row.payload),
             now=now,

@@ -98,7 +98,7 @@ def take(connection: Connection, channel: str, *, now: datetime) -> tuple[Turn |
                 overtaken += _overtake(connection, outbox.c.id == row.id, by=newer, now=now)
                 continue
         connection.execute(update(outbox).where(outbox.c.id == row.id).values(doubtful=1))
-        message = message_of(row, thread=thread_of(connection, row))
+        message = message_of(connection, row)
         turn = Turn(id=row.id, channel=channel, message=message, attempts=row.attempts, doubtful=bool(row.doubtful))
         return turn, overtaken
     return None, overtaken
@@ -224,21 +224,22 @@ def _end(connection: Connection, which: ColumnElement[bool], state: MessageState
     return connection.execute(ended).rowcount
 
 
-def thread_of(connection: Connection, row: Any) -> str:
-    """Return what the channel called its first message of the incident."""
+def _references(connection: Connection, row: Any) -> tuple[str, str]:
+    """Return what the channel called its first message of the incident, and its last one."""
     if not row.incident:
-        return ""
+        return "", ""
     query = (
         select(outbox.c.reference)
         .where(outbox.c.incident == row.incident, outbox.c.channel == row.channel, outbox.c.reference != "")
-        .order_by(outbox.c.id)
         .limit(1)
     )
-    return connection.execute(query).scalar() or ""
+    first, last = (connection.execute(query.order_by(by)).scalar() for by in (outbox.c.id, outbox.c.id.desc()))
+    return first or "", last or ""
 
 
-def message_of(row: Any, *, thread: str) -> Message:
+def message_of(connection: Connection, row: Any) -> Message:
     """Return the message of a row."""
+    thread, latest = _references(connection, row)
     created_at = instant(row.created_at)
     assert created_at is not None  # noqa: S101 - the column has no nulls
     return Message(
@@ -251,4 +252,5 @@ def message_of(row: Any, *, thread: str) -> Message:
         payload=json.loads(row.payload),
         severity=row.severity,
         thread=thread,
+        latest=latest,
     )

@@ -35,7 +35,7 @@ class FarSide:
     busy: Callable[[int], None] | None = None
 
 
-def message(kind: Kind, *, key: str = "msg_1", thread: str = "", **changes: Any) -> Message:
+def message(kind: Kind, *, key: str = "msg_1", thread: str = "", latest: str = "", **changes: Any) -> Message:
     """Return a message as the monitor writes it, its payload changed as named."""
     return Message(
         key=key,
@@ -46,6 +46,7 @@ def message(kind: Kind, *, key: str = "msg_1", thread: str = "", **changes: Any)
         created_at=NOW,
         payload=_PAYLOADS.get(kind, _alert(kind)) | changes,
         thread=thread,
+        latest=latest,
     )
 
 

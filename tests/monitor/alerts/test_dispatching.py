@@ -17,10 +17,11 @@ from featurestore.settings.alerts import AlertsConfig
 from featurestore.settings.channels import ConsoleConfig
 from monitor import schema
 from monitor.alerts.about import About
-from monitor.alerts.base import Kind
+from monitor.alerts.base import Kind, Message, Outcome, Status
 from monitor.alerts.dispatching import Dispatched, dispatch
 from monitor.alerts.incidents import acknowledged
 from monitor.alerts.message import Context, finding_of_facts
+from monitor.alerts.outbox import Courier
 from monitor.alerts.silences import new_silence
 from monitor.alerts.states import Alert, Observation, State, advance, alert_key, unseen
 from monitor.alerts.taking import Change, take
@@ -290,3 +291,77 @@ def test_a_storm_is_one_message_a_cause_small_enough_for_every_receiver(night: N
     assert len(json.dumps(told)) < 200_000
     assert "and 9,997 more" in told["summary"]
     assert "in 30 services" in told["summary"]
+
+
+class Silent:
+    """A channel whose far side takes nothing."""
+
+    name, rehearsals = "ops", True
+
+    def deliver(self, message: Message, *, now: datetime) -> Outcome:  # noqa: ARG002 - the protocol's signature
+        return Outcome(Status.RETRY, "no connection", untaken=True)
+
+    def probe(self, *, now: datetime) -> Outcome:  # noqa: ARG002 - the protocol's signature
+        return Outcome(Status.DELIVERED)
+
+    def close(self) -> None:
+        pass
+
+
+def stands_in(night: Night) -> None:
+    """Let five minutes pass in which ``ops`` takes nothing, so that ``boss`` is told as well."""
+    with Courier(night.history, {"ops": Silent()}, fallbacks={"ops": "boss"}, clock=lambda: night.now) as courier:
+        courier.deliver_due()
+        night.now += 5 * MINUTE
+        courier.deliver_due()
+
+
+def test_a_fallback_that_stood_in_hears_the_rest(night: Night) -> None:
+    night.see("drift")
+    night.wait(2 * MINUTE)
+    stands_in(night)
+    night.see("performance")
+    night.wait(HOUR)
+    night.wait(24 * HOUR)
+    night.see("drift", effect=False)
+    night.see("performance", effect=False)
+    night.wait(MINUTE)
+    told = [
+        (kind, told["change"].removeprefix("ALERT_CHANGE_"))
+        for channel, kind, told in night.said()
+        if channel == "boss"
+    ]
+    assert told == [
+        (Kind.FIRING, "FIRED"),
+        (Kind.UPDATED, "ALERT_ADDED"),
+        (Kind.UPDATED, "REPEATED"),
+        (Kind.RESOLVED, "RESOLVED"),
+    ]
+    assert night.incident().settled
+
+
+def test_what_a_fallback_hears_for_itself_is_not_lost_because_it_stood_in(night: Night) -> None:
+    night.see("drift")
+    night.wait(2 * MINUTE)
+    stands_in(night)
+    night.see("performance", routes=("boss",))
+    night.wait(HOUR)
+    heard = [[one["rule"] for one in told["members"]] for channel, _, told in night.said() if channel == "boss"]
+    assert heard == [["drift"], ["drift", "performance"]]
+
+
+def test_an_escalation_reaches_a_fallback_that_stood_in(night: Night) -> None:
+    night.see("drift", escalate_after=30 * MINUTE, escalate_to=("boss",))
+    night.wait(2 * MINUTE)
+    stands_in(night)
+    night.wait(30 * MINUTE)
+    changes = [told["change"] for channel, _, told in night.said() if channel == "boss"]
+    assert changes == ["ALERT_CHANGE_FIRED", "ALERT_CHANGE_ESCALATED"]
+
+
+def test_nobody_stands_in_for_what_is_over_though_its_end_is_not_written_yet(night: Night) -> None:
+    night.see("drift")
+    night.wait(2 * MINUTE)
+    night.see("drift", effect=False)
+    stands_in(night)
+    assert [channel for channel, _, _ in night.said()] == ["ops"]

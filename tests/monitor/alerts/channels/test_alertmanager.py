@@ -153,11 +153,27 @@ def test_an_incident_that_grows_keeps_its_labels_and_calls_by_its_new_severity(r
     second = channel.deliver(grown, now=datetime.now(UTC))
     (alert,) = [one for one in real.firing() if one["labels"]["incident"] == "grows-1"]
     assert (alert["labels"]["severity"], alert["labels"]["rule"]) == ("page", "null_spike")
-    assert second.reference == first.reference
     _until(lambda: {("resolved", "ticket"), ("firing", "page")} <= set(real.told()[seen:]))
-    channel.deliver(_real_message(Kind.RESOLVED, "grows-1", thread=first.reference), now=datetime.now(UTC))
+    over = _real_message(Kind.RESOLVED, "grows-1", thread=first.reference, latest=second.reference)
+    channel.deliver(over, now=datetime.now(UTC))
     _until(lambda: ("resolved", "page") in real.told()[seen:])
     assert [one for one in real.firing() if one["labels"]["incident"] == "grows-1"] == []
+
+
+def test_a_severity_that_comes_and_goes_leaves_no_alert_behind(real: Real) -> None:
+    channel, first, last = real.channel(), "", ""
+    for kind, severity in (
+        (Kind.FIRING, "info"),
+        (Kind.UPDATED, "ticket"),
+        (Kind.UPDATED, "page"),
+        (Kind.UPDATED, "info"),
+        (Kind.RESOLVED, "page"),
+    ):
+        said = _real_message(kind, "varies-1", severity=severity, thread=first, latest=last)
+        last = channel.deliver(said, now=datetime.now(UTC)).reference
+        first = first or last
+        stands = [one["labels"]["severity"] for one in real.firing() if one["labels"]["incident"] == "varies-1"]
+        assert stands == ([] if kind is Kind.RESOLVED else [severity])
 
 
 def test_an_incident_that_began_after_its_first_message_was_written_is_understood(real: Real) -> None:
