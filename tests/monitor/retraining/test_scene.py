@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import json_format
 from sqlalchemy import select
 
-from featurestore import RetrainingPolicy
+from featurestore import BaselineSource, RetrainingPolicy
 from featurestore.errors import MonitorError
 from featurestore.registry.signing import PrivateKey, generate
 from featurestore.v1 import signals_pb2 as pb
@@ -318,3 +318,74 @@ def test_a_stream_of_rows_has_a_signal_and_no_request(scene: Any) -> None:
 def _listed(history: History) -> list[signals.StoredSignal]:
     with history.read() as connection:
         return signals.list_signals(connection)
+
+
+def test_a_model_that_was_there_before_is_not_what_was_asked_for(scene: Any) -> None:
+    scene.apply(baseline=BaselineSource(dataset="other@1"), retrain=RetrainingPolicy(history=11 * DAY))
+    scene.train(model="ridge")
+    scene.train("other")  # which no model was trained on
+    scene.serve_days(0, 4)
+    scene.serve_days(4, 7, shift=1.5)
+    assert run(scene, now=datetime.now(UTC)) == 1
+    assert the_states(scene) == {"drift": "approved"}
+
+
+def test_what_goes_by_time_is_asked_again_where_it_was_gone_for_a_while(scene: Any) -> None:
+    rules = {"causes": ["stale_training_data"], "max_age": 30 * DAY}
+    scene.apply(retrain=RetrainingPolicy(**rules))
+    scene.train(model="ridge", dated=True)
+    scene.serve_days(0, 4)
+    fault(scene, START + 2 * DAY, None)
+    assert run(scene) == 0
+    assert the_states(scene) == {"stale_training_data": "held"}
+    scene.apply(retrain=RetrainingPolicy(**rules | {"max_age": 3650 * DAY}))
+    assert run(scene) == 0
+    assert the_states(scene) == {"stale_training_data": "lapsed"}
+    scene.apply(retrain=RetrainingPolicy(**rules))
+    with scene.history() as history, history.write() as connection:
+        episodes.ends(connection, "k", START + 3 * DAY)
+    assert run(scene) == 1
+    with scene.history() as history:
+        assert [(one.attempt, str(one.state)) for one in _listed(history)] == [(1, "lapsed"), (2, "approved")]
+
+
+def test_what_was_agreed_to_goes_before_others_and_the_cooldown_begins_when_it_goes_out(people: Any) -> None:
+    people.apply(
+        retrain=RetrainingPolicy(
+            history=11 * DAY, approval=True, causes=["drift", "stale_training_data"], max_age=30 * DAY, cooldown=2 * DAY
+        )
+    )
+    fault(people, START + 8 * DAY, None)
+    assert decided(people, approve=True, who="ada") is SignalState.HELD
+    people.train("older", dated=True)
+    later = NOW + 6 * DAY
+    with people.history() as history, history.write() as connection:
+        second = replace_cause(signals.list_signals(connection)[0])
+        signals.record_cause(connection, second, reason="new", now=NOW)
+        episodes.ends(connection, "k", START + 9 * DAY)
+    reviewer_settles(people, second.id, now=later)
+    with people.history() as history:
+        states = {one.id == second.id: one for one in _listed(history)}
+    assert states[True].state is SignalState.HELD
+    assert "is agreed to" in states[True].held
+    assert run(people, now=later) == 1
+    with people.history() as history:
+        states = {one.id == second.id: one for one in _listed(history)}
+    assert (states[False].state, states[False].sent_at) == (SignalState.APPROVED, later)
+    assert states[True].state is SignalState.HELD
+    assert states[True].held.startswith("the last signal went out at 2013-07-18 06:00 UTC")
+
+
+def replace_cause(signal: signals.StoredSignal) -> signals.Cause:
+    """Return the cause of another signal, about the same alert."""
+    id_ = "f" * 32
+    about = {name: getattr(signal, name) for name in signals.Cause.__dataclass_fields__}
+    return signals.Cause(**about | {"id": id_, "attempt": 7, "payload": dict(signal.payload) | {"id": id_}})
+
+
+def reviewer_settles(scene: Any, id_: str, *, now: datetime) -> None:
+    rules = scene.policy.definition.retrain
+    with scene.history() as history:
+        with history.read() as connection:
+            (signal,) = signals.known(connection, [id_])
+        Reviewer(store=scene, history=history, policy=scene.policy, rules=rules, now=now).settle(signal)
