@@ -310,7 +310,7 @@ def test_what_it_started_is_stopped_too_where_the_command_itself_ends_at_once(
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.5)
     program = """
         import pathlib, subprocess, sys, time
-        deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+        deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
         child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
         child.stdout.readline()
         pathlib.Path("child").write_text(str(child.pid))
