@@ -23,6 +23,7 @@ from monitor.retraining import episodes
 from monitor.retraining import store as signals
 from monitor.retraining.asking import ask, decide
 from monitor.retraining.dataset import make_dataset
+from monitor.retraining.request import dataset_of
 from monitor.retraining.review import Reviewer
 from monitor.retraining.states import SignalState
 from monitor.schema import outbox
@@ -374,6 +375,20 @@ def test_what_was_agreed_to_goes_before_others_and_the_cooldown_begins_when_it_g
     assert (states[False].state, states[False].sent_at) == (SignalState.APPROVED, later)
     assert states[True].state is SignalState.HELD
     assert states[True].held.startswith("the last signal went out at 2013-07-18 06:00 UTC")
+
+
+def test_what_was_made_of_a_request_does_not_say_how_it_is_made_again(scene: Any) -> None:
+    scene.train()
+    then = datetime.now(UTC)
+    scene.train("later")
+    cause = signals.Cause(
+        id="0" * 32, policy="", policy_version=0, service="flight_delay@1", cause="drift", subject="s",
+        baseline="a period", model="", incident="", payload={},
+    )  # fmt: skip
+    at_that_time, now = (dataset_of(scene.registry, cause, at=one) for one in (then, datetime.now(UTC)))
+    assert at_that_time is not None
+    assert now is not None
+    assert (at_that_time.id, now.id) == ("delays@1", "later@1")
 
 
 def replace_cause(signal: signals.StoredSignal) -> signals.Cause:
