@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,9 @@ from monitor.rollback.values import UNDOABLE, Action, ActionState, Opened, Outlo
 
 #: How often an action is tried: what another process holds for a moment is free at the next run.
 ATTEMPTS = 3
+
+#: Held while an action is begun and done: the jobs of several policies run at once, and one process alone leads.
+_AT_WORK = threading.Lock()
 
 _log = structlog.get_logger("monitor.rollback")
 
@@ -96,25 +100,26 @@ class Actions:
                 ledger.note_look(connection, opened)
             return None
         channels = _routes(self._store.config, policy)
-        with self._history.write() as connection:
-            if ledger.of_incident(connection, opened.key) is not None:  # another process was faster
-                return None
-            held = self._held(connection, policy, found, now)
-            wanted = str(found.proposal.deed) in policy.definition.actions
-            action = ledger.add(
-                connection,
-                opened,
-                found.proposal,
-                policy=policy.name,
-                severity=policy.definition.severity,
-                # Who never asked for actions need not be told of each that there could be; the timeline has it.
-                channels=channels if wanted else (),
-                held=held,
-                now=now,
-            )
-            if held:
-                self._tell(connection, action, now)
-        return action if held else self._carry_out(action, now)
+        with _AT_WORK:
+            with self._history.write() as connection:
+                if ledger.of_incident(connection, opened.key) is not None:  # another one was faster
+                    return None
+                held = self._held(connection, policy, found, now)
+                wanted = str(found.proposal.deed) in policy.definition.actions
+                action = ledger.add(
+                    connection,
+                    opened,
+                    found.proposal,
+                    policy=policy.name,
+                    severity=policy.definition.severity,
+                    # Who never asked for actions need not be told of each that there could be; the timeline has it.
+                    channels=channels if wanted else (),
+                    held=held,
+                    now=now,
+                )
+                if held:
+                    self._tell(connection, action, now)
+            return action if held else self._carry_out(action, now)
 
     def resume(self, *, now: datetime) -> tuple[Action, ...]:
         """Take up what was begun and not ended: by a monitor that died, or at a moment when the store refused.
@@ -124,9 +129,14 @@ class Actions:
         Raises:
             MonitorError: the database refuses.
         """
-        with self._history.read() as connection:
-            begun = ledger.in_state(connection, ActionState.BEGUN)
-        return tuple(self._resumed(one, now) for one in begun)
+        if not _AT_WORK.acquire(blocking=False):
+            return ()  # what another job of this process has begun and not ended, it is doing
+        try:
+            with self._history.read() as connection:
+                begun = ledger.in_state(connection, ActionState.BEGUN)
+            return tuple(self._resumed(one, now) for one in begun)
+        finally:
+            _AT_WORK.release()
 
     def undo(self, number: int, *, reason: str, now: datetime) -> tuple[Action, str]:
         """Take back what an action did.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -430,3 +431,34 @@ def test_what_was_begun_is_not_gone_on_with_once_the_monitor_may_not_act(
     assert action.state is ActionState.FAILED
     assert night.served() == [None, None, 99.0]
     assert len(night.messages()) == 1
+
+
+def test_what_one_job_is_doing_is_not_taken_up_by_another(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    night.bad_night()
+    began, go, withdraw = threading.Event(), threading.Event(), night.store.withdraw
+    calls: list[str] = []
+
+    def slow(view: str, *given: Any, **more: Any) -> Any:
+        calls.append(view)
+        began.set()
+        assert go.wait(30)
+        return withdraw(view, *given, **more)
+
+    monkeypatch.setattr(night.store, "withdraw", slow)
+    done: list[Any] = []
+    job = threading.Thread(
+        target=lambda: done.append(night.actions.consider(night.policy, night.opened(), now=night.now))
+    )
+    job.start()
+    assert began.wait(30)
+    others = [threading.Thread(target=lambda: night.actions.resume(now=night.now)) for _ in range(4)]
+    for one in others:
+        one.start()
+    for one in others:
+        one.join(1.0)
+    go.set()
+    for one in (job, *others):
+        one.join(30)
+    (action,) = done
+    assert (action.state, action.attempts, calls) == (ActionState.DONE, 1, ["weather"])
+    assert [what for what, _ in night.told()] == ["action"]
