@@ -404,3 +404,18 @@ def reviewer_settles(scene: Any, id_: str, *, now: datetime) -> None:
         with history.read() as connection:
             (signal,) = signals.known(connection, [id_])
         Reviewer(store=scene, history=history, policy=scene.policy, rules=rules, now=now).settle(signal)
+
+
+def test_a_fault_that_does_not_say_since_when_is_one_of_the_whole_window_that_was_looked_at(scene: Any) -> None:
+    scene.apply(quality=True)
+    scene.train(model="ridge")
+    scene.serve_days(0, 4)
+    run(scene)
+    rows = scene.rows(START + 4 * DAY)
+    at = rows.column_names.index("wind")
+    scene.serve(rows.set_column(at, "wind", rows.column("wind").cast("string")))
+    scene.mark(START + 5 * DAY)
+    run(scene)
+    with scene.history() as history, history.read() as connection:
+        found = {one.rule: one for one in episodes.open_faults(connection, "flight_delay", ["weather"])}
+    assert found["type_change"].onset == START + 4 * DAY
