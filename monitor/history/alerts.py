@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -75,6 +75,12 @@ class Alerts:
         table = schema.alerts
         quiet = [str(State.OK), str(State.RESOLVED)]
         return _stored(connection, (table.c.policy == policy) & table.c.state.not_in(quiet))
+
+    def forsaken(self, connection: Connection, policies: Collection[str]) -> list[StoredAlert]:
+        """Return the alerts of all policies but some that are held or fire, and those that see nothing."""
+        table = schema.alerts
+        quiet = [str(State.OK), str(State.RESOLVED)]
+        return _stored(connection, table.c.policy.not_in(list(policies)) & table.c.state.not_in(quiet))
 
     def firing_rules(self, connection: Connection, service: str) -> set[str]:
         """Return the rules of any policy that have a firing alert of a stream."""

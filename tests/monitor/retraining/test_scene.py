@@ -17,6 +17,7 @@ from featurestore.errors import MonitorError
 from featurestore.registry.signing import PrivateKey, generate
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.base import Kind
+from monitor.alerts.states import Alert, State
 from monitor.history import History, Watch
 from monitor.pipeline import run_once
 from monitor.retraining import episodes
@@ -389,6 +390,19 @@ def test_what_was_made_of_a_request_does_not_say_how_it_is_made_again(scene: Any
     assert at_that_time is not None
     assert now is not None
     assert (at_that_time.id, now.id) == ("delays@1", "later@1")
+
+
+def test_what_only_a_policy_that_is_gone_could_see_the_end_of_holds_nothing_up(scene: Any) -> None:
+    drifted(scene)
+    fault(scene, START + 2 * DAY, None)
+    watch = Watch(policy="removed", policy_version=1, service="flight_delay@1")
+    with scene.history() as history, history.write() as connection:
+        history.save_alert(connection, watch, "null spike", Alert(key="k", state=State.FIRING, episode=1, onset=START))
+    assert run(scene) == 1
+    with scene.history() as history, history.read() as connection:
+        assert history.alert(connection, "k").state is State.RESOLVED
+        assert episodes.open_faults(connection, "flight_delay", ["weather"]) == []
+    assert [one["until"] for one in the_signal(scene).payload["request"]["leftOut"]] == ["2013-07-12T00:00:00Z"]
 
 
 def replace_cause(signal: signals.StoredSignal) -> signals.Cause:
