@@ -87,7 +87,7 @@ class Daemon:
         Raises:
             MonitorError: another monitor works on the database, and this one is not to stand by.
             AddressInUseError: another process listens on the port for metrics, or on that for signals.
-        ConfigError: a port cannot be bound, or a certificate is not valid.
+            ConfigError: a port cannot be bound, or a certificate is not valid.
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         seconds = self._store.config.monitor.lease_seconds

@@ -239,7 +239,7 @@ def test_every_document_that_the_code_names_exists() -> None:
         name
         for package in ("featurestore", "monitor")
         for file in (ROOT / package).rglob("*.py")
-        for name in re.findall(r"\bdocs/[\w.-]+\w", file.read_text(encoding="utf-8"))
+        for name in re.findall(r"(?<!/)\bdocs/[\w.-]+\w", file.read_text(encoding="utf-8"))
     }
     assert "docs/configuration.md" in named
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
@@ -619,7 +619,8 @@ def _unnamed(text: str) -> list[str]:
         (r"\b[0-9a-f]{12}\b", "ID"),
     ):
         text = re.sub(pattern, name, text)
-    return _undated(text)
+    # Of two that were made within one minute it is said once.
+    return [line.replace("made TIME by WHO -> TIME by WHO", "made TIME by WHO") for line in _undated(text)]
 
 
 def test_the_rollback_document_prints_what_it_says(

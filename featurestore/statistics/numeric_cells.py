@@ -31,7 +31,7 @@ class NumericCells:
     @classmethod
     def of(cls, profile: Profile, feature: str) -> NumericCells:
         """Return a profile's numbers of one feature, which is numeric; NaN and null are left out."""
-        position = profile.bins.names.index(feature)
+        position = profile.bins.positions[feature]
         mean = profile.mean_of(feature)
         return cls(
             np.asarray(profile.cells(feature)[: profile.bins.features[position].values], np.float64),

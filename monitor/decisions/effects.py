@@ -60,7 +60,7 @@ def effects_of(
 
 def _deviation(profile: Profile, feature: str) -> float:
     """Return the standard deviation of a profile's finite numbers; 0 when it has fewer than two."""
-    at = profile.bins.names.index(feature)
+    at = profile.bins.positions[feature]
     return math.sqrt(float(profile.squares[at]) / max(1, int(profile.finite[at]) - 1))
 
 
@@ -75,7 +75,7 @@ def rate_cells(one: FeatureBins, reference: Profile) -> dict[Statistic, list[int
     if one.kind == "numeric" and one.cuts:
         beyond = [one.values - 1]
         # Where no float lies under the minimum, the first cell holds values of the reference.
-        if one.cuts[0] < reference.minimum[reference.bins.names.index(one.name)]:
+        if one.cuts[0] < reference.minimum[reference.bins.positions[one.name]]:
             beyond.insert(0, 0)
         cells["out_of_range_rate"] = beyond
     return cells

@@ -51,7 +51,7 @@ def constant_now(one: FeatureBins, reference: Profile, current: Profile) -> bool
     if one.kind == "opaque":
         return False
     before, after = reference.cells(one.name)[: one.values], current.cells(one.name)[: one.values]
-    at = reference.bins.names.index(one.name)
+    at = reference.bins.positions[one.name]
     if one.kind == "numeric":
         varied = np.count_nonzero(before) > 1 or reference.minimum[at] < reference.maximum[at]
         alone = current.finite[at] == after.sum() > 0 and current.minimum[at] == current.maximum[at]

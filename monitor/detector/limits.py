@@ -162,7 +162,7 @@ class Limits:
             one, first = self._scores_of(name), self.bins.slices[name].start
             events = self.features[name].events
             rows.append([self.places[name].start + at for at, event in enumerate(events) if event.score is not None])
-            ends = first + edges(self.bins.features[self.bins.names.index(name)].values)
+            ends = first + edges(self.bins.features[self.bins.positions[name]].values)
             missing = width - one.shape[1]
             runs.append(np.pad(ends, (0, missing), mode="edge"))
             values.append(np.pad(one, ((0, 0), (0, missing))))

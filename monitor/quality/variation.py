@@ -90,7 +90,7 @@ def feature_spreads(
 
 
 def _spread(start: datetime, profile: Profile, feature: str) -> Spread:
-    place = profile.bins.names.index(feature)
+    place = profile.bins.positions[feature]
     bins, cells = profile.bins.features[place], profile.cells(feature)
     values = cells[: bins.values]
     rows = int(values.sum())

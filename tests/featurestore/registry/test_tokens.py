@@ -90,7 +90,9 @@ def test_a_token_is_limited_to_services_and_views_that_there_are(applied: Regist
         applied.create_token("x", ["read"], services=["weather"], who="ada")
     with pytest.raises(DefinitionError, match="is a version"):
         applied.create_token("x", ["read"], services=["flight_delay@1"], who="ada")
-    assert [one.name for one in applied.tokens()] == ["some"]
+    watching, _ = applied.create_token("trainer", ["signals"], services=["flight_delay"], who="ada")
+    assert (watching.scopes, watching.services) == (("signals",), ("flight_delay",))
+    assert [one.name for one in applied.tokens()] == ["some", "trainer"]
 
 
 @pytest.mark.parametrize(
