@@ -88,8 +88,8 @@ def leave_gone(committer: Committer, registry: Registry) -> None:
             policy = one.watch.policy
             if one.alert.firing:
                 text = f'monitor policy "{policy}" is gone: nobody looks any more'
-                about = {"alert": one.alert.key, "episode": one.alert.episode}
-                history.note(connection, "closed", text, **about, at=clock, now=committer.now)
+                key, episode = one.alert.key, one.alert.episode
+                history.note(connection, "closed", text, alert=key, episode=episode, at=clock, now=committer.now)
             context = message.Context(
                 project=committer.config.project,
                 replay=committer.config.replay,
