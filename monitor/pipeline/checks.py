@@ -128,7 +128,8 @@ def _quality(store: Store, committer: Committer, review: Review, allotment: Allo
     with history.write() as connection:
         state = {"served": [one.to_dict() for one in served[-RECENT:]]}
         history.save_detector(connection, subject.watch, QUALITY, Detector(baseline="", state=state))
-        return _take(committer, connection, _teller(store, committer, review), QUALITY, findings, at)
+        since = at - length if before is None else before
+        return _take(committer, connection, _teller(store, committer, review), QUALITY, findings, at, since=since)
 
 
 def _recent(committer: Committer, review: Review, connection: Any) -> list[tuple[datetime, Profile]]:
@@ -150,9 +151,11 @@ def _skew(store: Store, committer: Committer, review: Review, _: Allotment, *, n
         before = history.checked_until(connection, subject.watch, SKEW)
     if before is not None and at - before < max(SKEW_EVERY, _length(subject.policy.definition)):
         return Spoken()
-    report = check_parity(store, subject.watch.service, rows=SKEW_ROWS, since=before or at - SKEW_EVERY, until=at)
+    since = before or at - SKEW_EVERY
+    report = check_parity(store, subject.watch.service, rows=SKEW_ROWS, since=since, until=at)
     with history.write() as connection:
-        return _take(committer, connection, _teller(store, committer, review), SKEW, skew_findings(report), at)
+        teller = _teller(store, committer, review)
+        return _take(committer, connection, teller, SKEW, skew_findings(report), at, since=since)
 
 
 def _performance(
@@ -229,9 +232,19 @@ def _context(store: Store, model: ModelRecord, policy: MonitorPolicy) -> message
 
 
 def _take(
-    committer: Committer, connection: Any, teller: Teller, subject: str, findings: Iterable[Finding], at: datetime
+    committer: Committer,
+    connection: Any,
+    teller: Teller,
+    subject: str,
+    findings: Iterable[Finding],
+    at: datetime,
+    *,
+    since: datetime,
 ) -> Spoken:
-    """Keep what a check found, and take the alerts of its rules on."""
+    """Keep what a check found, and take the alerts of its rules on.
+
+    What does not say since when it is may be so since the look before: no model is to learn from these rows.
+    """
     by_rule: dict[str, list[Finding]] = {}
     for one in findings:
         by_rule.setdefault(one.rule, []).append(one)
@@ -246,7 +259,7 @@ def _take(
         if all(one.verdict == "not enough data" for one in found):
             _see_nothing(committer, connection, teller, rule, alerts, at)
             continue
-        onset = min((one.onset for one in bad if one.onset is not None), default=at)
+        onset = min((one.onset for one in bad if one.onset is not None), default=since)
         seen = Observation(alarm=bool(bad), effect=bool(bad), onset=onset, span=1)
         features = dict.fromkeys(name for one in bad for name in _features(one, teller.context))
         sentences = Found(

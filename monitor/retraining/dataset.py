@@ -80,11 +80,12 @@ def make_dataset(
         )
     what = f"the entity rows of retraining signal {signal.id[:SHOWN]}"
     rows = read_rows(store.config, registry, request.entity_rows, service.definition, model=signal.model, what=what)
+    as_of = request.as_of.ToDatetime(now.tzinfo)
     recipe = replace(
-        recipe_of(dataset_of(registry, signal)),
+        recipe_of(dataset_of(registry, signal, at=as_of)),
         label=request.label or None,
         timestamp_field=request.timestamp_field,
-        as_of=request.as_of.ToDatetime(now.tzinfo),
+        as_of=as_of,
     )
     dataset = OfflineStore(store.config, registry).create_dataset(
         name or request.dataset, service, rows, recipe, who=who, progress=progress

@@ -51,6 +51,7 @@ class Facts:
         gone: why the cause does not stand any more; "" while it does.
         sent: when signals of the service went out, in any order; those of the last quarter are enough.
         pending: the id of another signal of the service that waits for approval; "" for none.
+        agreed: the id of another one that was approved, and is held until something is mended; "" for none.
         approved: whether a person has agreed already.
     """
 
@@ -58,6 +59,7 @@ class Facts:
     gone: str = ""
     sent: Sequence[datetime] = ()
     pending: str = ""
+    agreed: str = ""
     approved: bool = False
 
 
@@ -101,6 +103,8 @@ def judge(cause: str, facts: Facts, policy: RetrainingPolicy, *, now: datetime) 
         return Verdict()
     if facts.pending:
         return Verdict(held=f"signal {facts.pending[:12]} waits for approval")
+    if facts.agreed:
+        return Verdict(held=f"signal {facts.agreed[:12]} is agreed to, and goes out first")
     recent = sorted(one for one in facts.sent if now - one < QUARTER)
     if recent and now < recent[-1] + policy.cooldown:
         until = recent[-1] + policy.cooldown

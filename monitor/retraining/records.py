@@ -58,7 +58,7 @@ class StoredSignal(Cause):
         held: why it waits; "" where it does not.
         approved_by: who agreed; "" for nobody.
         noted_at: when its cause was found.
-        sent_at: when it went out; None while it has not.
+        sent_at: when it went out, or was asked about where it has not; None while neither was.
         expires_at: until when somebody may agree; None where nobody has to.
         decided_at: when somebody has.
     """

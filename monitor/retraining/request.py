@@ -48,8 +48,12 @@ def model_of(registry: Registry, cause: Cause) -> ModelRecord | None:
     return registry.model(cause.model) if cause.model else None
 
 
-def dataset_of(registry: Registry, cause: Cause) -> DatasetRecord | None:
-    """Return the training data at hand: the baseline, or, where that is a period, what the model was trained on."""
+def dataset_of(registry: Registry, cause: Cause, *, at: datetime) -> DatasetRecord | None:
+    """Return the training data at hand: the baseline, or, where that is a period, what the model was trained on.
+
+    Where there is neither, the newest that there was at an instant: what is made of a request says nothing of how it
+    is made once more.
+    """
     known = {one.id: one for one in registry.datasets()}
     # A baseline of chosen rows of a dataset is named after it: "delays@1#5a0c".
     named = known.get(cause.baseline.partition("#")[0])
@@ -59,7 +63,11 @@ def dataset_of(registry: Registry, cause: Cause) -> DatasetRecord | None:
     if named is not None:
         return named
     name = cause.service.partition("@")[0]
-    mine = [one for one in known.values() if str(one.manifest.get("service", "")).partition("@")[0] == name]
+    mine = [
+        one
+        for one in known.values()
+        if one.created_at <= at and str(one.manifest.get("service", "")).partition("@")[0] == name
+    ]
     return max(mine, key=lambda one: one.created_at, default=None)
 
 
@@ -94,7 +102,7 @@ def training_request(
             f"{cause.service} is a stream of rows and no feature service, for which a dataset could be made.",
             hint="Train on rows of your own; the signal says why.",
         )
-    model, dataset = model_of(registry, cause), dataset_of(registry, cause)
+    model, dataset = model_of(registry, cause), dataset_of(registry, cause, at=now)
     recipe = recipe_of(dataset)
     delay = timedelta(0) if model is None else model.evaluation.label_delay
     since, until = period(judged - delay, rules, {} if dataset is None else dataset.manifest)

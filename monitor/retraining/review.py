@@ -132,7 +132,7 @@ class Reviewer:
         if seen:
             with self.history.write() as connection:
                 for one in seen:
-                    keep(connection, self._cause(one, context), context.project, again=False, now=self.now)
+                    keep(connection, self._cause(one, context), context.project, again=True, now=self.now)
         self._standing = seen
 
     def retry(self) -> None:
@@ -243,18 +243,19 @@ class Reviewer:
     def _verdict(self, connection: Connection, signal: signals.StoredSignal) -> Verdict:
         name = signal.name
         recent = signals.list_signals(connection, services=[name], since=self.now - QUARTER)
-        pending = signals.list_signals(connection, services=[name], states=[SignalState.PENDING])
+        waiting = signals.list_signals(connection, services=[name], states=[SignalState.PENDING, SignalState.HELD])
         facts = Facts(
             faults=self.open_faults(connection, signal),
             gone=self._gone(connection, signal),
             sent=[one.sent_at for one in recent if one.sent_at is not None],
-            pending=next((one.id for one in pending), ""),
+            pending=next((one.id for one in waiting if one.state is SignalState.PENDING), ""),
+            agreed=next((one.id for one in waiting if one.state is SignalState.HELD and one.approved_by), ""),
             approved=bool(signal.approved_by),
         )
         verdict = judge(signal.cause, facts, self.rules, now=self.now)
         if verdict.open and self._standing is None and signal.cause not in (*_OF_ALERTS, REQUEST):
             return Verdict(held="what asks for it cannot be looked at")
-        return self._of_features(signal) if verdict.open else verdict
+        return self._of_features(signal) if verdict.open and not signal.approved_by else verdict
 
     def _gone(self, connection: Connection, signal: signals.StoredSignal) -> str:
         """Return why a cause does not stand any more; "" while it does."""
@@ -281,7 +282,8 @@ class Reviewer:
         if newest is None or newest.id == signal.model:
             return ""
         before = model_of(self.store.registry, signal)
-        return newest.id if before is None or newest.created_at > before.created_at else ""
+        since = signal.noted_at if before is None else before.created_at
+        return newest.id if newest.created_at > since else ""
 
     def _of_features(self, signal: signals.StoredSignal) -> Verdict:
         """Let drift wait that is of no feature that counts; another one may follow while the alert fires."""

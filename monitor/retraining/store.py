@@ -136,7 +136,7 @@ def move(
         "payload": json.dumps(shown),
         "approved_by": approved_by or signal.approved_by,
     }
-    if state in (SignalState.PENDING, SignalState.APPROVED) and signal.sent_at is None:
+    if state in (SignalState.PENDING, SignalState.APPROVED):
         values["sent_at"] = microseconds(now)
     if expires_at is not None:
         values["expires_at"] = microseconds(expires_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -20,10 +21,13 @@ from monitor.rollback.deeds import carry_out, take_back
 from monitor.rollback.facts import outlook
 from monitor.rollback.rules import why_held
 from monitor.rollback.telling import announce, line
-from monitor.rollback.values import Action, ActionState, Opened, Outlook
+from monitor.rollback.values import UNDOABLE, Action, ActionState, Opened, Outlook
 
 #: How often an action is tried: what another process holds for a moment is free at the next run.
 ATTEMPTS = 3
+
+#: Held while an action is begun and done: the jobs of several policies run at once, and one process alone leads.
+_AT_WORK = threading.Lock()
 
 _log = structlog.get_logger("monitor.rollback")
 
@@ -96,35 +100,43 @@ class Actions:
                 ledger.note_look(connection, opened)
             return None
         channels = _routes(self._store.config, policy)
-        with self._history.write() as connection:
-            if ledger.of_incident(connection, opened.key) is not None:  # another process was faster
-                return None
-            held = self._held(connection, policy, found, now)
-            wanted = str(found.proposal.deed) in policy.definition.actions
-            action = ledger.add(
-                connection,
-                opened,
-                found.proposal,
-                policy=policy.name,
-                severity=policy.definition.severity,
-                # Who never asked for actions need not be told of each that there could be; the timeline has it.
-                channels=channels if wanted else (),
-                held=held,
-                now=now,
-            )
-            if held:
-                self._tell(connection, action, now)
-        return action if held else self._carry_out(action, now)
+        with _AT_WORK:
+            with self._history.write() as connection:
+                if ledger.of_incident(connection, opened.key) is not None:  # another one was faster
+                    return None
+                held = self._held(connection, policy, found, now)
+                wanted = str(found.proposal.deed) in policy.definition.actions
+                action = ledger.add(
+                    connection,
+                    opened,
+                    found.proposal,
+                    policy=policy.name,
+                    severity=policy.definition.severity,
+                    # Who never asked for actions need not be told of each that there could be; the timeline has it.
+                    channels=channels if wanted else (),
+                    held=held,
+                    now=now,
+                )
+                if held:
+                    self._tell(connection, action, now)
+            return action if held else self._carry_out(action, now)
 
     def resume(self, *, now: datetime) -> tuple[Action, ...]:
         """Take up what was begun and not ended: by a monitor that died, or at a moment when the store refused.
 
+        What is not allowed any more is given up.
+
         Raises:
             MonitorError: the database refuses.
         """
-        with self._history.read() as connection:
-            begun = ledger.in_state(connection, ActionState.BEGUN)
-        return tuple(self._carry_out(one, now) for one in begun)
+        if not _AT_WORK.acquire(blocking=False):
+            return ()  # what another job of this process has begun and not ended, it is doing
+        try:
+            with self._history.read() as connection:
+                begun = ledger.in_state(connection, ActionState.BEGUN)
+            return tuple(self._resumed(one, now) for one in begun)
+        finally:
+            _AT_WORK.release()
 
     def undo(self, number: int, *, reason: str, now: datetime) -> tuple[Action, str]:
         """Take back what an action did.
@@ -138,13 +150,14 @@ class Actions:
             The action as it is then, and what a person has to do still; "" if nothing.
 
         Raises:
-            MonitorError: there is no such action, it did nothing, or somebody has moved what it is about since.
+            MonitorError: there is no such action, it was never begun, or somebody has moved what it is about since.
             FeatureStoreError: the store refuses; doing it again goes on with it.
         """
         who = self._store.who()
         with self._history.write() as connection:
             action = ledger.find(connection, number)
-            if action.state not in (ActionState.DONE, ActionState.UNDOING):
+            before = ActionState.DONE if action.state is ActionState.UNDOING else action.state
+            if before not in UNDOABLE:
                 raise MonitorError(
                     f"Action {number} is {action.state}: there is nothing to undo.",
                     hint="List them: featurestore monitor actions",
@@ -154,7 +167,7 @@ class Actions:
             left = take_back(self._store, action, reason=reason)
         except FeatureStoreError as error:
             with self._history.write() as connection:
-                ledger.change(connection, action, ActionState.DONE, error=error.message)
+                ledger.change(connection, action, before, error=error.message)
             raise
         with self._history.write() as connection:
             action = ledger.change(connection, action, ActionState.UNDONE, undone_at=now, undone_by=who, error="")
@@ -172,6 +185,24 @@ class Actions:
             per_day=policy.definition.actions_per_day,
             undone_by=ledger.undone_by(connection, found.proposal.subject),
         )
+
+    def _resumed(self, action: Action, now: datetime) -> Action:
+        registry = self._store.registry
+        known = action.policy in {one.name for one in registry.list("monitor_policy")}
+        why = why_held(
+            action.kind,
+            allowed=registry.policy(action.policy).definition.actions if known else (),
+            enabled=self._store.config.actions.enabled,
+            replay=self._store.config.replay,
+            # It counted when it was begun.
+            done_today=0,
+            per_day=1,
+            undone_by="",
+        )
+        if not why:
+            return self._carry_out(action, now)
+        with self._history.write() as connection:
+            return self._given_up(connection, action, f"{why}.", now)
 
     def _carry_out(self, action: Action, now: datetime) -> Action:
         with self._history.write() as connection:  # which only who leads may do

@@ -36,6 +36,7 @@ def actions(
     """List what the monitor did by itself, or would have done, with the command that takes it back."""
     from monitor.history import History
     from monitor.rollback.ledger import newest
+    from monitor.rollback.values import UNDOABLE
 
     with open_store(repo, replay) as store:
         url = store.config.database_url(store.config.monitor.database)
@@ -55,7 +56,7 @@ def actions(
             typer.echo(f"  not done: {one.held}")
         if one.error:
             typer.echo(f"  {one.error}")
-        if one.state == "done":
+        if one.state in UNDOABLE:
             typer.echo(f"  take it back: featurestore monitor undo {one.number}")
     if not found:
         typer.echo(

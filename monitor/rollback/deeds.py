@@ -40,7 +40,7 @@ def carry_out(store: FeatureStore, action: Action) -> None:
 
 
 def take_back(store: FeatureStore, action: Action, *, reason: str) -> str:
-    """Undo what an action did, and return what a person has to do still, in a sentence; "" if nothing.
+    """Undo what an action did, all of it or a part, and return what a person has to do still; "" if nothing.
 
     Raises:
         MonitorError: somebody has moved what it is about since it was done.
@@ -55,10 +55,10 @@ def take_back(store: FeatureStore, action: Action, *, reason: str) -> str:
         alias = CANARY if action.kind is Deed.STOP_CANARY else details["alias"]
         share = details["share"] if action.kind is Deed.STOP_CANARY else None
         if action.kind is Deed.STOP_CANARY:
-            _canary(store, name, version)
-        elif _pointed(store, name, alias) != version:
+            moved = _canary(store, name, version) != share
+        elif moved := _pointed(store, name, alias) != version:
             _check(store, name, alias, details["to"])
-        made = store.promote(f"{name}@{version}", alias=alias, share=share, catch_up=True)
+        made = store.promote(f"{name}@{version}", alias=alias, share=share, catch_up=True) if moved else None
         if isinstance(made, Promotion):
             left = f"It waits for approval: featurestore approve {made.number}"
     store.registry.record("undo", action.target, _entry(action) | {"reason": reason}, who=store.who())

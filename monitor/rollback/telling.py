@@ -10,7 +10,7 @@ from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts import outbox
 from monitor.alerts.base import Kind
 from monitor.alerts.message import to_json
-from monitor.rollback.values import Action, ActionState
+from monitor.rollback.values import UNDOABLE, Action, ActionState
 
 _STATES = {
     ActionState.PROPOSED: pb.ACTION_STATE_PROPOSED,
@@ -25,7 +25,7 @@ def line(action: Action) -> str:
     if action.state is ActionState.PROPOSED:
         return f"would be done, but {action.held}: {action.summary}"
     if action.state is ActionState.FAILED:
-        return f"was not done: {action.error} It was to be: {action.summary}"
+        return f"was not done, or not all of it: {action.error} It was to be: {action.summary}"
     if action.state is ActionState.UNDONE:
         return f"undone by {action.undone_by}: {action.summary}"
     return action.summary
@@ -36,7 +36,7 @@ def announce(
 ) -> None:
     """Put what became of an action into the outbox, for each channel that is told, in the caller's transaction."""
     commands = [pb.Command(name="show", text=f"featurestore monitor incident {action.incident_number}")]
-    if action.state is ActionState.DONE:
+    if action.state in UNDOABLE:
         commands.append(pb.Command(name="undo", text=f"featurestore monitor undo {action.number}"))
     said = line(action)
     payload = to_json(

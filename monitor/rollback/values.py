@@ -28,6 +28,9 @@ class ActionState(StrEnum):
     UNDONE = "undone"
 
 
+#: States of actions that did something, or may have: one that failed may have done a part of it.
+UNDOABLE = (ActionState.DONE, ActionState.FAILED)
+
 #: States of actions that were more than said.
 ACTED = (ActionState.BEGUN, ActionState.DONE, ActionState.FAILED, ActionState.UNDOING, ActionState.UNDONE)
 

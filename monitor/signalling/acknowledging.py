@@ -21,6 +21,8 @@ SAYABLE = {
     pb.SIGNAL_STATE_DONE: SignalState.DONE,
     pb.SIGNAL_STATE_FAILED: SignalState.FAILED,
 }
+#: What PostgreSQL cannot keep in a text.
+_NUL = "\x00"
 #: Characters of a reason; longer ones are cut.
 MOST_REASON = 1_000
 
@@ -71,8 +73,11 @@ def acknowledged(
             hint="Approval is a person's: featurestore monitor approve SIGNAL",
             field="state",
         )
+    for field in ("id", "dataset", "model"):
+        if _NUL in getattr(said, field):
+            raise InvalidRequestError(f"A character of the {field} is NUL.", hint="Send the name alone.", field=field)
     dataset, model = _registered(records, said)
-    reason = " ".join(said.reason.split())[:MOST_REASON]
+    reason = " ".join(said.reason.replace(_NUL, "").split())[:MOST_REASON]
     with history.write() as connection:
         try:
             signal = find_signal(connection, said.id)

@@ -234,9 +234,14 @@ def _feed(pipe: IO[bytes], body: bytes) -> None:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the command and the processes of its group, by force if it takes too long."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)
-            break
+    deadline = time.monotonic() + _GRACE_SECONDS
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        # The command may end at once, and what it has started not at all: that would keep the lock.
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(_LOOK_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_SECONDS)

@@ -12,17 +12,19 @@ import pytest
 from google.protobuf import json_format
 from sqlalchemy import select
 
-from featurestore import RetrainingPolicy
+from featurestore import BaselineSource, RetrainingPolicy
 from featurestore.errors import MonitorError
 from featurestore.registry.signing import PrivateKey, generate
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.base import Kind
+from monitor.alerts.states import Alert, State
 from monitor.history import History, Watch
 from monitor.pipeline import run_once
 from monitor.retraining import episodes
 from monitor.retraining import store as signals
 from monitor.retraining.asking import ask, decide
 from monitor.retraining.dataset import make_dataset
+from monitor.retraining.request import dataset_of
 from monitor.retraining.review import Reviewer
 from monitor.retraining.states import SignalState
 from monitor.schema import outbox
@@ -318,3 +320,116 @@ def test_a_stream_of_rows_has_a_signal_and_no_request(scene: Any) -> None:
 def _listed(history: History) -> list[signals.StoredSignal]:
     with history.read() as connection:
         return signals.list_signals(connection)
+
+
+def test_a_model_that_was_there_before_is_not_what_was_asked_for(scene: Any) -> None:
+    scene.apply(baseline=BaselineSource(dataset="other@1"), retrain=RetrainingPolicy(history=11 * DAY))
+    scene.train(model="ridge")
+    scene.train("other")  # which no model was trained on
+    scene.serve_days(0, 4)
+    scene.serve_days(4, 7, shift=1.5)
+    assert run(scene, now=datetime.now(UTC)) == 1
+    assert the_states(scene) == {"drift": "approved"}
+
+
+def test_what_goes_by_time_is_asked_again_where_it_was_gone_for_a_while(scene: Any) -> None:
+    rules = {"causes": ["stale_training_data"], "max_age": 30 * DAY}
+    scene.apply(retrain=RetrainingPolicy(**rules))
+    scene.train(model="ridge", dated=True)
+    scene.serve_days(0, 4)
+    fault(scene, START + 2 * DAY, None)
+    assert run(scene) == 0
+    assert the_states(scene) == {"stale_training_data": "held"}
+    scene.apply(retrain=RetrainingPolicy(**rules | {"max_age": 3650 * DAY}))
+    assert run(scene) == 0
+    assert the_states(scene) == {"stale_training_data": "lapsed"}
+    scene.apply(retrain=RetrainingPolicy(**rules))
+    with scene.history() as history, history.write() as connection:
+        episodes.ends(connection, "k", START + 3 * DAY)
+    assert run(scene) == 1
+    with scene.history() as history:
+        assert [(one.attempt, str(one.state)) for one in _listed(history)] == [(1, "lapsed"), (2, "approved")]
+
+
+def test_what_was_agreed_to_goes_before_others_and_the_cooldown_begins_when_it_goes_out(people: Any) -> None:
+    people.apply(
+        retrain=RetrainingPolicy(
+            history=11 * DAY, approval=True, causes=["drift", "stale_training_data"], max_age=30 * DAY, cooldown=2 * DAY
+        )
+    )
+    fault(people, START + 8 * DAY, None)
+    assert decided(people, approve=True, who="ada") is SignalState.HELD
+    people.train("older", dated=True)
+    later = NOW + 6 * DAY
+    with people.history() as history, history.write() as connection:
+        second = replace_cause(signals.list_signals(connection)[0])
+        signals.record_cause(connection, second, reason="new", now=NOW)
+        episodes.ends(connection, "k", START + 9 * DAY)
+    reviewer_settles(people, second.id, now=later)
+    with people.history() as history:
+        states = {one.id == second.id: one for one in _listed(history)}
+    assert states[True].state is SignalState.HELD
+    assert "is agreed to" in states[True].held
+    assert run(people, now=later) == 1
+    with people.history() as history:
+        states = {one.id == second.id: one for one in _listed(history)}
+    assert (states[False].state, states[False].sent_at) == (SignalState.APPROVED, later)
+    assert states[True].state is SignalState.HELD
+    assert states[True].held.startswith("the last signal went out at 2013-07-18 06:00 UTC")
+
+
+def test_what_was_made_of_a_request_does_not_say_how_it_is_made_again(scene: Any) -> None:
+    scene.train()
+    then = datetime.now(UTC)
+    scene.train("later")
+    cause = signals.Cause(
+        id="0" * 32, policy="", policy_version=0, service="flight_delay@1", cause="drift", subject="s",
+        baseline="a period", model="", incident="", payload={},
+    )  # fmt: skip
+    at_that_time, now = (dataset_of(scene.registry, cause, at=one) for one in (then, datetime.now(UTC)))
+    assert at_that_time is not None
+    assert now is not None
+    assert (at_that_time.id, now.id) == ("delays@1", "later@1")
+
+
+def test_what_only_a_policy_that_is_gone_could_see_the_end_of_holds_nothing_up(scene: Any) -> None:
+    drifted(scene)
+    fault(scene, START + 2 * DAY, None)
+    watch = Watch(policy="removed", policy_version=1, service="flight_delay@1")
+    with scene.history() as history, history.write() as connection:
+        history.save_alert(connection, watch, "null spike", Alert(key="k", state=State.FIRING, episode=1, onset=START))
+    assert run(scene) == 1
+    with scene.history() as history, history.read() as connection:
+        assert history.alert(connection, "k").state is State.RESOLVED
+        assert episodes.open_faults(connection, "flight_delay", ["weather"]) == []
+    assert [one["until"] for one in the_signal(scene).payload["request"]["leftOut"]] == ["2013-07-12T00:00:00Z"]
+
+
+def replace_cause(signal: signals.StoredSignal) -> signals.Cause:
+    """Return the cause of another signal, about the same alert."""
+    id_ = "f" * 32
+    about = {name: getattr(signal, name) for name in signals.Cause.__dataclass_fields__}
+    return signals.Cause(**about | {"id": id_, "attempt": 7, "payload": dict(signal.payload) | {"id": id_}})
+
+
+def reviewer_settles(scene: Any, id_: str, *, now: datetime) -> None:
+    rules = scene.policy.definition.retrain
+    with scene.history() as history:
+        with history.read() as connection:
+            (signal,) = signals.known(connection, [id_])
+        Reviewer(store=scene, history=history, policy=scene.policy, rules=rules, now=now).settle(signal)
+
+
+def test_a_fault_that_does_not_say_since_when_is_one_of_the_whole_window_that_was_looked_at(scene: Any) -> None:
+    scene.apply(quality=True)
+    scene.train(model="ridge")
+    scene.serve_days(0, 4)
+    run(scene)
+    rows = scene.rows(START + 4 * DAY)
+    at = rows.column_names.index("wind")
+    scene.serve(rows.set_column(at, "wind", rows.column("wind").cast("string")))
+    scene.mark(START + 5 * DAY)
+    run(scene)
+    with scene.history() as history, history.read() as connection:
+        found = {one.rule: one for one in episodes.open_faults(connection, "flight_delay", ["weather"])}
+    assert found["type_change"].onset == START + 4 * DAY

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -229,7 +230,9 @@ def test_a_store_that_refuses_is_asked_again_and_then_people_are_told(
     assert (action.state, action.attempts) == (ActionState.FAILED, 3)
     (message,) = night.messages()
     assert message.severity == "page"
-    assert night.told()[0][1].startswith("was not done: The disk is full. It was to be: load bad of view weather")
+    assert night.told()[0][1].startswith(
+        "was not done, or not all of it: The disk is full. It was to be: load bad of view weather"
+    )
 
 
 def test_what_kills_each_monitor_is_not_tried_for_ever(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,3 +394,71 @@ def test_an_alias_stays_where_the_version_before_is_ill_too(two_versions: Night)
     assert night.actions.outlook(night.policy, night.opened(rule="stale"), now=night.now).reason == (
         'nothing is done by itself about "stale"'
     )
+
+
+def test_what_was_done_in_part_before_it_failed_can_be_undone(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    night.bad_night()
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OnlineStoreError("The disk is full.", hint="")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(night.store.registry, "record", refuses)  # when the load is out already
+        night.actions.consider(night.policy, night.opened(), now=night.now)
+        night.actions.resume(now=night.now)
+        (action,) = night.actions.resume(now=night.now)
+    assert action.state is ActionState.FAILED
+    assert night.served() == [10.0, 10.01, 99.0]
+    undone, _ = night.actions.undo(action.number, reason="it was right", now=night.now)
+    assert undone.state is ActionState.UNDONE
+    assert night.served() == [None, None, 99.0]
+
+
+def test_what_was_begun_is_not_gone_on_with_once_the_monitor_may_not_act(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night.bad_night()
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(night.store, "withdraw", dies)
+        with pytest.raises(KeyboardInterrupt):
+            night.actions.consider(night.policy, night.opened(), now=night.now)
+    night.allow(enabled=False)
+    (action,) = night.actions.resume(now=night.now)
+    assert action.state is ActionState.FAILED
+    assert night.served() == [None, None, 99.0]
+    assert len(night.messages()) == 1
+
+
+def test_what_one_job_is_doing_is_not_taken_up_by_another(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    night.bad_night()
+    began, go, withdraw = threading.Event(), threading.Event(), night.store.withdraw
+    calls: list[str] = []
+
+    def slow(view: str, *given: Any, **more: Any) -> Any:
+        calls.append(view)
+        began.set()
+        assert go.wait(30)
+        return withdraw(view, *given, **more)
+
+    monkeypatch.setattr(night.store, "withdraw", slow)
+    done: list[Any] = []
+    job = threading.Thread(
+        target=lambda: done.append(night.actions.consider(night.policy, night.opened(), now=night.now))
+    )
+    job.start()
+    assert began.wait(30)
+    others = [threading.Thread(target=lambda: night.actions.resume(now=night.now)) for _ in range(4)]
+    for one in others:
+        one.start()
+    for one in others:
+        one.join(1.0)
+    go.set()
+    for one in (job, *others):
+        one.join(30)
+    (action,) = done
+    assert (action.state, action.attempts, calls) == (ActionState.DONE, 1, ["weather"])
+    assert [what for what, _ in night.told()] == ["action"]

@@ -302,3 +302,21 @@ def gone(process: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_what_it_started_is_stopped_too_where_the_command_itself_ends_at_once(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GRACE_SECONDS", 0.5)
+    program = """
+        import pathlib, subprocess, sys, time
+        deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+        child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        pathlib.Path("child").write_text(str(child.pid))
+        time.sleep(60)
+        """
+    assert deliver(hook(program, timeout=2.0)).status is Status.RETRY
+    assert gone(int((tmp_path / "child").read_text()))
+    # And the lock is free again.
+    assert deliver(hook("pass")).status is Status.DELIVERED

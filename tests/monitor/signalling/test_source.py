@@ -142,6 +142,24 @@ def test_what_was_never_sent_cannot_be_at_work(
     assert source.newest() == before
 
 
+def test_a_character_that_postgresql_cannot_keep_is_in_no_text(either_scene: Any) -> None:
+    payload = {"id": ID, "project": "default", "service": "flight_delay@1", "reason": "drift"}
+    cause = Cause(
+        id=ID, policy="p", policy_version=1, service="flight_delay@1", cause="drift", subject="alert",
+        baseline="", model="", incident="", payload=payload,
+    )  # fmt: skip
+    with either_scene.history() as history:
+        with history.write() as connection:
+            record_cause(connection, cause, reason="new", now=NOW)
+            move(connection, find_signal(connection, ID), SignalState.APPROVED, reason="it drifts", now=NOW)
+        source = SignalSource(history, either_scene.registry, clock=lambda: NOW)
+        assert say(source, "FAILED", reason="out of\x00 memory")[0] == "FAILED"
+        assert events(source)[-1].reason == "out of memory"
+        for field in ("id", "dataset", "model"):
+            with pytest.raises(InvalidRequestError, match="is NUL"):
+                say(source, "FAILED", **{field: "a\x00@1"})
+
+
 def test_what_is_done_stays_so(source: SignalSource, signal: Signal) -> None:
     signal()
     say(source, "DONE")
