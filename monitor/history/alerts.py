@@ -82,12 +82,6 @@ class Alerts:
         table = schema.alerts
         return _stored(connection, table.c.policy.not_in(list(policies)) & table.c.state.not_in(_AT_REST))
 
-    def forsaken(self, connection: Connection, policies: Collection[str]) -> list[StoredAlert]:
-        """Return the alerts of all policies but some that are held or fire, and those that see nothing."""
-        table = schema.alerts
-        quiet = [str(State.OK), str(State.RESOLVED)]
-        return _stored(connection, table.c.policy.not_in(list(policies)) & table.c.state.not_in(quiet))
-
     def firing_rules(self, connection: Connection, service: str) -> set[str]:
         """Return the rules of any policy that have a firing alert of a stream."""
         table = schema.alerts

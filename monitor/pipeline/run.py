@@ -28,7 +28,7 @@ from monitor.pipeline.review import Bound, Review
 from monitor.pipeline.streams import put_aside, subjects_of
 from monitor.pipeline.subjects import Subject, reach_of, reference_of, tracks_of
 from monitor.pipeline.telling import Spoken
-from monitor.pipeline.unseen import Failures, leave_gone, note_silence
+from monitor.pipeline.unseen import Failures, note_silence
 from monitor.signalling.closing import close_loops
 from monitor.windows import Closed, Cut, Judged, Position, late_rows
 
@@ -104,7 +104,6 @@ def _run(
         said = run_checks(store, committer, policy, reviews, allotment, bound, now=now, faults=faults)
         if not bound.ended:
             note_silence(committer, policy, reviews, watermark)
-    leave_gone(committer, store.registry)
     if not bound.ended:  # what is broken is known when the last closed window is judged, and the checks have looked
         for service, count in retraining.review(store, history, policy, now=now, faults=faults).items():
             said[service] = said.get(service, Spoken()) + Spoken(signals=count)

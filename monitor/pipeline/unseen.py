@@ -1,7 +1,7 @@
-"""What goes on unseen: an alert whose stream gives no rows any more, and a policy whose runs fail; or that is gone.
+"""What goes on unseen: an alert whose stream gives no rows any more, and a policy whose runs fail.
 
-Only the last is an end. The first goes on firing, and says that nothing has been seen since; the second is an alert of
-its own, so that a monitor which sees nothing is not taken for one that sees nothing wrong.
+Neither is an end. The one goes on firing, and says that nothing has been seen since; the other is an alert of its own,
+so that a monitor which sees nothing is not taken for one that sees nothing wrong.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from sqlalchemy import Connection
 from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import FeatureStoreError
-from featurestore.registry import Registered, Registry
+from featurestore.registry import Registered
 from monitor.alerts import message
-from monitor.alerts.dispatching import clock_of
 from monitor.alerts.states import Observation, State
 from monitor.history import History, StoredAlert, Watch
 from monitor.pipeline.committing import RULES, Committer
@@ -70,45 +69,6 @@ def note_silence(
             committer.rehearse(connection, until)
         total += said
     return total
-
-
-def leave_gone(committer: Committer, registry: Registry) -> None:
-    """End the alerts of policies that are gone.
-
-    Nobody will ever see that they are over; and as long as something is broken no model is trained.
-    """
-    known = {one.name for one in registry.list("monitor_policy")}
-    history = committer.history
-    with history.read() as connection:
-        if not history.forsaken(connection, known):
-            return
-    with history.write() as connection:
-        clock = clock_of(history, connection, committer.config, committer.now)
-        for one in history.forsaken(connection, known):
-            policy = one.watch.policy
-            if one.alert.firing:
-                text = f'monitor policy "{policy}" is gone: nobody looks any more'
-                key, episode = one.alert.key, one.alert.episode
-                history.note(connection, "closed", text, alert=key, episode=episode, at=clock, now=committer.now)
-            context = message.Context(
-                project=committer.config.project,
-                replay=committer.config.replay,
-                service=one.watch.service,
-                baseline="",
-                model="",
-                views={},
-                slice=one.watch.slice,
-            )
-            teller = Teller(
-                history=history,
-                watch=one.watch,
-                context=context,
-                reach=Reach(routes=()),
-                hold_for=0,
-                keep_firing_for=1,
-                retrain=False,
-            )
-            teller.close(connection, one.rule, one.alert, at=clock, now=committer.now)
 
 
 def _teller_of(committer: Committer, policy: Registered[MonitorPolicy], stored: StoredAlert) -> Teller:

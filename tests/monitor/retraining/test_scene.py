@@ -20,6 +20,7 @@ from monitor.alerts.base import Kind
 from monitor.alerts.states import Alert, State
 from monitor.history import History, Watch
 from monitor.pipeline import run_once
+from monitor.pipeline.left_behind import close_left_behind
 from monitor.retraining import episodes
 from monitor.retraining import store as signals
 from monitor.retraining.asking import ask, decide
@@ -398,6 +399,8 @@ def test_what_only_a_policy_that_is_gone_could_see_the_end_of_holds_nothing_up(s
     watch = Watch(policy="removed", policy_version=1, service="flight_delay@1")
     with scene.history() as history, history.write() as connection:
         history.save_alert(connection, watch, "null spike", Alert(key="k", state=State.FIRING, episode=1, onset=START))
+    with scene.history() as history:
+        assert close_left_behind(history, scene.config, ["flight_drift"], now=NOW) == 1
     assert run(scene) == 1
     with scene.history() as history, history.read() as connection:
         assert history.alert(connection, "k").state is State.RESOLVED
