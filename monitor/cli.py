@@ -17,8 +17,8 @@ from featurestore.errors import FeatureStoreError, MonitorError
 from monitor.alerts import check_commands, outbox_commands
 from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
-from monitor.retraining.commands import register as register_retraining
-from monitor.rollback.commands import register as register_actions
+from monitor.retraining_commands import register as register_retraining
+from monitor.rollback_commands import register as register_actions
 
 if TYPE_CHECKING:
     from featurestore.config import Config

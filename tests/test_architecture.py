@@ -63,8 +63,8 @@ HOMES = {
         "monitor/alerts/outbox_commands.py",
         "monitor/cli.py",
         "monitor/performance/commands.py",
-        "monitor/retraining/commands.py",
-        "monitor/rollback/commands.py",
+        "monitor/retraining_commands.py",
+        "monitor/rollback_commands.py",
     ),
 }
 

@@ -19,7 +19,6 @@ the alert; whether it may go out is decided afterwards, and what waits says why.
 | `store`       | signals and their events in the monitor's database; `records` are its values        |
 | `wording`     | the payload                                                                        |
 | `dataset`     | request -> training dataset                                                        |
-| `commands`    | `featurestore monitor retrain, signals, signal, approve, reject, request, dataset` |
 """
 
 from monitor.retraining.considering import consider

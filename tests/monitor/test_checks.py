@@ -252,6 +252,7 @@ def test_what_cannot_be_looked_at_does_not_end_an_alert(scene: Any) -> None:
             committer = Committer(history=history, config=scene.config, reach=reach, now=_NOW)
             with history.write() as connection:
                 teller = committer.teller_of(scene.policy.definition, watch, context)
-                _take(committer, connection, teller, "quality", [found], _NOW + hour * timedelta(hours=1))
+                at = _NOW + hour * timedelta(hours=1)
+                _take(committer, connection, teller, "quality", [found], at, since=at - timedelta(hours=1))
                 kept.append(teller.alerts(connection).get("frozen_view", Alert(key="k")).state)
     assert list(dict.fromkeys(kept)) == [State.OK, State.FIRING, State.NO_DATA, State.RECOVERING, State.RESOLVED]

@@ -1,4 +1,7 @@
-"""``featurestore monitor retrain | signals | signal | approve | reject | request | dataset``."""
+"""``featurestore monitor retrain | signals | signal | approve | reject | request | dataset``.
+
+Not in the package: a command line that is typed or completed must not wait for what that loads.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``featurestore monitor actions`` and ``undo``."""
+"""``featurestore monitor actions`` and ``undo``; not in the package, as with :mod:`monitor.retraining_commands`."""
 
 from __future__ import annotations
 
