@@ -54,6 +54,7 @@ ACTIONS = (
     "acknowledge",
     "accept",
     "revoke",
+    "close",
     "act",
     "undo",
     "identity",

@@ -97,6 +97,23 @@ def ack(
     typer.echo(f"Incident {number} is yours, {who}. Whoever was told of it will hear that.")
 
 
+def close(number: Number, reason: Reason, repo: Repo = HERE, replay: Replay = "") -> None:
+    """Say that an incident is over which nothing ends by itself: of a version that nobody calls any more, for one."""
+    from monitor.accepting import find_incident
+    from monitor.alerts.closing import close as end
+    from monitor.alerts.dispatching import dispatch
+
+    with _opened(repo, replay) as (store, history):
+        now = datetime.now(UTC)
+        with history.read() as connection:
+            found = find_incident(history, connection, number)
+        rules = end(store, history, found, author=_who(store), reason=reason, now=now)
+        dispatch(history, store.config, now=now)
+    ended = ", ".join(rule.replace("_", " ") for rule in rules)
+    typer.echo(f"Incident {number} is over: {ended}. Whoever was told of it will hear that.")
+    typer.echo("What is still wrong is another incident as soon as it is found again.")
+
+
 def silence(
     matchers: Annotated[
         list[str],
@@ -281,7 +298,7 @@ def revoke(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``featurestore monitor``."""
-    for command in (incidents, incident, ack, silence, silences, unsilence, accept, acceptances, revoke):
+    for command in (incidents, incident, ack, close, silence, silences, unsilence, accept, acceptances, revoke):
         app.command()(command)
 
 

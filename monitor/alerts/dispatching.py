@@ -111,7 +111,15 @@ def _tell(
     shown = {one.alert for notice in notices for one in (notice.members or after.members)[:MEMBERS]}
     stored = history.stored_alerts(connection, shown)
     accepted = [one for one in history.acceptances(connection) if one.incident == after.number and not after.open]
-    telling = Telling(project=config.project, incident=after, alerts=stored, accepted=accepted, replay=config.replay)
+    closed = None if after.open else history.closed_by(connection, after.number)
+    telling = Telling(
+        project=config.project,
+        incident=after,
+        alerts=stored,
+        accepted=accepted,
+        closed=closed,
+        replay=config.replay,
+    )
     written = 0
     for notice in notices:
         payload = payload_of(telling, notice)

@@ -51,6 +51,7 @@ class Telling:
         incident: after what is due.
         alerts: its alerts as they are kept, by key; those that are not there are told by what the incident knows.
         accepted: what somebody said is normal, which ended it.
+        closed: who said that it is over, and why; None where it ended by itself.
         replay: the name of the rehearsal, or "".
     """
 
@@ -58,6 +59,7 @@ class Telling:
     incident: Incident
     alerts: Mapping[str, StoredAlert]
     accepted: Sequence[Acceptance] = ()
+    closed: tuple[str, str] | None = None
     replay: str = ""
 
 
@@ -201,6 +203,9 @@ def _over(telling: Telling, members: Sequence[Member], findings: Mapping[str, pb
     for one in telling.accepted:
         return f"{_whom(telling, members, findings)} is as it is to be: {one.author} accepted it ({one.reason})"
     whom = _whom(telling, members, findings)
+    if telling.closed is not None:
+        who, why = telling.closed
+        return f"{whom}: {who} says that it is over ({why})"
     stored = [telling.alerts[one.alert] for one in members if one.alert in telling.alerts]
     if stored and all(_closed(one) for one in stored):
         return f"{whom} is not watched by this any more; nobody knows whether it is over"

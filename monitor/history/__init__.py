@@ -6,11 +6,12 @@ that dies at any moment goes on where it was: nothing is lost and nothing counts
 
 from monitor.history.alerts import Kept, StoredAlert
 from monitor.history.database import History
-from monitor.history.incidents import Line
+from monitor.history.incidents import CLOSED, Line
 from monitor.history.people import Acceptance
 from monitor.history.values import Check, Detector, JudgedWindow, Standing, Watch, instant
 
 __all__ = [
+    "CLOSED",
     "Acceptance",
     "Check",
     "Detector",

@@ -16,6 +16,9 @@ from monitor.alerts.incident_state import Incident, Member
 from monitor.history.upserting import add
 from monitor.history.values import EPOCH, instant
 
+#: What the timeline calls it when somebody says that an incident is over.
+CLOSED = "closed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -142,6 +145,13 @@ class Incidents:
                 details=json.dumps(details or {}),
             )
         )
+
+    def closed_by(self, connection: Connection, number: int) -> tuple[str, str] | None:
+        """Return who said that an incident is over, and why; None where nobody did."""
+        table = schema.timeline
+        said = select(table.c.who, table.c.text).where(table.c.incident == number, table.c.what == CLOSED)
+        row = connection.execute(said.order_by(table.c.id.desc()).limit(1)).one_or_none()
+        return None if row is None else (row.who, row.text)
 
     def timeline(self, connection: Connection, number: int) -> list[Line]:
         """Return what happened in an incident and to its alerts, in the order in which it was so."""

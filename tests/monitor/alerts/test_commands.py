@@ -114,6 +114,21 @@ def test_the_new_normal_as_it_is_typed(written: Any, receiver: Any) -> None:
     assert (kept["counts"], kept["incident"]) == (False, 1)
 
 
+def test_what_nothing_ends_by_itself_is_closed_by_hand(written: Any, receiver: Any) -> None:
+    with pytest.raises(MonitorError, match="why this is over"):
+        call(written, "close", "1", "--reason", " ")
+    assert "Incident 1 is over: drift." in call(written, "close", "1", "--reason", "that version is retired").output
+    call(written, "run-once")
+    last = sent(receiver)[-1]
+    assert last["change"] == "ALERT_CHANGE_RESOLVED"
+    assert "says that it is over (that version is retired)" in last["summary"]
+    assert "closed by" in call(written, "incident", "1").output
+    (entry,) = written.registry.audit(action="close")
+    assert (entry.object, entry.details["rules"]) == ("incident 1", ["drift"])
+    with pytest.raises(MonitorError, match="Incident 1 is over"):
+        call(written, "close", "1", "--reason", "again")
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -122,6 +137,7 @@ def test_the_new_normal_as_it_is_typed(written: Any, receiver: Any) -> None:
         (("silence", "colour=red", "--reason", "x", "--for", "2h"), '"colour"'),
         (("accept", "1", "--reason", "x", "--for", "2d", "--windows", "today"), "which windows"),
         (("revoke", "3"), "Nothing of number 3"),
+        (("close", "7", "--reason", "x"), "no incident 7"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(written: Any, arguments: tuple[str, ...], why: str) -> None:
