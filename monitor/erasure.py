@@ -22,7 +22,12 @@ from monitor.history import History
 #: Columns of JSON in which rows may be told of.
 _TOLD = (
     (schema.outbox, "payload"),
+    (schema.alerts, "finding"),
+    (schema.alerts, "about"),
+    (schema.timeline, "details"),
     (schema.signals, "payload"),
+    (schema.signal_events, "payload"),
+    (schema.actions, "details"),
     (schema.windows, "decision"),
     (schema.detectors, "state"),
     (schema.checks, "findings"),

@@ -73,8 +73,12 @@ def test_no_byte_is_left_in_the_database_of_the_live_monitor_or_of_a_rehearsal(
     for config in (store.config, store.config.for_replay("spring")):
         with History(config.database_url(config.monitor.database)) as history, history.write() as connection:
             payload = json.dumps({"examples": [{"user_id": MARK}, {"user_id": 18}]})
-            signal = {"id": "s", "policy": "p", "service": "s", "baseline": "b", "incident": "i", "payload": payload}
-            connection.execute(insert(schema.signals).values(**signal, created_at=0))
+            named = dict.fromkeys(
+                ["id", "policy", "service", "slice", "cause", "subject", "baseline", "model", "incident"], "s"
+            )
+            texts = named | dict.fromkeys(["model", "incident", "asked_by", "approved_by", "state", "held"], "")
+            numbers = dict.fromkeys(("policy_version", "attempt", "created_at"), 0)
+            connection.execute(insert(schema.signals).values(**texts, **numbers, payload=payload))
     assert place.erase(task(store, dry_run=True)) == Erased(rows=2, files=2)
     assert place.erase(task(store, dry_run=False)) == Erased(rows=2, files=2)
     for file in tmp_path.rglob("monitor.db*"):
