@@ -15,7 +15,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 def figures(program: str, *arguments: object) -> dict[str, int]:
     """Run a program that checks a server, show what it prints, and return it."""
     ran = subprocess.run([sys.executable, PROGRAMS / program, *map(str, arguments)], capture_output=True, text=True)
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
     sys.stdout.write(f"\n{program}: {ran.stdout}")
     found: dict[str, int] = json.loads(ran.stdout)
     return found
