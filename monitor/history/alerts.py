@@ -82,12 +82,6 @@ class Alerts:
         table = schema.alerts
         return _stored(connection, table.c.policy.not_in(list(policies)) & table.c.state.not_in(_AT_REST))
 
-    def firing_rules(self, connection: Connection, service: str) -> set[str]:
-        """Return the rules of any policy that have a firing alert of a stream."""
-        table = schema.alerts
-        query = select(table.c.rule).where(table.c.service == service, table.c.fires)
-        return set(connection.execute(query).scalars())
-
     def firing(self, connection: Connection, policies: Sequence[str] | None = None) -> int:
         """Return how many alerts fire, of some policies or of all."""
         table = schema.alerts

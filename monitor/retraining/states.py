@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from featurestore.errors import MonitorError
-from featurestore.v1 import signals_pb2 as pb
-
 
 class SignalState(StrEnum):
     """Where a signal stands."""
@@ -37,22 +34,6 @@ class SignalState(StrEnum):
     def may_be_trained(self) -> bool:
         """Whether it was sent, so that its dataset may be made."""
         return self is SignalState.APPROVED or self in OF_RECEIVERS
-
-    @classmethod
-    def of_wire(cls, state: int) -> SignalState:
-        """Return the state that a message names.
-
-        Raises:
-            MonitorError: it names none.
-        """
-        name = pb.SignalState.Name(state) if state in pb.SignalState.values() else ""
-        try:
-            return cls(name.removeprefix("SIGNAL_STATE_").lower())
-        except ValueError:
-            raise MonitorError(
-                f'"{name or state}" is no state of a retraining signal.',
-                hint="A receiver says ACCEPTED, RUNNING, DONE or FAILED.",
-            ) from None
 
 
 #: What a receiver may say.

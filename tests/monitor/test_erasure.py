@@ -79,8 +79,19 @@ def test_no_byte_is_left_in_the_database_of_the_live_monitor_or_of_a_rehearsal(
             texts = named | dict.fromkeys(["model", "incident", "asked_by", "approved_by", "state", "held"], "")
             numbers = dict.fromkeys(("policy_version", "attempt", "created_at"), 0)
             connection.execute(insert(schema.signals).values(**texts, **numbers, payload=payload))
-    assert place.erase(task(store, dry_run=True)) == Erased(rows=2, files=2)
-    assert place.erase(task(store, dry_run=False)) == Erased(rows=2, files=2)
+            said = {
+                "incident": 1,
+                "alert": "",
+                "episode": 0,
+                "at": 0,
+                "noted_at": 0,
+                "what": "w",
+                "who": "",
+                "text": "",
+            }
+            connection.execute(insert(schema.timeline).values(**said, details=payload))
+    assert place.erase(task(store, dry_run=True)) == Erased(rows=4, files=2)
+    assert place.erase(task(store, dry_run=False)) == Erased(rows=4, files=2)
     for file in tmp_path.rglob("monitor.db*"):
         assert str(MARK).encode() not in file.read_bytes(), file
     with History(store.config.database_url(store.config.monitor.database)) as history, history.read() as connection:
