@@ -67,6 +67,9 @@ tests: $(VENV)/.dev  ## pytest
 		{ echo "npm is missing or offline: the contract's checks with Node.js are skipped"; test -z "$(REQUIRE_SERVICES)"; }
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations 30
 
+explore: $(VENV)/.dev  ## pytest, with random examples instead of the same ones
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile explore
+
 soak: $(VENV)/.dev  ## the long form of the tests that have a short one: some minutes
 	$(BIN)/python -m pytest tests/soak -m soak -rA --capture=tee-sys -o timeout=3600 -o faulthandler_timeout=3630
 

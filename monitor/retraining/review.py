@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -64,23 +64,40 @@ def review(
     rest = Reviewer(store=store, history=history, policy=None, rules=RetrainingPolicy(), now=now)
     for work in (reviewer.expire, rest.expire, reviewer.look, reviewer.retry):
         _guarded(work, faults)
-    with history.read() as connection:
-        waiting = signals.list_signals(connection, states=[SignalState.HELD])
+    return _settle_all((reviewer, rest), history, faults)
+
+
+def _settle_all(reviewers: Sequence[Reviewer], history: History, faults: list[FeatureStoreError]) -> dict[str, int]:
+    """Settle what waits until nothing more goes out: what has gone out is a reason to wait for what was seen before."""
     sent: dict[str, int] = {}
-    for one in (reviewer, rest):
-        for signal in filter(one.mine, waiting):
-            moved = _guarded(partial(one.settle, signal), faults)
+    failed: set[str] = set()
+    moving = True
+    while moving:
+        moving = False
+        with history.read() as connection:
+            held = signals.list_signals(connection, states=[SignalState.HELD])
+        # What a person asked for or has agreed to waits for no other one, so it goes first.
+        for signal in sorted(held, key=lambda it: not (it.asked_by or it.approved_by)):
+            reviewer = next((one for one in reviewers if one.mine(signal)), None)
+            if reviewer is None or signal.id in failed:
+                continue
+            try:
+                moved = reviewer.settle(signal)
+            except FeatureStoreError as error:
+                faults.append(error)
+                failed.add(signal.id)
+                continue
             if moved is not None and moved.state in (SignalState.APPROVED, SignalState.PENDING):
                 sent[signal.service] = sent.get(signal.service, 0) + 1
+                moving = True
     return sent
 
 
-def _guarded(work: Callable[[], Any], faults: list[FeatureStoreError]) -> Any:
+def _guarded(work: Callable[[], object], faults: list[FeatureStoreError]) -> None:
     try:
-        return work()
+        work()
     except FeatureStoreError as error:
         faults.append(error)
-        return None
 
 
 @dataclass(kw_only=True)
