@@ -35,6 +35,7 @@ from featurestore.cli import (
     tokens,
 )
 from featurestore.cli.options import show_error
+from featurestore.cli.tree import command_of
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
 
@@ -102,7 +103,7 @@ def run(arguments: list[str], *, debug: bool) -> int:
     """Run one command line and return the exit code."""
     configure_logging()
     try:
-        result = typer.main.get_command(build()).main(arguments, prog_name="featurestore", standalone_mode=False)
+        result = command_of(build()).main(arguments, prog_name="featurestore", standalone_mode=False)
     except _CommandLineError as error:
         error.show()
         return 1

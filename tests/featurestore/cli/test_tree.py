@@ -1,0 +1,55 @@
+"""The tree of commands is the one that typer makes, and no more of it is made than is walked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import typer
+
+from featurestore.cli import tree
+from featurestore.cli.app import build, run
+
+
+def said_of(command: Any) -> dict[str, Any]:
+    """Return all that shows: of a group its commands too, in order."""
+    with typer.Context(command) as ctx:
+        said = {"name": command.name, "class": type(command).__name__, "help": command.get_help(ctx)}
+    said["options"] = [
+        (type(one).__name__, one.name, one.opts, one.secondary_opts, one.required, one.multiple, one.nargs, one.default)
+        for one in command.params
+    ]
+    if hasattr(command, "commands"):
+        said["commands"] = [(name, said_of(one)) for name, one in command.commands.items()]
+    return said
+
+
+def test_every_command_is_as_typer_makes_it() -> None:
+    app = build()
+    eager, lazy = typer.main.get_command(app), tree.command_of(app)
+    assert [name for name, _ in said_of(lazy)["commands"]] == list(eager.commands)
+    assert said_of(lazy) == said_of(eager)
+
+
+def test_a_line_has_one_command_made_and_a_list_of_them_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+
+    def counted(app: typer.Typer) -> Any:
+        made.append(app)
+        return typer.main.get_command(app)
+
+    monkeypatch.setattr(tree, "get_command", counted)
+    assert run(["audit", "verify", "--help"], debug=False) == 0
+    assert "--head" in capsys.readouterr().out
+    assert len(made) == 2  # the application, and `verify`
+    made.clear()
+    assert run(["--help"], debug=False) == 0
+    assert "materialize" in capsys.readouterr().out
+    assert len(made) > 30
+
+
+def test_a_name_that_is_no_command_is_told_which_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["materialise"], debug=False) == 1
+    assert "'materialize'" in capsys.readouterr().err
