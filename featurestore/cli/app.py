@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import traceback
 from importlib.metadata import entry_points
@@ -94,9 +95,14 @@ def build() -> typer.Typer:
         tokens,
     ):
         group.add_to(app)
-    for entry in entry_points(group="featurestore.commands"):
-        app.add_typer(entry.load(), name=entry.name)
+    for name, group in _added():
+        app.add_typer(group, name=name)
     return app
+
+
+@functools.cache
+def _added() -> list[tuple[str, typer.Typer]]:
+    return [(entry.name, entry.load()) for entry in entry_points(group="featurestore.commands")]
 
 
 def run(arguments: list[str], *, debug: bool) -> int:
