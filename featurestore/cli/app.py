@@ -95,8 +95,8 @@ def build() -> typer.Typer:
         tokens,
     ):
         group.add_to(app)
-    for name, group in _added():
-        app.add_typer(group, name=name)
+    for name, added in _added():
+        app.add_typer(added, name=name)
     return app
 
 
