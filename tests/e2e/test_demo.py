@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.conftest import featurestore
+
 ROOT = Path(__file__).parent.parent.parent
 DEMO = [sys.executable, str(ROOT / "examples" / "nycflights" / "demo.py")]
 
@@ -116,12 +118,7 @@ def test_ctrl_c_leaves_no_process_and_the_demo_can_be_run_again(tmp_path: Path) 
     assert b"Interrupted" in output
     assert b"Traceback" not in output
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-    store = subprocess.run(
-        [sys.executable, "-m", "featurestore", "status", "--repo", str(tmp_path / "repo")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    store = featurestore("status", "--repo", str(tmp_path / "repo"), cwd=tmp_path)
     assert store.returncode == 0, store.stderr
     assert "flight_delay@1" in store.stdout
 
