@@ -1,10 +1,10 @@
 """Python programs as processes that start at once: forks of one that has imported what they import.
 
-A command spends a second or two of the processor on importing its libraries, and a test that starts some of them spends
-little on anything else. :class:`Forked` takes the place of :class:`subprocess.Popen` for ``[sys.executable, ...]``: a
+A command keeps a processor busy for a second or two with importing its libraries, and a test that starts some of them
+spends little on anything else. :class:`Forked` takes the place of :class:`subprocess.Popen` where Python is started: a
 process of its own, with its own memory, folder, environment, signals, streams and exit code, which runs the program from
-its first line to the interpreter's end. What it does not show is that a program starts and finds its imports by itself:
-the suite's demos, servers and first commands (``tests/e2e``) are started as users start them.
+its first line to the interpreter's end. What it does not show is that a program finds its imports by itself: the demos,
+the README's lines and the first commands of ``tests/e2e`` are started as users start them.
 
 ``python -m tests.forking SOCKET`` is who forks. Nothing runs in it but imports, so no thread holds a lock when it does.
 """
@@ -111,7 +111,12 @@ class Forked(subprocess.Popen[Any]):
 
 
 def run(
-    command: Sequence[Any], *, input: str | None = None, timeout: float | None = None, check: bool = False, **how: Any
+    command: Sequence[Any],
+    *,
+    input: str | None = None,  # noqa: A002 - the name that subprocess.run has for it
+    timeout: float | None = None,
+    check: bool = False,
+    **how: Any,
 ) -> subprocess.CompletedProcess[Any]:
     """Do what :func:`subprocess.run` does, by a fork."""
     if how.pop("capture_output", False):

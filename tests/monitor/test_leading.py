@@ -22,6 +22,7 @@ from monitor.history.upserting import put
 from monitor.leading import next_monitor, sole_monitor
 from monitor.lease import Lease
 from monitor.schema import meta
+from tests.forking import Forked
 
 #: Long enough for a busy machine to renew it in time.
 _SECONDS = 3.0
@@ -161,7 +162,7 @@ def holder(shared: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def begin(how: str, seconds: float = _SECONDS) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", _HOLDER, shared, str(seconds), how]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = Forked(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

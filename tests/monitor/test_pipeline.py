@@ -32,6 +32,7 @@ from monitor.history import History
 from monitor.pipeline import NO_BASELINE, NO_WINDOW, ServiceReport, run_once
 from monitor.schema import outbox, signals, windows
 from monitor.status import status
+from tests.forking import Forked
 
 _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -600,7 +601,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(scene: Any, wait_for: C
     database = scene.config.path("data/monitor.db")
     command = [sys.executable, "-c", _RUNNER, str(scene.config.root)]
     for kills in range(3):
-        runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        runner = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         seen = len(ledger(scene))
         wait_for(lambda seen=seen, kills=kills: len(ledger(scene)) > seen + kills)
         os.kill(runner.pid, signal.SIGKILL)
