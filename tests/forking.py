@@ -2,7 +2,7 @@
 
 A command keeps a processor busy for a second or two with importing its libraries, and a test that starts some of them
 spends little on anything else. :class:`Forked` takes the place of :class:`subprocess.Popen` where Python is started: a
-process of its own, with its own memory, folder, environment, signals, streams and exit code, which runs the program from
+process of its own, with its own memory, folder, environment, signals, streams and exit code, that runs the program from
 its first line to the interpreter's end. What it does not show is that a program finds its imports by itself: the demos,
 the README's lines and the first commands of ``tests/e2e`` are started as users start them.
 
