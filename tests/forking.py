@@ -50,6 +50,8 @@ LOADED = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
 )
+#: The variable that tells programs who forks for who started them.
+SOCKET = "FEATURESTORE_TESTS_FORKER"
 _NUMBER = struct.Struct("=i")
 _SIZE = struct.Struct("=I")
 
@@ -137,7 +139,9 @@ def run(
 
 @functools.cache
 def _forker() -> str:
-    """Start who forks, once for all tests of this process, and return where it listens; it ends when this one does."""
+    """Return where who forks listens: started once for all tests of this process, it ends when this one does."""
+    if given := os.environ.get(SOCKET):
+        return given
     folder = tempfile.mkdtemp(prefix="forking-")
     path = f"{folder}/socket"
     forker = subprocess.Popen(
@@ -151,6 +155,7 @@ def _forker() -> str:
     atexit.register(end)
     assert forker.stdout is not None
     assert forker.stdout.readline() == b"ready\n", "who forks does not start"
+    os.environ[SOCKET] = path
     return path
 
 
