@@ -124,6 +124,17 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 
+def test_of_scipy_only_its_functions_are_imported_before_they_are_used() -> None:
+    """The rest takes longer to import than most commands to run: whoever needs some of it imports it where he does."""
+    early = {
+        (_relative(path), node.module)
+        for path in MODULES
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scipy")
+    }
+    assert {module for _, module in early} == {"scipy.special"}, early
+
+
 def test_only_the_configuration_reads_the_environment() -> None:
     readers = {_relative(path) for path in MODULES if "os.environ" in path.read_text() or "getenv" in path.read_text()}
     assert readers <= ENVIRONMENT_READERS
