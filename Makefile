@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each process of the demo and of the tests would compile the whole package for itself.
+unexport PYTHONDONTWRITEBYTECODE
 # REQUIRE_SERVICES=1 turns "skipped: this machine has no ..." into a failure.
 export REQUIRE_SERVICES
 

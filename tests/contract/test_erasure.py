@@ -36,6 +36,7 @@ from monitor.alerts.base import Kind
 from monitor.alerts.outbox import enqueue
 from monitor.erasure import places as monitor_places
 from monitor.history import History
+from tests.forking import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 #: Whoever is to be erased, and somebody whose name is much like it.
@@ -412,7 +413,7 @@ def started() -> Iterator[Start]:
 
     def start(program: str, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", program, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = Forked(command, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

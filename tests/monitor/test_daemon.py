@@ -26,6 +26,7 @@ from monitor.daemon import Jobs
 from monitor.leading import sole_monitor
 from monitor.metrics import MonitorMetrics
 from monitor.status import status
+from tests.forking import Forked
 
 _DAEMON = textwrap.dedent(
     """
@@ -76,7 +77,7 @@ def start(receiver: Any, secret: str) -> Iterator[Start]:
     def begin(scene: Any, *, standby: bool = True, metrics_port: int = 0) -> subprocess.Popen[str]:
         how = ["standby" if standby else "alone", str(metrics_port), scene.config.monitor.database]
         command = [sys.executable, "-c", _DAEMON, str(scene.config.root), receiver.url, secret, *how]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
         return process
 

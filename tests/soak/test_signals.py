@@ -20,6 +20,7 @@ from featurestore.errors import ServingError
 from monitor.history import History
 from monitor.retraining.states import SignalState
 from monitor.retraining.store import SignalEvent, signal_events
+from tests.forking import Forked
 
 #: A monitor that has signals to tell all the time: it makes them, and takes them through their lives.
 _MONITOR = textwrap.dedent(
@@ -91,7 +92,7 @@ def test_a_watcher_sees_the_whole_log_over_kills(
     watching.start()
     command = [sys.executable, "-c", _MONITOR, str(tmp_path), str(port)]
     for _ in range(kills):
-        monitor = subprocess.Popen([*command, "1000000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        monitor = Forked([*command, "1000000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         before = len(seen)
         deadline = time.monotonic() + 60
         while len(seen) < before + 3:
@@ -102,7 +103,7 @@ def test_a_watcher_sees_the_whole_log_over_kills(
         monitor.kill()
         monitor.communicate()
     target = len(told(tmp_path)) // 3 + more
-    monitor = subprocess.Popen([*command, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    monitor = Forked([*command, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert monitor.stdout is not None
     assert "done\n" in iter(monitor.stdout.readline, "")
     events = told(tmp_path)

@@ -182,7 +182,7 @@ class Client:
     """
 
     def __init__(self, channel: str, settings: Settings) -> None:
-        self._context = tls.context(channel, settings.ca_file)
+        self._context = tls.context(channel, settings.ca_file, protocol="http")
         self._timeout = settings.timeout_seconds
         self._allow_private = settings.allow_private_addresses
 

@@ -76,7 +76,8 @@ class Kafka:
         self._allow_private = config.allow_private_addresses
         self._servers = config.servers
         self._where = ",".join(config.servers)
-        self._access = _access(config, tls.context(name, config.ca_file) if config.security == "tls" else None)
+        trusted = tls.context(name, config.ca_file, protocol="kafka") if config.security == "tls" else None
+        self._access = _access(config, trusted)
 
     def close(self) -> None:
         """There is nothing to release."""
