@@ -28,6 +28,7 @@ from featurestore.errors import RegistryError
 from featurestore.registry import Registry, audit, migrating, open_registry
 from featurestore.registry.migrating import open_database
 from featurestore.registry.schema import metadata
+from tests import forking
 
 MIGRATIONS = Path(migrating.__file__).parent / "migrations"
 
@@ -169,8 +170,7 @@ def test_two_processes_that_open_an_old_registry_together_migrate_it_once(bare_u
     )
     pipe = subprocess.PIPE
     started = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        for _ in range(2)
+        forking.Forked([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)
     ]
     for one in started:
         assert one.stdout is not None
@@ -365,7 +365,7 @@ with open_registry(url, "flights") as registry:  # also imports what an unprivil
 def test_a_file_that_may_only_be_read_is_refused_to_writers() -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         nobody = 65534 if os.geteuid() == 0 else 0
-        done = subprocess.run(
+        done = forking.run(
             [sys.executable, "-c", READ_ONLY, f"sqlite:///{folder}/registry.db", str(nobody)],
             capture_output=True,
             text=True,
