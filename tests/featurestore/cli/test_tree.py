@@ -31,6 +31,16 @@ def test_every_command_is_as_typer_makes_it() -> None:
     assert said_of(lazy) == said_of(eager)
 
 
+def test_an_application_adds_nothing_to_those_made_before_it() -> None:
+    def number_of_commands(app: typer.Typer) -> int:
+        groups = [number_of_commands(group.typer_instance) for group in app.registered_groups if group.typer_instance]
+        return len(app.registered_commands) + sum(groups)
+
+    first = build()
+    before = number_of_commands(first)
+    assert number_of_commands(build()) == number_of_commands(first) == before
+
+
 def test_a_line_has_one_command_made_and_a_list_of_them_all(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
