@@ -25,7 +25,6 @@ from monitor.history.conditions import in_stream, is_watch
 from monitor.history.incidents import Incidents
 from monitor.history.ledger import Ledger
 from monitor.history.people import People
-from monitor.history.tables import create_tables
 from monitor.history.turns import take_turn
 from monitor.history.upserting import add, put
 from monitor.history.values import Detector, Standing, Watch, instant
@@ -117,7 +116,7 @@ class History(Ledger, Alerts, Incidents, People, Checks):
             # The transaction is the lock: a second process waits here, then finds the tables there.
             with self.write() as connection:
                 if not inspect(connection).has_table("meta"):
-                    create_tables(connection)
+                    schema.metadata.create_all(connection, checkfirst=False)  # none is there, so none is asked for
                 facts = {"schema_version": str(schema.VERSION), "instance": uuid.uuid4().hex}
                 for key, value in facts.items():
                     add(connection, schema.meta, {"key": key, "value": value})
