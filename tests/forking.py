@@ -217,6 +217,7 @@ def _become(streams: list[int], asked: dict[str, Any]) -> Callable[[], None]:
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
+    sys.path.append(str(ROOT))  # of those that start others; it stands first where the place of the program will
     kind, *rest = asked["arguments"]
     if kind == "-m":
         sys.argv, sys.path[0] = [kind, *rest[1:]], ""
