@@ -74,6 +74,7 @@ class Forked(subprocess.Popen[Any]):
     def _execute_child(self, args: Any, *rest: Any) -> None:
         interpreter, *arguments = args
         assert interpreter == sys.executable, "only Python programs are forked"
+        forker = _forker()  # first, as what is started may start others
         cwd, env = rest[4:6]
         ends = rest[9:15]
         asked = {
@@ -85,7 +86,7 @@ class Forked(subprocess.Popen[Any]):
         message = json.dumps(asked).encode()
         given = [number if end == -1 else end for number, end in enumerate((ends[0], ends[3], ends[5]))]
         try:
-            self._status.connect(_forker())
+            self._status.connect(forker)
             socket.send_fds(self._status, [_SIZE.pack(len(message))], given)
             self._status.sendall(message)
             self.pid = _NUMBER.unpack(self._status.recv(_NUMBER.size, socket.MSG_WAITALL))[0]
@@ -216,6 +217,7 @@ def _become(streams: list[int], asked: dict[str, Any]) -> Callable[[], None]:
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
+    sys.path.append(str(ROOT))  # of those that start others; it stands first where the place of the program will
     kind, *rest = asked["arguments"]
     if kind == "-m":
         sys.argv, sys.path[0] = [kind, *rest[1:]], ""

@@ -78,9 +78,14 @@ def _relative(path: Path) -> str:
 
 
 @functools.cache  # parsing them all takes a second, and each library asks for all
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def _imports(path: Path) -> frozenset[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -129,7 +134,7 @@ def test_of_scipy_only_its_functions_are_imported_before_they_are_used() -> None
     early = {
         (_relative(path), node.module)
         for path in MODULES
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in _parsed(path).body
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scipy")
     }
     assert {module for _, module in early} == {"scipy.special"}, early
