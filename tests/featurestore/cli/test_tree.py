@@ -10,14 +10,19 @@ import typer
 from featurestore.cli import tree
 from featurestore.cli.app import build, run
 
+#: Of a command, what it says and does; of an option, what it takes and says.
+OF_COMMANDS = ("name", "help", "short_help", "epilog", "hidden", "deprecated", "no_args_is_help", "options_metavar")
+OF_OPTIONS = (
+    "name", "opts", "secondary_opts", "required", "multiple", "nargs", "default", "help", "metavar", "hidden", "envvar",
+    "show_default",
+)  # fmt: skip
+
 
 def said_of(command: Any) -> dict[str, Any]:
     """Return all that shows: of a group its commands too, in order."""
-    with typer.Context(command) as ctx:
-        said = {"name": command.name, "class": type(command).__name__, "help": command.get_help(ctx)}
+    said = {"class": type(command).__name__} | {name: getattr(command, name) for name in OF_COMMANDS}
     said["options"] = [
-        (type(one).__name__, one.name, one.opts, one.secondary_opts, one.required, one.multiple, one.nargs, one.default)
-        for one in command.params
+        (type(one).__name__, *(getattr(one, name, None) for name in OF_OPTIONS)) for one in command.params
     ]
     if hasattr(command, "commands"):
         said["commands"] = [(name, said_of(one)) for name, one in command.commands.items()]
