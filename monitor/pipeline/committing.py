@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, get_args
 
 import structlog
@@ -32,6 +33,9 @@ FEATURES = "features"
 
 #: Rules that are judged by distributions; alerts of others are none of a window's business.
 RULES = frozenset(get_args(Kind))
+
+#: What JSON has, and most of a decision is.
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 
 _log = structlog.get_logger("monitor.pipeline")
 
@@ -262,17 +266,29 @@ def restored(state: Mapping[str, Any]) -> DetectorState | None:
 
 def plain(value: Any) -> Any:
     """Return JSON values: instants as ISO 8601, and null for what is no number."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    # Not asdict, which copies all that is in it first: a decision may be about ten thousand features.
+    if is_dataclass(kind):
+        return {name: plain(getattr(value, name)) for name in _names(kind)}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(inner) for inner in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # numpy's
         return None
     return value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass."""
+    return tuple(one.name for one in fields(kind))
 
 
 def _verdict(judgement: Judgement, window: Window) -> str:
