@@ -33,6 +33,7 @@ from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
 from monitor.pipeline.left_behind import close_left_behind
+from monitor.retention import prune_all
 from monitor.signalling.opening import own_channels
 from monitor.signalling.server import serve_signals
 from monitor.signalling.source import SignalSource
@@ -45,6 +46,9 @@ _COURIER_SECONDS = 1.0
 
 #: How long a signal may wait to be heard.
 _SIGNAL_SECONDS = 0.5
+
+#: How often messages that nobody needs any more are removed.
+_PRUNING_SECONDS = 3_600.0
 
 #: Begins the name of a policy's job.
 _JOB = "policy "
@@ -173,6 +177,7 @@ class Jobs:
         self.every(poll, "heartbeat", self._beat)
         self.every(poll, "registry", self._follow_registry)
         self.every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
+        self.every(_PRUNING_SECONDS, "retention", self._prune)
 
     def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
         """Do some work now and at an interval, one at a time; what fails is told in the log and done again.
@@ -250,6 +255,12 @@ class Jobs:
         """Write the messages that are due by now, and have them delivered."""
         dispatch(self._history, self._store.config, now=datetime.now(UTC))
         self._courier.kick()
+
+    def _prune(self) -> None:
+        """Remove the messages that ``[retention]`` does not keep."""
+        removed = prune_all(self._history, self._store.config, now=datetime.now(UTC), stop=self._finishing.is_set)
+        if removed:
+            _log.info("old messages were removed", messages=removed)
 
     def _beat(self) -> None:
         self._history.beat(
