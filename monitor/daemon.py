@@ -31,6 +31,7 @@ from monitor.history import History
 from monitor.leading import Lead, next_monitor, sole_monitor
 from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
+from monitor.ports import Ports
 from monitor.pipeline import Store, run_once
 from monitor.pipeline.left_behind import close_left_behind
 from monitor.retention import prune_all
@@ -91,8 +92,8 @@ class Daemon:
 
         Raises:
             MonitorError: another monitor works on the database, and this one is not to stand by.
-            AddressInUseError: another process listens on the port for metrics, or on that for signals.
-            ConfigError: a port cannot be bound, or a certificate is not valid.
+            ConfigError: a port cannot be bound, or a certificate is not valid. One on which another process listens is
+                waited for: what this one is there for is to judge and to deliver.
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         seconds = self._store.config.monitor.lease_seconds
@@ -119,10 +120,14 @@ class Daemon:
         config, registry = self._store.config, self._store.registry
         with ExitStack() as opened:
             # Only who works has ports: daemons of one host share them.
-            if (page := serve_metrics(config, self._metrics)) is not None:
-                opened.callback(page.close)
-            if (signals := serve_signals(config, SignalSource(self._history, registry), registry)) is not None:
-                opened.callback(signals.close)
+            ports = opened.enter_context(
+                Ports(
+                    {
+                        "metrics": lambda: serve_metrics(config, self._metrics),
+                        "signals": lambda: serve_signals(config, SignalSource(self._history, registry), registry),
+                    }
+                )
+            )
             own = own_channels(config, self._history, registry)
             channels = {**self._channels, **own}
             courier = opened.enter_context(
@@ -134,7 +139,7 @@ class Daemon:
             jobs = Jobs(self._store, self._history, courier, self._metrics)
             # Not one long wait: a signal that the system gives to another thread does not end it.
             while not self._stop.wait(_SIGNAL_SECONDS) and not lead.lost():
-                pass
+                ports.open()
             if lead.lost():
                 _log.warning("another monitor has taken over", database=self._history.name)
             jobs.finish()

@@ -268,6 +268,32 @@ def test_its_metrics_tell_what_it_does(scene: Any, start: Start, free_port: int,
     assert 'featurestore_monitor_job_last_success_timestamp_seconds{job="heartbeat"}' in found
 
 
+def test_whose_port_another_process_has_works_and_serves_it_later(
+    scene: Any, start: Start, free_port: int, wait_for: Callable[..., None]
+) -> None:
+    scene.train()
+    scene.serve_days(0, 2)
+    with socket.socket() as other:  # as a monitor that was only stopped has it
+        other.bind(("127.0.0.1", free_port))
+        other.listen()
+        process = start(scene, metrics_port=free_port)
+        wait_for(lambda: _judged(scene) == 2)
+        assert process.poll() is None
+    wait_for(lambda: _answers(free_port))
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[0]
+    assert "port for metrics is taken" in said
+    assert "port for metrics is served now" in said
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            return bool(page.status == 200)
+    except OSError:
+        return False
+
+
 def test_a_failed_job_is_counted_and_done_again(scene: Any, wait_for: Callable[..., None]) -> None:
     outcomes = iter([MonitorError("no"), LeadershipLostError("left to another"), None])
 

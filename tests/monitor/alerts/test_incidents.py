@@ -14,18 +14,8 @@ from monitor.alerts.base import Kind
 from monitor.alerts.calendars import Calendar
 from monitor.alerts.grouping import Faults, Group
 from monitor.alerts.incident_state import Incident, Member, most_urgent
-from monitor.alerts.incidents import (
-    Around,
-    Change,
-    Timers,
-    acknowledged,
-    due,
-    followed,
-    hushed,
-    joined,
-    opened,
-    quiet,
-)
+from monitor.alerts.incidents import acknowledged, followed, joined, opened
+from monitor.alerts.notices import Around, Change, Timers, due, hushed, quiet
 from monitor.alerts.silences import Silence, new_silence
 from monitor.alerts.states import Alert, State
 
