@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -50,6 +50,9 @@ _SIGNAL_SECONDS = 0.5
 
 #: How often messages that nobody needs any more are removed.
 _PRUNING_SECONDS = 3_600.0
+
+#: A clock that is corrected by less needs no attention.
+_SET_BACK = timedelta(seconds=5)
 
 #: Begins the name of a policy's job.
 _JOB = "policy "
@@ -140,6 +143,7 @@ class Daemon:
             # Not one long wait: a signal that the system gives to another thread does not end it.
             while not self._stop.wait(_SIGNAL_SECONDS) and not lead.lost():
                 ports.open()
+                jobs.follow_clock()
             if lead.lost():
                 _log.warning("another monitor has taken over", database=self._history.name)
             jobs.finish()
@@ -161,9 +165,20 @@ class Jobs:
         history: the monitor's database.
         courier: delivers.
         metrics: counts.
+        clock: the wall clock, as the scheduler has it.
     """
 
-    def __init__(self, store: Store, history: History, courier: Courier, metrics: MonitorMetrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        history: History,
+        courier: Courier,
+        metrics: MonitorMetrics,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._clock_at = clock()
         self._store = store
         self._history = history
         self._courier = courier
@@ -201,6 +216,14 @@ class Jobs:
             replace_existing=True,
             next_run_time=datetime.now(UTC),
         )
+
+    def follow_clock(self) -> None:
+        """Do everything now where the clock was set back: all of it would wait until it is again where it was."""
+        before, self._clock_at = self._clock_at, self._clock()
+        if self._clock_at < before - _SET_BACK:
+            _log.warning("the clock was set back", by=str(before - self._clock_at))
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=self._clock_at)
 
     def finish(self) -> None:
         """Begin nothing more, and wait for what is at hand."""

@@ -142,8 +142,10 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
     Args:
         incident: as it stands.
         around: what decides who is told.
-        now: the clock that opened the incident; it may have stood still, and not gone back.
+        now: the clock that opened the incident. Where it was set back, what seems to have been told in time to come
+            was told now: the next message has to wait for its interval, and not for the clock as well.
     """
+    incident = _set_back(incident, now)
     if not incident.open:
         return _ended(incident, around, now)
     incident = _explained(incident, around, now)
@@ -171,6 +173,29 @@ def due(incident: Incident, around: Around, *, now: datetime) -> tuple[Incident,
         for one in incident.members
     )
     return replace(incident, members=members, told=tuple(told.values())), tuple(notices)
+
+
+def _set_back(incident: Incident, now: datetime) -> Incident:
+    """Return an incident of which nothing was told later than now."""
+    if not any(_late(one.last_at, now) for one in incident.told) and not any(
+        _late(one.joined_at, now) or _late(one.told_at, now) for one in incident.members
+    ):
+        return incident
+    members = tuple(
+        replace(
+            one,
+            joined_at=min(one.joined_at, now),
+            told_at=None if one.told_at is None else min(one.told_at, now),
+        )
+        for one in incident.members
+    )
+    return replace(
+        incident, members=members, told=tuple(replace(one, last_at=min(one.last_at, now)) for one in incident.told)
+    )
+
+
+def _late(instant: datetime | None, now: datetime) -> bool:
+    return instant is not None and instant > now
 
 
 def _explained(incident: Incident, around: Around, now: datetime) -> Incident:

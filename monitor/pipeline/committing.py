@@ -16,8 +16,9 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import MonitorError
 from featurestore.profiles import Profile
+from monitor.accepted import accepted_sources
 from monitor.alerts import message
-from monitor.alerts.dispatching import dispatch_within
+from monitor.alerts.dispatching import clock_of, dispatch_within
 from monitor.alerts.states import Alert, State, worst
 from monitor.decisions import Kind
 from monitor.detector import DetectorState
@@ -38,6 +39,10 @@ RULES = frozenset(get_args(Kind))
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 
 _log = structlog.get_logger("monitor.pipeline")
+
+
+class OvertakenError(Exception):
+    """Somebody has said, while a run was going on, what is normal: the rest is for the next run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +111,12 @@ class Committer:
             profiles: of its rows, for each track.
             report: so far.
             run_length: windows between false alarms of each track.
+
+        Raises:
+            OvertakenError: somebody has said meanwhile what is normal: nothing was kept.
         """
         with self.history.write() as connection:
+            self._check_normal(connection, tracks[0])
             spoken, first = Spoken(), None
             for track, current in zip(tracks, profiles, strict=True):
                 judgement, said = self._judged(connection, track, window, current, run_length)
@@ -144,6 +153,13 @@ class Committer:
             log_evidence=first.decision.evidence.log_value,
             log_limit=first.decision.evidence.log_limit,
         )
+
+    def _check_normal(self, connection: Connection, track: Track) -> None:
+        """Refuse to judge by what was normal when the run began, where somebody has accepted or revoked since."""
+        subject = track.subject
+        clock = clock_of(self.history, connection, self.config, self.now)
+        if accepted_sources(self.history, connection, subject.watch, clock=clock) != subject.accepted:
+            raise OvertakenError
 
     def again(self, track: Track, line: JudgedWindow, current: Profile, *, run_length: float) -> None:
         """Judge a window of the ledger against a new baseline, for its evidence.

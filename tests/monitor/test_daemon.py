@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -292,6 +293,22 @@ def _answers(port: int) -> bool:
             return bool(page.status == 200)
     except OSError:
         return False
+
+
+def test_a_clock_that_is_set_back_stops_nothing(scene: Any, wait_for: Callable[..., None]) -> None:
+    done: list[None] = []
+    clock = iter([datetime.now(UTC), datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) - timedelta(days=9)])
+    with scene.history() as history, Courier(history, {}) as courier:
+        at_work = Jobs(scene, history, courier, MonitorMetrics(history, "default"), clock=clock.__next__)
+        at_work.every(86_400, "daily", lambda: done.append(None))
+        wait_for(lambda: len(done) == 1)
+        at_work.follow_clock()  # a correction
+        with capture_logs() as said:
+            at_work.follow_clock()
+        wait_for(lambda: len(done) == 2)
+        at_work.finish()
+    assert [one["event"] for one in said if one["event"].startswith("the clock")] == ["the clock was set back"]
+    assert len(done) == 2
 
 
 def test_a_failed_job_is_counted_and_done_again(scene: Any, wait_for: Callable[..., None]) -> None:

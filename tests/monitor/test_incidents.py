@@ -192,6 +192,42 @@ def test_what_somebody_accepts_is_the_baseline_and_the_incident_is_over(either_s
     assert told(scene)[-1][1]["model"] == "ridge@1"
 
 
+def test_what_is_accepted_while_a_run_goes_on_counts_for_the_rest_of_it(either_scene: Any) -> None:
+    scene = either_scene
+    shifted(scene)
+    scene.serve_days(13, 6, shift=1.0)
+    asked: list[None] = []
+
+    def stop() -> bool:
+        asked.append(None)
+        if len(asked) in (3, 5):  # somebody else, twice, between two windows
+            with scene.history() as theirs:
+                until = FIRST + (13 if len(asked) == 3 else 14) * DAY
+                about = {"author": "ada", "reason": "so it is", "expires_at": NOW + 30 * DAY, "until": until}
+                accept(scene, theirs, 1, **about, now=NOW)
+        return False
+
+    with scene.history() as history:
+        first = run_once(scene, history, scene.policy, now=NOW, stop=stop)
+        assert (first.services[0].windows, first.more) == (2, True)
+        assert states(history)["drift"] is State.RESOLVED
+        more, fired = True, 0
+        while more:
+            report = run_once(scene, history, scene.policy, now=NOW, stop=stop)
+            fired, more = fired + report.services[0].fired, report.more
+        assert fired == 0
+        with history.read() as connection:
+            found = history.windows_between(connection, _watch_of(scene), since=FIRST, until=NOW)
+            assert found is not None
+            assert found.count == 19
+            assert len(history.acceptances(connection)) == 2
+        assert states(history)["drift"] is State.RESOLVED
+
+
+def _watch_of(scene: Any) -> Watch:
+    return Watch(policy=scene.policy.name, policy_version=scene.policy.version, service="flight_delay@1")
+
+
 def test_what_was_accepted_is_not_normal_any_more_when_it_expires_or_is_revoked(scene: Any) -> None:
     shifted(scene)
     with scene.history() as history:

@@ -30,6 +30,18 @@ def after(minutes: float) -> datetime:
     return _START + timedelta(minutes=minutes)
 
 
+def test_a_clock_that_is_set_back_keeps_no_news_from_anyone() -> None:
+    ahead = 60 * 24 * 3650
+    made, said_first = due(joined(opened(_GROUP, episode=1, now=after(ahead)), member(at=ahead)), Around(), now=after(ahead + 3))
+    assert len(said_first) == 1
+    back, nothing = due(made, Around(), now=after(0))  # ten years
+    assert nothing == ()
+    back = joined(back, member("b", at=1))
+    assert due(back, Around(), now=after(59))[1] == ()
+    ((_, notices),) = [due(back, Around(), now=after(60))]
+    assert [one.change for one in notices] == [Change.ALERT_ADDED]
+
+
 def member(alert: str = "a", *, at: float = 0, episode: int = 1, severity: str = "page", **about: object) -> Member:
     values: dict[str, object] = {"policy": "flights", "service": "flight_delay@1", "rule": "drift", "routes": ("ops",)}
     return Member(alert=alert, episode=episode, joined_at=after(at), severity=severity, **(values | about))  # type: ignore[arg-type]
