@@ -31,9 +31,9 @@ from monitor.history import History
 from monitor.leading import Lead, next_monitor, sole_monitor
 from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
-from monitor.ports import Ports
 from monitor.pipeline import Store, run_once
 from monitor.pipeline.left_behind import close_left_behind
+from monitor.ports import Ports
 from monitor.retention import prune_all
 from monitor.signalling.opening import own_channels
 from monitor.signalling.server import serve_signals

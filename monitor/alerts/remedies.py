@@ -14,7 +14,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("cannot be resolved", "Check the host under [{channel}], and that this machine can resolve names."),
     ("not a public address", "If it is meant to be there, set that under [{channel}]."),
     ("no connection to", "Check host and port under [{channel}], and that it is up."),
-    ("did not answer in", "Is it up, and does no firewall stand between? timeout_seconds under [{channel}] waits longer."),
+    (
+        "did not answer in",
+        "Is it up, and does no firewall stand between? timeout_seconds under [{channel}] waits longer.",
+    ),
     ("user or the password", "Check user and password under [{channel}]."),
     ("STARTTLS", "Check port and security under [{channel}]."),
     (r"answered 40[13]\b", "Check the secret or the token under [{channel}], and what it may do over there."),

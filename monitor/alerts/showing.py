@@ -75,7 +75,7 @@ def incident_values(incident: Incident) -> dict[str, Any]:
 
 
 def state_of(incident: Incident) -> str:
-    """Return where an incident is: ``open``, ``acknowledged``, ``resolved``; ``closed`` where nobody has seen its end."""
+    """Return where an incident is: ``open``, ``acknowledged``, ``resolved``, or ``closed`` if nobody saw its end."""
     if not incident.open:
         return "closed" if any(one.ended for one in incident.members) else "resolved"
     return "acknowledged" if incident.acknowledged_by else "open"
@@ -124,7 +124,8 @@ def _became(message: Entry) -> str:
         case "dead":
             return f"given up {time_of(message.settled_at)}: {message.last_error}"
         case "overtaken":
-            return "not sent: newer news overtook it"
+            why = "" if message.overtaken_by else message.last_error
+            return f"not sent: {why or 'newer news overtook it'}"
     if message.attempts:
         tries = "try" if message.attempts == 1 else "tries"
         return f"not delivered yet, {message.attempts} {tries}: {message.last_error}"

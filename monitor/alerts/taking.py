@@ -127,7 +127,7 @@ def _ended(history: History, connection: Connection, change: Change) -> None:
             after,
             change,
             "over" if unseen else "resolved",
-            "nothing of it is watched any more, or fires" if unseen else "nothing of it fires any more",
+            "nothing of it fires any more",
             change.at,
         )
 

@@ -181,7 +181,9 @@ def _findings(case: _Case, rows_per_block: float) -> list[FeatureFinding]:
     last = np.cumsum(bins.widths) - 1
     nulls = [(side.counts[last] / max(1, side.rows)).tolist() for side in (reference, current)]
     findings = []
-    for one, effects, moved, before, after, worth in zip(bins.features, found, moves, *nulls, phi.tolist(), strict=True):
+    for one, effects, moved, before, after, worth in zip(
+        bins.features, found, moves, *nulls, phi.tolist(), strict=True
+    ):
         finding = _finding(case, one, effects, moved, null_rates=(before, after), phi=worth)
         # Where both keys have turned, or an effect was chosen, these say more.
         if finding.verdict not in ("drift", "severe") and one.name in missing and one.name not in policy.statistics:

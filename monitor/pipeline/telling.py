@@ -247,9 +247,7 @@ class Teller:
         self._save(connection, rule, alert, after, kept, at=at, now=now)
         return after, Spoken(fired=int(said is Notification.FIRING))
 
-    def close(
-        self, connection: Connection, rule: str, alert: Alert, *, why: str, at: datetime, now: datetime
-    ) -> Alert:
+    def close(self, connection: Connection, rule: str, alert: Alert, *, why: str, at: datetime, now: datetime) -> Alert:
         """Keep that nobody looks after an alert any more, and why: its incident goes on without it."""
         after, _ = closed(alert)
         self._save(connection, rule, alert, after, None, at=at, now=now, ended=why)

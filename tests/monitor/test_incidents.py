@@ -357,9 +357,8 @@ def test_what_a_policy_that_is_gone_leaves_behind_is_closed_and_not_called_over(
     kind, over = told(scene)[-1]
     assert (kind, over["state"]) == (Kind.RESOLVED, "ALERT_STATE_RESOLVED")
     assert over["change"] == "ALERT_CHANGE_CLOSED"
-    assert over["summary"] == (
-        'flight_delay@1 is not watched by this any more (policy "flight_drift" is gone); nobody knows whether it is over'
-    )
+    why = '(policy "flight_drift" is gone); nobody knows whether it is over'
+    assert over["summary"] == f"flight_delay@1 is not watched by this any more {why}"
 
 
 def test_a_slice_that_a_policy_has_no_more_is_closed_and_not_called_over(scene: Any) -> None:

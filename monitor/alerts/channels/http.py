@@ -265,7 +265,9 @@ class Client:
         elif isinstance(error, httpcore.TimeoutException):
             reason = f"{address.where} did not answer in {self._timeout:g} s"
         elif isinstance(error, httpcore.ConnectError):
-            reason = f"no connection to {address.where}: {error}"
+            cause = error.__cause__
+            said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+            reason = f"no connection to {address.where}: {said}"
         elif isinstance(error, httpcore.NetworkError):
             reason = f"the connection to {address.where} broke"
         else:

@@ -32,7 +32,9 @@ def after(minutes: float) -> datetime:
 
 def test_a_clock_that_is_set_back_keeps_no_news_from_anyone() -> None:
     ahead = 60 * 24 * 3650
-    made, said_first = due(joined(opened(_GROUP, episode=1, now=after(ahead)), member(at=ahead)), Around(), now=after(ahead + 3))
+    made, said_first = due(
+        joined(opened(_GROUP, episode=1, now=after(ahead)), member(at=ahead)), Around(), now=after(ahead + 3)
+    )
     assert len(said_first) == 1
     back, nothing = due(made, Around(), now=after(0))  # ten years
     assert nothing == ()

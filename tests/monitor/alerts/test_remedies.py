@@ -10,7 +10,10 @@ from monitor.alerts.remedies import remedy
 @pytest.mark.parametrize(
     ("reason", "do"),
     [
-        ("https://x.example.com: its certificate is not accepted: certificate has expired", "ca_file under [channels.o]"),
+        (
+            "https://x.example.com: its certificate is not accepted: certificate has expired",
+            "ca_file under [channels.o]",
+        ),
         ("https://x.example.com: no TLS with it: wrong version number", "Has the port TLS at all?"),
         ("x.invalid cannot be resolved: Name or service not known", "Check the host under"),
         (
@@ -34,7 +37,8 @@ def test_a_reason_has_a_remedy(reason: str, do: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", ["https://e.example.com does not know the routing_key; check it", "the bot is not in channel x; invite it"]
+    "reason",
+    ["https://e.example.com does not know the routing_key; check it", "the bot is not in channel x; invite it"],
 )
 def test_what_a_channel_says_itself_is_not_said_twice(reason: str) -> None:
     assert remedy("o", reason) == ""

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def config(**settings: Any) -> Config:
-    return Config(root=Path("."), retention=RetentionConfig(**settings))
+    return Config(root=Path(), retention=RetentionConfig(**settings))
 
 
 def incident(box: Any, group: str, *, over: bool, settled: bool) -> str:

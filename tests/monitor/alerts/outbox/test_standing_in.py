@@ -73,7 +73,7 @@ def test_an_update_does_not_begin_the_five_minutes_anew(box: Any, courier: Couri
     assert mail.said == [("i-1", Kind.UPDATED)]
 
 
-def test_they_begin_anew_after_one_that_arrived(box: Any, courier: Courier, ops: Any, mail: Any) -> None:
+def test_they_begin_anew_after_one_that_arrived(box: Any, courier: Courier, ops: Any) -> None:
     box.put(Kind.FIRING)
     courier.deliver_due()
     ops.script = [_REFUSED] * 20
