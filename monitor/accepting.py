@@ -241,20 +241,23 @@ def _keep(
             )
             history.drop_detector(connection, _watch(acceptance), FEATURES)
             for stored in targets[_watch(acceptance)]:
-                _end(history, connection, stored, clock=clock, now=now)
+                _end(history, connection, stored, why=f"{acceptance.author} accepted it", clock=clock, now=now)
         # The audit log is in another database: it is written last, so that what fails there undoes all of this.
         for one in kept:
             store.registry.record("accept", one.acceptance.policy, _details(one), who=one.acceptance.author)
     return kept
 
 
-def _end(history: History, connection: Connection, stored: StoredAlert, *, clock: datetime, now: datetime) -> None:
+def _end(
+    history: History, connection: Connection, stored: StoredAlert, *, why: str, clock: datetime, now: datetime
+) -> None:
     before = history.alert(connection, stored.alert.key)
     if not before.firing:
         return
     after, _ = closed(before)
     history.save_alert(connection, stored.watch, stored.rule, after, at=clock, now=now)
-    take(history, connection, Change(before=before, after=after, kept=None, at=clock, clock=clock, now=now))
+    change = Change(before=before, after=after, kept=None, at=clock, clock=clock, now=now, ended=why)
+    take(history, connection, change)
     retraining.accept(connection, before.key, now=now)
 
 

@@ -58,6 +58,7 @@ def run_once(
     ] = False,
 ) -> None:
     """Judge every window that has closed, deliver what is due, and exit: for cron and Airflow."""
+    from monitor.alerts.channels import unopened
     from monitor.alerts.dispatching import dispatch
     from monitor.alerts.fallbacks import fallbacks
     from monitor.alerts.outbox import Courier
@@ -86,8 +87,12 @@ def run_once(
                 with Courier(history, channels, fallbacks=standing_in, may_send=lead.valid) as courier:
                     sent = courier.deliver_due()
                 typer.echo(f"Messages: {sent.delivered} delivered, {sent.delayed} put off, {sent.dead} given up.")
+                if sent.delayed or sent.dead:
+                    typer.echo(f"Why: featurestore monitor outbox list{f' --replay {replay}' if replay else ''}")
                 if sent.stood_in:
                     typer.echo(f"{sent.stood_in} pages went to a fallback as well: featurestore monitor outbox list")
+        # What was decided is kept, and this is not the way to find out that a page reached nobody.
+        fault = fault or next(iter(unopened(theirs)), None)
         if fault is not None:
             raise fault
         with history.read() as connection:

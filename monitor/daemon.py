@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -33,6 +33,8 @@ from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
 from monitor.pipeline.left_behind import close_left_behind
+from monitor.ports import Ports
+from monitor.retention import prune_all
 from monitor.signalling.opening import own_channels
 from monitor.signalling.server import serve_signals
 from monitor.signalling.source import SignalSource
@@ -45,6 +47,12 @@ _COURIER_SECONDS = 1.0
 
 #: How long a signal may wait to be heard.
 _SIGNAL_SECONDS = 0.5
+
+#: How often messages that nobody needs any more are removed.
+_PRUNING_SECONDS = 3_600.0
+
+#: A clock that is corrected by less needs no attention.
+_SET_BACK = timedelta(seconds=5)
 
 #: Begins the name of a policy's job.
 _JOB = "policy "
@@ -87,8 +95,8 @@ class Daemon:
 
         Raises:
             MonitorError: another monitor works on the database, and this one is not to stand by.
-            AddressInUseError: another process listens on the port for metrics, or on that for signals.
-            ConfigError: a port cannot be bound, or a certificate is not valid.
+            ConfigError: a port cannot be bound, or a certificate is not valid. One on which another process listens is
+                waited for: what this one is there for is to judge and to deliver.
         """
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         seconds = self._store.config.monitor.lease_seconds
@@ -115,10 +123,14 @@ class Daemon:
         config, registry = self._store.config, self._store.registry
         with ExitStack() as opened:
             # Only who works has ports: daemons of one host share them.
-            if (page := serve_metrics(config, self._metrics)) is not None:
-                opened.callback(page.close)
-            if (signals := serve_signals(config, SignalSource(self._history, registry), registry)) is not None:
-                opened.callback(signals.close)
+            ports = opened.enter_context(
+                Ports(
+                    {
+                        "metrics": lambda: serve_metrics(config, self._metrics),
+                        "signals": lambda: serve_signals(config, SignalSource(self._history, registry), registry),
+                    }
+                )
+            )
             own = own_channels(config, self._history, registry)
             channels = {**self._channels, **own}
             courier = opened.enter_context(
@@ -130,7 +142,8 @@ class Daemon:
             jobs = Jobs(self._store, self._history, courier, self._metrics)
             # Not one long wait: a signal that the system gives to another thread does not end it.
             while not self._stop.wait(_SIGNAL_SECONDS) and not lead.lost():
-                pass
+                ports.open()
+                jobs.follow_clock()
             if lead.lost():
                 _log.warning("another monitor has taken over", database=self._history.name)
             jobs.finish()
@@ -152,9 +165,20 @@ class Jobs:
         history: the monitor's database.
         courier: delivers.
         metrics: counts.
+        clock: the wall clock, as the scheduler has it.
     """
 
-    def __init__(self, store: Store, history: History, courier: Courier, metrics: MonitorMetrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        history: History,
+        courier: Courier,
+        metrics: MonitorMetrics,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._clock_at = clock()
         self._store = store
         self._history = history
         self._courier = courier
@@ -173,6 +197,7 @@ class Jobs:
         self.every(poll, "heartbeat", self._beat)
         self.every(poll, "registry", self._follow_registry)
         self.every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
+        self.every(_PRUNING_SECONDS, "retention", self._prune)
 
     def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
         """Do some work now and at an interval, one at a time; what fails is told in the log and done again.
@@ -191,6 +216,14 @@ class Jobs:
             replace_existing=True,
             next_run_time=datetime.now(UTC),
         )
+
+    def follow_clock(self) -> None:
+        """Do everything now where the clock was set back: all of it would wait until it is again where it was."""
+        before, self._clock_at = self._clock_at, self._clock()
+        if self._clock_at < before - _SET_BACK:
+            _log.warning("the clock was set back", by=str(before - self._clock_at))
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=self._clock_at)
 
     def finish(self) -> None:
         """Begin nothing more, and wait for what is at hand."""
@@ -250,6 +283,12 @@ class Jobs:
         """Write the messages that are due by now, and have them delivered."""
         dispatch(self._history, self._store.config, now=datetime.now(UTC))
         self._courier.kick()
+
+    def _prune(self) -> None:
+        """Remove the messages that ``[retention]`` does not keep."""
+        removed = prune_all(self._history, self._store.config, now=datetime.now(UTC), stop=self._finishing.is_set)
+        if removed:
+            _log.info("old messages were removed", messages=removed)
 
     def _beat(self) -> None:
         self._history.beat(

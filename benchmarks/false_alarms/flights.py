@@ -221,7 +221,7 @@ def _trial(
         )
         if at < len(control):
             alarms += evidence.alarm
-            missing += any(newly_missing(one, baseline.whole, window, thresholds) for one in baseline.bins.features)
+            missing += bool(newly_missing(baseline.whole, window, thresholds))
             highest = max(highest, evidence.log_value)
         elif evidence.alarm and evidence.onset is not None:
             since = merge([one for at, one in seen if at >= evidence.onset])

@@ -107,7 +107,8 @@ def gc(
         return
     verb = "would go" if dry_run else "removed"
     for one in report.removed:
-        typer.echo(f"  {verb:9} {one.kind:16} {one.what:40} {one.size:>15,} bytes in {len(one.paths)} file(s)")
+        held = f"{one.rows:,} row(s)" if one.rows else f"{len(one.paths)} file(s)"
+        typer.echo(f"  {verb:9} {one.kind:16} {one.what:40} {one.size:>15,} bytes in {held}")
     for one in report.kept:
         typer.echo(f"  kept      {one.kind:16} {one.what:40} {one.size:>15,} bytes, needed by {one.kept_by}")
     for one in report.young:

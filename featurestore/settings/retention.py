@@ -43,7 +43,10 @@ Duration = Annotated[timedelta, BeforeValidator(_read)]
 
 
 class RetentionConfig(BaseModel):
-    """``[retention]``: after how long ``featurestore gc`` removes things; None keeps them for ever."""
+    """``[retention]``: after how long ``featurestore gc`` removes things; None keeps them for ever.
+
+    ``messages`` are those of the monitor's outbox, which its daemon removes as well.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,3 +56,4 @@ class RetentionConfig(BaseModel):
     retired_versions: Duration | None = None  # rows of versions that are not live
     datasets: Duration | None = None
     log: Duration | None = None
+    messages: Duration | None = timedelta(days=90)

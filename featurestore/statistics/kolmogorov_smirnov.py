@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from featurestore.statistics.estimate import Estimate
+from featurestore.statistics.estimate import Estimate, Estimates
 
 
 def kolmogorov_smirnov(
@@ -29,10 +29,41 @@ def kolmogorov_smirnov(
     Returns:
         The distance; 0, with the interval 0 to 1, when a side has no rows.
     """
+    found = kolmogorov_smirnov_distances(
+        np.asarray(reference)[None],
+        np.asarray(current)[None],
+        reference_sizes=[reference_size],
+        current_sizes=[current_size],
+        confidence=confidence,
+    )
+    return found.each()[0]
+
+
+def kolmogorov_smirnov_distances(
+    reference: ArrayLike,
+    current: ArrayLike,
+    *,
+    reference_sizes: ArrayLike,
+    current_sizes: ArrayLike,
+    confidence: float = 0.95,
+) -> Estimates:
+    """Return :func:`kolmogorov_smirnov` of many features with equally many cells, bit for bit.
+
+    Args:
+        reference: rows in each cell, ascending, shape (features, cells).
+        current: the same.
+        reference_sizes: shape (features,).
+        current_sizes: the same.
+        confidence: of each interval.
+    """
     one, two = np.asarray(reference, np.float64), np.asarray(current, np.float64)
-    if not (one.sum() > 0 and two.sum() > 0 and reference_size > 0 and current_size > 0):
-        return Estimate(0.0, 0.0, 1.0)
-    distance = float(np.max(np.abs(np.cumsum(one) / one.sum() - np.cumsum(two) / two.sum())))
+    m, n = np.asarray(reference_sizes, np.float64), np.asarray(current_sizes, np.float64)
+    rows, others = one.sum(axis=1), two.sum(axis=1)
+    known = (rows > 0) & (others > 0) & (m > 0) & (n > 0)
+    rows, others, m, n = (np.where(known, each, 1.0) for each in (rows, others, m, n))
+    apart = np.cumsum(one, axis=1) / rows[:, None] - np.cumsum(two, axis=1) / others[:, None]
+    distance = np.abs(apart).max(axis=1)
     level = math.log(4 / (1 - confidence)) / 2
-    error = math.sqrt(level / reference_size) + math.sqrt(level / current_size)
-    return Estimate(distance, max(0.0, distance - error), min(1.0, distance + error))
+    error = np.sqrt(level / m) + np.sqrt(level / n)
+    low, high = np.maximum(0.0, distance - error), np.minimum(1.0, distance + error)
+    return Estimates(np.where(known, distance, 0.0), np.where(known, low, 0.0), np.where(known, high, 1.0))

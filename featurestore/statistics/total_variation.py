@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from featurestore.statistics.estimate import Estimate
+from featurestore.statistics.estimate import Estimate, Estimates
 
 
 def total_variation(
@@ -30,12 +30,43 @@ def total_variation(
     Returns:
         The distance; 0, with the interval 0 to 1, when a side has no rows.
     """
+    found = total_variations(
+        np.asarray(reference)[None],
+        np.asarray(current)[None],
+        reference_sizes=[reference_size],
+        current_sizes=[current_size],
+        confidence=confidence,
+    )
+    return found.each()[0]
+
+
+def total_variations(
+    reference: ArrayLike,
+    current: ArrayLike,
+    *,
+    reference_sizes: ArrayLike,
+    current_sizes: ArrayLike,
+    confidence: float = 0.95,
+) -> Estimates:
+    """Return :func:`total_variation` of many features with equally many categories, bit for bit.
+
+    Args:
+        reference: rows in each category, shape (features, categories).
+        current: the same.
+        reference_sizes: shape (features,).
+        current_sizes: the same.
+        confidence: of each interval.
+    """
     one, two = np.asarray(reference, np.float64), np.asarray(current, np.float64)
-    if not (one.sum() > 0 and two.sum() > 0 and reference_size > 0 and current_size > 0):
-        return Estimate(0.0, 0.0, 1.0)
-    p, q = one / one.sum(), two / two.sum()
-    distance = float(np.abs(p - q).sum() / 2)
-    error = math.sqrt(math.log(2 / (1 - confidence)) / 2 * (1 / reference_size + 1 / current_size))
-    spread = np.sqrt(p * (1 - p) / reference_size + q * (1 - q) / current_size)
-    bias = float(spread.sum() / 2)
-    return Estimate(distance, max(0.0, distance - error - bias), min(1.0, distance + error))
+    m, n = np.asarray(reference_sizes, np.float64), np.asarray(current_sizes, np.float64)
+    rows, others = one.sum(axis=1), two.sum(axis=1)
+    known = (rows > 0) & (others > 0) & (m > 0) & (n > 0)
+    rows, others, m, n = (np.where(known, each, 1.0) for each in (rows, others, m, n))
+    p, q = one / rows[:, None], two / others[:, None]
+    # Where a side has no rows, its shares are none.
+    p, q = np.where(known[:, None], p, 0.0), np.where(known[:, None], q, 0.0)
+    distance = np.abs(p - q).sum(axis=1) / 2
+    error = np.sqrt(math.log(2 / (1 - confidence)) / 2 * (1 / m + 1 / n))
+    bias = np.sqrt(p * (1 - p) / m[:, None] + q * (1 - q) / n[:, None]).sum(axis=1) / 2
+    low, high = np.maximum(0.0, distance - error - bias), np.minimum(1.0, distance + error)
+    return Estimates(np.where(known, distance, 0.0), np.where(known, low, 0.0), np.where(known, high, 1.0))

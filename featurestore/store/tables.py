@@ -17,6 +17,7 @@ from featurestore.offline.tables.restoring import RestoreReport
 from featurestore.registry import live_views
 from featurestore.registry.records import Load, Registered
 from featurestore.serving.feedback.segments import segments
+from featurestore.store.collectors import collectors_of
 from featurestore.store.pushing import Pushing
 
 
@@ -25,8 +26,8 @@ class GcReport:
     """What was removed, or would be.
 
     Attributes:
-        removed: files that nobody needs.
-        kept: files that are old enough to go, and are needed; each says by what.
+        removed: files, and rows of databases, that nobody needs.
+        kept: those that are old enough to go, and are needed; each says by what.
         young: files that nothing needs, but that were written within the last hour, so that somebody may be at work
             with them; the next run takes them.
         dry_run: whether nothing was done.
@@ -270,6 +271,8 @@ class Tables(Pushing):
         # Only a dataset that is gone for certain frees its files.
         found += self.offline.find_garbage(live, without=[one.what for one in going] if dry_run else (), now=now)
         found += self._old_log(now)
+        elsewhere = [(one, list(one.find(now=now))) for one in collectors_of(self.config)]
+        found += [one for _, theirs in elsewhere for one in theirs]
         removed = tuple(one for one in found if not one.kept_by and not one.young)
         if not dry_run and removed:
             for one in removed:
@@ -277,6 +280,9 @@ class Tables(Pushing):
                     self.offline.remove_garbage(one, who=who, reason=reason, now=now)
                 if one.kind == "retired version":
                     self.online.replace(one.what, ())
+            for collector, theirs in elsewhere:
+                if any(one in removed for one in theirs):
+                    collector.remove(now=now)
             size: Counter[str] = Counter()
             for one in removed:
                 size[one.kind] += one.size

@@ -28,6 +28,7 @@ class AlertChange(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ALERT_CHANGE_ESCALATED: _ClassVar[AlertChange]
     ALERT_CHANGE_ACKNOWLEDGED: _ClassVar[AlertChange]
     ALERT_CHANGE_RESOLVED: _ClassVar[AlertChange]
+    ALERT_CHANGE_CLOSED: _ClassVar[AlertChange]
 
 class SignalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -60,6 +61,7 @@ ALERT_CHANGE_REPEATED: AlertChange
 ALERT_CHANGE_ESCALATED: AlertChange
 ALERT_CHANGE_ACKNOWLEDGED: AlertChange
 ALERT_CHANGE_RESOLVED: AlertChange
+ALERT_CHANGE_CLOSED: AlertChange
 SIGNAL_STATE_UNSPECIFIED: SignalState
 SIGNAL_STATE_PENDING: SignalState
 SIGNAL_STATE_APPROVED: SignalState

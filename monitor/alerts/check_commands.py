@@ -55,9 +55,15 @@ def check(
         for fault in faults:
             typer.secho(f"Fault: {fault}", fg=typer.colors.RED)
         if not channel:
-            typer.echo(f"{len(found.channels)} channels in order, {len(policies)} policies, {len(faults)} faults")
+            counts = ((len(found.channels), "channel", "channels"), (len(policies), "policy", "policies"))
+            well, of_policies, bad = (_counted(*one) for one in (*counts, (len(faults), "fault", "faults")))
+            typer.echo(f"{well} in order, {of_policies}, {bad}")
     if faults:
         raise typer.Exit(FAULTY)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _disabled(config: Config) -> tuple[dict[str, str], list[Fault]]:

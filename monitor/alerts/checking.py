@@ -13,12 +13,12 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.errors import ConfigError, closest
 from monitor.alerts.base import Channel, Kind, Message, Outcome, Status
 from monitor.alerts.channels import open_channel
+from monitor.alerts.remedies import remedy
 
 #: How many channels are asked at once: one that does not answer takes its timeout, and not the others' too.
 _THREADS = 16
 _SENT, _REACHED = "took a test message", "would take a message"
 _TO_DO = {
-    Status.RETRY: "",
     Status.REFUSED: "The message is at fault, not the settings: tell who maintains this project.",
     Status.GONE: "Name another receiver, or remove the channel and the routes to it.",
 }
@@ -93,7 +93,7 @@ def check(
         for channel in opened.values():
             channel.close()
     faults += [
-        Fault(about=f"channel {name}", what=one.reason, hint=_TO_DO[one.status])
+        Fault(about=f"channel {name}", what=one.reason, hint=_TO_DO.get(one.status) or remedy(name, one.reason))
         for name, one in found.items()
         if one.status is not Status.DELIVERED
     ]

@@ -47,10 +47,12 @@ def close(store: Store, history: History, incident: Incident, *, author: str, re
         if not incident.open or not firing:
             raise MonitorError(f"Incident {incident.name} is over.", hint="There is nothing to close.")
         history.note(connection, CLOSED, reason.strip(), incident=incident.number, who=author, at=clock, now=now)
+        why = f"{author} says that it is over"
         for one in firing:
             after, _ = closed(one.alert)
             history.save_alert(connection, one.watch, one.rule, after, at=clock, now=now)
-            take(history, connection, Change(before=one.alert, after=after, kept=None, at=clock, clock=clock, now=now))
+            change = Change(before=one.alert, after=after, kept=None, at=clock, clock=clock, now=now, ended=why)
+            take(history, connection, change)
             retraining.ends(connection, one.alert.key, clock)
         rules = list(dict.fromkeys(one.rule for one in firing))
         # The audit log is in another database: it is written last, so that what fails there undoes all of this.

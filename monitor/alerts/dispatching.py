@@ -13,7 +13,7 @@ from monitor.alerts.calendars import calendars_of
 from monitor.alerts.grouping import Faults
 from monitor.alerts.incident_message import MEMBERS, Telling, payload_of
 from monitor.alerts.incident_state import Incident
-from monitor.alerts.incidents import Around, Notice, Timers, due
+from monitor.alerts.notices import Around, Notice, Timers, due
 from monitor.alerts.outbox import enqueue
 from monitor.history import History
 

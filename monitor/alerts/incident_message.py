@@ -13,8 +13,8 @@ from monitor.alerts.about import About
 from monitor.alerts.base import Kind
 from monitor.alerts.fitting import LARGEST, fitted
 from monitor.alerts.incident_state import Incident, Member
-from monitor.alerts.incidents import Notice
-from monitor.alerts.message import JUDGING, SHOWN, called, moment, to_json
+from monitor.alerts.message import SHOWN, called, moment, to_json
+from monitor.alerts.notices import Notice
 from monitor.alerts.states import State
 from monitor.history import Acceptance, StoredAlert
 
@@ -206,13 +206,14 @@ def _over(telling: Telling, members: Sequence[Member], findings: Mapping[str, pb
     if telling.closed is not None:
         who, why = telling.closed
         return f"{whom}: {who} says that it is over ({why})"
-    stored = [telling.alerts[one.alert] for one in members if one.alert in telling.alerts]
-    if stored and all(_closed(one) for one in stored):
-        return f"{whom} is not watched by this any more; nobody knows whether it is over"
+    left = [one for one in members if one.ended]
+    if left:
+        return _left(whom, members, left)
     if len(members) > 1:
         return f"{whom} is back: all of its {len(members):,} alerts have ended"
     member = members[0]
-    times = stored[0].alert.quiet if stored else 0
+    stored = telling.alerts.get(member.alert)
+    times = 0 if stored is None else stored.alert.quiet
     if not times:
         return f"{whom} is back: {called(member.rule)} has ended"
     if member.rule in ACCEPTABLE:
@@ -220,9 +221,13 @@ def _over(telling: Telling, members: Sequence[Member], findings: Mapping[str, pb
     return f"{whom} is back: {called(member.rule)} was not seen {times} times in a row"
 
 
-def _closed(stored: StoredAlert) -> bool:
-    """Return whether an alert has ended without a look that said so, as nobody looks any more."""
-    return stored.alert.state is State.RESOLVED and not stored.alert.quiet and stored.rule != JUDGING
+def _left(whom: str, members: Sequence[Member], left: Sequence[Member]) -> str:
+    """Return what is said of alerts that nobody looks after any more: not that they are over."""
+    why = "; ".join(dict.fromkeys(one.ended for one in left))
+    if len(left) == len(members):
+        return f"{whom} is not watched by this any more ({why}); nobody knows whether it is over"
+    ended = f"{len(members) - len(left):,} of {len(members):,} alerts have ended"
+    return f"{whom}: {ended}; the others are not watched any more ({why}), and nobody knows whether they are over"
 
 
 def _whom(telling: Telling, members: Sequence[Member], findings: Mapping[str, pb.Alert]) -> str:

@@ -37,6 +37,7 @@ class Member:
         firing: whether it still fires: see :attr:`~monitor.alerts.states.Alert.firing`.
         onset: start of the first window that is likely different.
         summary: what was found, in a line.
+        ended: why it has ended, where no look has shown that it is over: nobody looks any more, or somebody said so.
         told_at: when any of its channels was first told of it.
         acknowledged: whether somebody has said that they work on it.
         escalated: whether the channels of ``escalate_to`` were told.
@@ -60,6 +61,7 @@ class Member:
     firing: bool = True
     onset: datetime | None = None
     summary: str = ""
+    ended: str = ""
     told_at: datetime | None = None
     acknowledged: bool = False
     escalated: bool = False

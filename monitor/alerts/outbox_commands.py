@@ -121,7 +121,8 @@ def _line(one: Entry) -> str:
     if one.stands_in_for:
         text += f", in place of {one.stands_in_for}"
     if one.state == "pending" and one.attempts:
-        text += f" after {one.attempts} attempts, next {one.next_at:%Y-%m-%d %H:%M:%S}"
+        tries = "attempt" if one.attempts == 1 else "attempts"
+        text += f" after {one.attempts} {tries}, next {one.next_at:%Y-%m-%d %H:%M:%S}"
     if one.overtaken_by:
         text += f" by {one.overtaken_by[:_SHOWN_KEY]}"
     return text + (f": {one.last_error}" if one.last_error else "")

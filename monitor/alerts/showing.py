@@ -19,7 +19,7 @@ _SAID = {
     Kind.FIRING: "told",
     Kind.UPDATED: "told again",
     Kind.ACKNOWLEDGED: "told of the acknowledgement",
-    Kind.RESOLVED: "told that it is over",
+    Kind.RESOLVED: "told of its end",
     Kind.RETRAINING: "sent the retraining signal",
     Kind.RETRAINED: "told whether retraining helped",
     Kind.ACTION: "told of an action",
@@ -75,9 +75,9 @@ def incident_values(incident: Incident) -> dict[str, Any]:
 
 
 def state_of(incident: Incident) -> str:
-    """Return where an incident is: ``resolved``, ``acknowledged``, or ``open``."""
+    """Return where an incident is: ``open``, ``acknowledged``, ``resolved``, or ``closed`` if nobody saw its end."""
     if not incident.open:
-        return "resolved"
+        return "closed" if any(one.ended for one in incident.members) else "resolved"
     return "acknowledged" if incident.acknowledged_by else "open"
 
 
@@ -124,9 +124,11 @@ def _became(message: Entry) -> str:
         case "dead":
             return f"given up {time_of(message.settled_at)}: {message.last_error}"
         case "overtaken":
-            return "not sent: newer news overtook it"
+            why = "" if message.overtaken_by else message.last_error
+            return f"not sent: {why or 'newer news overtook it'}"
     if message.attempts:
-        return f"not delivered yet, {message.attempts} tries: {message.last_error}"
+        tries = "try" if message.attempts == 1 else "tries"
+        return f"not delivered yet, {message.attempts} {tries}: {message.last_error}"
     return "waits to be delivered"
 
 
@@ -162,7 +164,8 @@ def incident_lines(
         rows = f", {one.slice}" if one.slice else ""
         hushed = silenced_by(one, incident.name, silences, now) if incident.open else ()
         quiet = "".join(f"; silence {each.id} by {each.author} until {time_of(each.expires_at)}" for each in hushed)
-        yield f"  {one.state:<10}  {called(one.rule)} of {one.service}{rows}, by policy {one.policy}{quiet}"
+        state = "closed" if one.ended else one.state
+        yield f"  {state:<10}  {called(one.rule)} of {one.service}{rows}, by policy {one.policy}{quiet}"
         if one.summary:
             yield f"              {one.summary}"
     yield "Timeline"

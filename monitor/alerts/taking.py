@@ -13,6 +13,7 @@ from monitor.alerts.about import About
 from monitor.alerts.grouping import group_of
 from monitor.alerts.incident_state import Incident
 from monitor.alerts.incidents import followed, joined, opened
+from monitor.alerts.message import called
 from monitor.alerts.states import Alert, State
 from monitor.history import History, Kept
 
@@ -28,6 +29,7 @@ class Change:
         at: up to when it was looked for.
         clock: what the incident's timers go by: the wall clock, or in a rehearsal ``at``.
         now: the wall clock.
+        ended: why it has ended, where no look has shown that it is over; "" where one has.
     """
 
     before: Alert
@@ -36,6 +38,7 @@ class Change:
     at: datetime
     clock: datetime
     now: datetime
+    ended: str = ""
 
 
 def take(history: History, connection: Connection, change: Change) -> Incident | None:
@@ -111,12 +114,22 @@ def _ended(history: History, connection: Connection, change: Change) -> None:
     # An episode that another one follows at once has ended as well.
     ended = change.after if change.after.episode == before.episode else replace(before, state=State.RESOLVED)
     ended = replace(ended, before=State.OK)
-    after = followed(incident, ended, now=change.clock)
+    after = followed(incident, ended, now=change.clock, ended=change.ended)
     history.save_incident(connection, after)
-    rule = next((one.rule for one in after.members if one.alert == before.key), "")
-    _note(history, connection, after, change, "recovered", rule, change.at)
+    rule = next((called(one.rule) for one in after.members if one.alert == before.key), "")
+    what, why = ("ended", f"{rule}: {change.ended}") if change.ended else ("recovered", rule)
+    _note(history, connection, after, change, what, why, change.at)
     if not after.open:
-        _note(history, connection, after, change, "resolved", "nothing of it fires any more", change.at)
+        unseen = any(one.ended for one in after.members)
+        _note(
+            history,
+            connection,
+            after,
+            change,
+            "over" if unseen else "resolved",
+            "nothing of it fires any more",
+            change.at,
+        )
 
 
 def _note(

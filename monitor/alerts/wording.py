@@ -233,7 +233,9 @@ def _title(message: Message) -> tuple[str, Tone]:
         return "TEST", "neutral"
     number = f" {payload['name']}" if payload.get("name") else ""
     if kind is Kind.RESOLVED:
-        return f"RESOLVED{number}", "good"
+        # Nobody has seen that it is over: it is watched no more, or somebody said so.
+        closed = payload.get("change") == "ALERT_CHANGE_CLOSED"
+        return (f"CLOSED{number}", "neutral") if closed else (f"RESOLVED{number}", "good")
     if kind is Kind.ACKNOWLEDGED:
         who = payload.get("acknowledgedBy", "")
         return f"ACKNOWLEDGED{number}" + (f" by {who}" if who else ""), "neutral"

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+
 from featurestore.profiles import Baseline, FeatureBins, Profile
 from featurestore.statistics.design_effect import design_effect
 from featurestore.statistics.estimate import Estimate
-from monitor.decisions.effects import effects_of, grown
-from monitor.decisions.finding import Decision, Direction, FeatureFinding, Kind, Statistic, Verdict
+from monitor.decisions.effects import Measured, measured
+from monitor.decisions.finding import Decision, Direction, FeatureFinding, Kind, Move, Statistic, Verdict
 from monitor.decisions.missing import newly_missing
-from monitor.decisions.movement import direction_of, moves_of
+from monitor.decisions.movement import moves_of
 from monitor.decisions.naming import named_features
 from monitor.decisions.showing import Shown, Thresholds, shown
 from monitor.detector import Evidence, Limits
@@ -43,6 +45,21 @@ class _Policy:
         if self.launch:
             return "launch mismatch"
         return "prediction drift" if feature in self.predictions else "drift"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """What is the same for all features."""
+
+    policy: _Policy
+    evidence: Evidence
+    limits: Limits
+    reference: Profile
+    current: Profile
+    hidden: frozenset[str]
+    weights: Mapping[str, float]
+    named: frozenset[str]
+    onsets: Mapping[str, datetime]
 
 
 def decide(
@@ -96,22 +113,18 @@ def decide(
     )
     weights = _weights(baseline.bins.names, importances or {})
     named = named_features(evidence.features, evidence.windows, false_discovery_rate=false_discovery_rate)
-    findings = [
-        _finding(
-            one,
-            baseline.whole,
-            current,
-            limits,
-            evidence,
-            policy,
-            rows_per_block,
-            weight=weights[one.name],
-            named=one.name in named,
-            onset=(onsets or {}).get(one.name, evidence.onset),
-            open_values=one.column not in pii,
-        )
-        for one in baseline.bins.features
-    ]
+    case = _Case(
+        policy=policy,
+        evidence=evidence,
+        limits=limits,
+        reference=baseline.whole,
+        current=current,
+        hidden=pii,
+        weights=weights,
+        named=frozenset(named),
+        onsets=onsets or {},
+    )
+    findings = _findings(case, rows_per_block)
     ranked = sorted(findings, key=lambda one: (-one.rank, -one.effect_low, -one.effect, one.feature))
     verdict = _verdict(evidence, ranked)
     return Decision(
@@ -150,60 +163,77 @@ def _kind(verdict: Verdict, findings: list[FeatureFinding], *, launch: bool) -> 
     return "launch mismatch" if launch else next(one.kind for one in findings if one.verdict in ("drift", "severe"))
 
 
-def _finding(
-    one: FeatureBins,
-    reference: Profile,
-    current: Profile,
-    limits: Limits,
-    evidence: Evidence,
-    policy: _Policy,
-    rows_per_block: float,
-    *,
-    weight: float,
-    named: bool,
-    onset: datetime | None,
-    open_values: bool,
-) -> FeatureFinding:
-    limit = limits.features[one.name]
-    phi = float(design_effect(rows_per_block, limit.rho))
-    effects = effects_of(
-        one, reference, current, reference_worth=limit.rows / max(1, reference.rows), current_worth=1 / phi
+def _findings(case: _Case, rows_per_block: float) -> list[FeatureFinding]:
+    """Return what became of each feature, in the order of the bins; what can be is computed of all at once."""
+    policy, reference, current = case.policy, case.reference, case.current
+    bins = reference.bins
+    of_each = [case.limits.features[name] for name in bins.names]
+    phi = design_effect(rows_per_block, [one.rho for one in of_each])
+    found = measured(
+        reference,
+        current,
+        reference_worth=np.array([one.rows for one in of_each], np.float64) / max(1, reference.rows),
+        current_worth=1 / phi,
+        chosen=policy.statistics,
     )
-    judged = policy.judged_by(one.name, effects)
-    seen = shown(one, reference, current, judged, policy.thresholds, plain=policy.plain_kind(one.name))
-    verdict = _feature_verdict(seen, alarm=evidence.alarm, watched=bool(len(limit.limits)))
-    moves = moves_of(one, reference, current) if open_values else ()
-    found = FeatureFinding(
-        feature=one.name,
+    moves = moves_of(reference, current, hidden=case.hidden)
+    missing = newly_missing(reference, current, policy.thresholds)
+    last = np.cumsum(bins.widths) - 1
+    nulls = [(side.counts[last] / max(1, side.rows)).tolist() for side in (reference, current)]
+    findings = []
+    for one, effects, moved, before, after, worth in zip(
+        bins.features, found, moves, *nulls, phi.tolist(), strict=True
+    ):
+        finding = _finding(case, one, effects, moved, null_rates=(before, after), phi=worth)
+        # Where both keys have turned, or an effect was chosen, these say more.
+        if finding.verdict not in ("drift", "severe") and one.name in missing and one.name not in policy.statistics:
+            finding = _certain(finding, *missing[one.name], policy)
+        findings.append(finding)
+    return findings
+
+
+def _finding(
+    case: _Case,
+    one: FeatureBins,
+    found: Measured,
+    moves: tuple[Move, ...],
+    *,
+    null_rates: tuple[float, float],
+    phi: float,
+) -> FeatureFinding:
+    policy, reference, current, name = case.policy, case.reference, case.current, one.name
+    judged = policy.judged_by(name, found.effects)
+    seen = shown(name, found, judged, policy.thresholds, plain=policy.plain_kind(name))
+    watched = bool(len(case.limits.features[name].limits))
+    verdict = _feature_verdict(seen, alarm=case.evidence.alarm, watched=watched)
+    weight, drifted, open_values = case.weights[name], verdict in ("drift", "severe"), one.column not in case.hidden
+    return FeatureFinding(
+        feature=name,
         statistic=seen.statistic,
         effect=seen.effect.value,
         effect_low=seen.effect.low,
         effect_high=seen.effect.high,
         threshold=seen.threshold,
-        baseline_null_rate=reference.nulls(one.name) / max(1, reference.rows),
-        current_null_rate=current.nulls(one.name) / max(1, current.rows),
-        baseline_mean=reference.mean_of(one.name) if open_values else None,
-        current_mean=current.mean_of(one.name) if open_values else None,
+        baseline_null_rate=null_rates[0],
+        current_null_rate=null_rates[1],
+        baseline_mean=reference.mean_of(name) if open_values else None,
+        current_mean=current.mean_of(name) if open_values else None,
         baseline_rows=reference.rows,
         current_rows=current.rows,
-        log_evidence=evidence.features.get(one.name),
-        moved=tuple(str(move) for move in moves),
+        log_evidence=case.evidence.features.get(name),
+        moved=tuple(map(str, moves)),
         verdict=verdict,
         kind=seen.kind,
         kinds=seen.kinds,
-        direction=_direction(one, reference, current, seen.statistic),
-        onset=onset if verdict in ("drift", "severe") else None,
+        direction=_direction(found, seen.statistic),
+        onset=case.onsets.get(name, case.evidence.onset) if drifted else None,
         importance=weight,
         rank=seen.effect.low * weight,
-        named=named,
+        named=name in case.named,
         effective_rows=current.rows / phi,
-        effects=effects,
+        effects=found.effects,
         moves=moves,
     )
-    if verdict in ("drift", "severe") or one.name in policy.statistics:
-        return found  # both keys have turned, and say more
-    missing = newly_missing(one, reference, current, policy.thresholds)
-    return found if missing is None else _certain(found, *missing, policy)
 
 
 def _certain(found: FeatureFinding, statistic: Statistic, rate: Estimate, policy: _Policy) -> FeatureFinding:
@@ -225,10 +255,10 @@ def _certain(found: FeatureFinding, statistic: Statistic, rate: Estimate, policy
     )
 
 
-def _direction(one: FeatureBins, reference: Profile, current: Profile, statistic: Statistic) -> Direction:
+def _direction(found: Measured, statistic: Statistic) -> Direction:
     if statistic in ("kolmogorov_smirnov", "wasserstein"):
-        return direction_of(one, reference, current)
-    way = grown(one, reference, current, statistic)
+        return found.direction
+    way = found.grown.get(statistic, 0)
     return "up" if way > 0 else "down" if way < 0 else ""
 
 

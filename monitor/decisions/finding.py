@@ -87,8 +87,8 @@ class FeatureFinding:
         rank: ``effect_low * importance``: findings come in this order.
         named: whether the feature's own evidence stands when false discoveries among all features are controlled.
         effective_rows: what the current rows are worth in independent ones.
-        effects: every effect that suits the feature, with its interval; of numbers the Wasserstein distance as well,
-            which judges only where a policy chooses it.
+        effects: every effect that suits the feature, with its interval; the Wasserstein distance of numbers only where
+            it is what the feature is judged by.
         moves: as ``moved``, as numbers; empty for fields tagged ``pii``.
         certain: whether it is a fact about these rows, which needs no evidence: see :mod:`monitor.decisions.missing`.
     """

@@ -8,10 +8,11 @@ other days: these rows are without it, and whoever sees to the source should kno
 
 from __future__ import annotations
 
-from featurestore.profiles import FeatureBins, Profile
+import numpy as np
+
+from featurestore.profiles import Profile
 from featurestore.statistics.estimate import Estimate
 from featurestore.statistics.exact_rate import exact_rate
-from monitor.decisions.effects import rate_cells
 from monitor.decisions.finding import Statistic
 from monitor.decisions.showing import Thresholds
 
@@ -24,32 +25,39 @@ LEAST_ROWS = 30
 #: The chance that the share is not so large among rows like these.
 _TAIL = 1e-6
 
-_MISSING: tuple[Statistic, ...] = ("null_rate", "nan_rate")
+#: By how far from a feature's last cell its rows are counted.
+_MISSING: tuple[tuple[Statistic, int], ...] = (("nan_rate", 1), ("null_rate", 0))
 
 
 def newly_missing(
-    one: FeatureBins, reference: Profile, current: Profile, thresholds: Thresholds
-) -> tuple[Statistic, Estimate] | None:
-    """Return the rate of missing values where that is news and surely over its threshold; None elsewhere.
+    reference: Profile, current: Profile, thresholds: Thresholds
+) -> dict[str, tuple[Statistic, Estimate]]:
+    """Return the features of which values are missing where none ever was, surely more than their threshold.
 
     Args:
-        one: the feature's bins.
         reference: the baseline.
-        current: the rows that are judged.
+        current: the rows that are judged, over the same bins.
         thresholds: the policy's.
 
     Returns:
-        The rate, and its exact interval (Clopper and Pearson) among rows like these, one in a million on each side.
+        By feature the rate, and its exact interval (Clopper and Pearson) among rows like these, one in a million on
+        each side; of nulls and NaN that which is surer.
     """
+    found: dict[str, tuple[Statistic, Estimate]] = {}
     if reference.rows < NEVER or current.rows < LEAST_ROWS:
-        return None
-    before, after = reference.cells(one.name), current.cells(one.name)
-    found: list[tuple[Statistic, Estimate]] = []
-    for statistic, cells in rate_cells(one, reference).items():
-        if statistic not in _MISSING or before[cells].sum():
-            continue
-        rate = float(after[cells].sum()) / current.rows
-        low, high = (float(end) for end in exact_rate(rate, current.rows, _TAIL))
-        if low > thresholds.of(one.name, statistic):
-            found.append((statistic, Estimate(rate, low, high)))
-    return max(found, key=lambda each: each[1].low, default=None)
+        return found
+    features = reference.bins.features
+    numeric = np.array([one.kind == "numeric" for one in features], bool)
+    last = np.cumsum(reference.bins.widths) - 1
+    for statistic, back in _MISSING:
+        cells = last - back
+        news = (reference.counts[cells] == 0) & (current.counts[cells] > 0)
+        places = np.flatnonzero(news & numeric if back else news)
+        rates = current.counts[cells[places]] / current.rows
+        low, high = exact_rate(rates, current.rows, _TAIL)
+        told = zip(places.tolist(), rates.tolist(), low.tolist(), high.tolist(), strict=True)
+        for place, rate, least, most in told:
+            name = features[place].name
+            if least > thresholds.of(name, statistic) and (name not in found or least > found[name][1].low):
+                found[name] = (statistic, Estimate(rate, least, most))
+    return found

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from featurestore.profiles import FeatureBins, Profile
 from featurestore.statistics.estimate import Estimate
-from monitor.decisions.effects import grown
+from monitor.decisions.effects import Measured
 from monitor.decisions.finding import Kind, Statistic
-from monitor.decisions.movement import constant_now
 
 #: A more particular kind leads when its effect is so much of the largest one.
 EXPLAINS = 0.5
@@ -36,6 +34,8 @@ class Thresholds:
 
     def of(self, feature: str, statistic: Statistic) -> float:
         """Return the one for an effect of a feature; of a number taken from a vector, its own or the vector's."""
+        if not self.others:
+            return self.usual
         column = feature.partition(".")[0]
         for key in (f"{feature}:{statistic}", f"{column}:{statistic}", f"*:{statistic}", feature, column):
             if key in self.others:
@@ -63,9 +63,8 @@ class Shown:
 
 
 def shown(
-    one: FeatureBins,
-    reference: Profile,
-    current: Profile,
+    feature: str,
+    measured: Measured,
     effects: Mapping[Statistic, Estimate],
     thresholds: Thresholds,
     *,
@@ -74,27 +73,26 @@ def shown(
     """Return what a finding shows.
 
     Args:
-        one: the feature's bins.
-        reference: the baseline.
-        current: the rows that are judged.
-        effects: of the feature, those that it is judged by.
+        feature: its name.
+        measured: how far it is from where it was.
+        effects: those of them that it is judged by.
         thresholds: the policy's.
         plain: the kind of a difference that nothing more particular explains.
     """
-    limits = {statistic: thresholds.of(one.name, statistic) for statistic in effects}
+    limits = {statistic: thresholds.of(feature, statistic) for statistic in effects}
 
     def surest(among: Mapping[Statistic, Estimate]) -> Statistic:
         return max(among, key=lambda name: (among[name].low - limits[name], among[name].value))
 
     sure = {name: effect for name, effect in effects.items() if effect.low > limits[name]}
     # A rate that has fallen is a difference, and no news of nulls, unseen categories or the range.
-    risen = {name: effect for name, effect in sure.items() if grown(one, reference, current, name) > 0}
+    risen = {name: effect for name, effect in sure.items() if measured.grown.get(name, 0) > 0}
     plainly = {name: effect for name, effect in sure.items() if name not in risen}
     found: dict[Kind, Statistic] = {}
     spikes = {name: risen[name] for name in _SPIKES if name in risen}
     if spikes:
         found["null spike"] = surest(spikes)
-    if plainly and constant_now(one, reference, current):
+    if plainly and measured.constant:
         found["constant"] = surest(plainly)
     found |= {kind: name for kind, name in _RATES if name in risen}
     if plainly:

@@ -7,7 +7,7 @@ late data. In a replay nothing lags, and every difference is a mismatch.
 """
 
 from monitor.parity.checking import EXAMPLES, check_parity
-from monitor.parity.findings import skew_findings
+from monitor.parity.findings import SKEW_RULES, skew_findings
 from monitor.parity.report import BUGS, CAUSES, Ages, Cause, Example, FeatureSkew, ParityReport, ViewLag
 from monitor.parity.values import EXACT, Tolerance, same_values
 
@@ -16,6 +16,7 @@ __all__ = [
     "CAUSES",
     "EXACT",
     "EXAMPLES",
+    "SKEW_RULES",
     "Ages",
     "Cause",
     "Example",

@@ -7,6 +7,9 @@ from featurestore.statistics.estimate import Estimate
 from monitor.parity.report import ADVICE, BUGS, FeatureSkew, ParityReport, ViewLag
 from monitor.quality.finding import Finding, Verdict
 
+#: The rules of its findings.
+SKEW_RULES = frozenset({"training_serving_skew", "materialization_lag"})
+
 
 def skew_findings(report: ParityReport, threshold: float = 0.01, *, lag_threshold: float = 0.1) -> tuple[Finding, ...]:
     """Return a finding for each feature that was served wrongly, and for each use of a view that lagged.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, get_args
 
 import structlog
@@ -15,8 +16,9 @@ from featurestore.config import Config
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import MonitorError
 from featurestore.profiles import Profile
+from monitor.accepted import accepted_sources
 from monitor.alerts import message
-from monitor.alerts.dispatching import dispatch_within
+from monitor.alerts.dispatching import clock_of, dispatch_within
 from monitor.alerts.states import Alert, State, worst
 from monitor.decisions import Kind
 from monitor.detector import DetectorState
@@ -33,7 +35,14 @@ FEATURES = "features"
 #: Rules that are judged by distributions; alerts of others are none of a window's business.
 RULES = frozenset(get_args(Kind))
 
+#: What JSON has, and most of a decision is.
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+
 _log = structlog.get_logger("monitor.pipeline")
+
+
+class OvertakenError(Exception):
+    """Somebody has said, while a run was going on, what is normal: the rest is for the next run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +111,12 @@ class Committer:
             profiles: of its rows, for each track.
             report: so far.
             run_length: windows between false alarms of each track.
+
+        Raises:
+            OvertakenError: somebody has said meanwhile what is normal: nothing was kept.
         """
         with self.history.write() as connection:
+            self._check_normal(connection, tracks[0])
             spoken, first = Spoken(), None
             for track, current in zip(tracks, profiles, strict=True):
                 judgement, said = self._judged(connection, track, window, current, run_length)
@@ -140,6 +153,13 @@ class Committer:
             log_evidence=first.decision.evidence.log_value,
             log_limit=first.decision.evidence.log_limit,
         )
+
+    def _check_normal(self, connection: Connection, track: Track) -> None:
+        """Refuse to judge by what was normal when the run began, where somebody has accepted or revoked since."""
+        subject = track.subject
+        clock = clock_of(self.history, connection, self.config, self.now)
+        if accepted_sources(self.history, connection, subject.watch, clock=clock) != subject.accepted:
+            raise OvertakenError
 
     def again(self, track: Track, line: JudgedWindow, current: Profile, *, run_length: float) -> None:
         """Judge a window of the ledger against a new baseline, for its evidence.
@@ -262,17 +282,29 @@ def restored(state: Mapping[str, Any]) -> DetectorState | None:
 
 def plain(value: Any) -> Any:
     """Return JSON values: instants as ISO 8601, and null for what is no number."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    # Not asdict, which copies all that is in it first: a decision may be about ten thousand features.
+    if is_dataclass(kind):
+        return {name: plain(getattr(value, name)) for name in _names(kind)}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(inner) for inner in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # numpy's
         return None
     return value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass."""
+    return tuple(one.name for one in fields(kind))
 
 
 def _verdict(judgement: Judgement, window: Window) -> str:

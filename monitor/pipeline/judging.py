@@ -224,9 +224,7 @@ def _certain(yardstick: Yardstick, rows: Profile) -> set[str]:
     """Return the features of which values are missing where none ever was."""
     policy, reference = yardstick.policy, yardstick.reference.baseline
     thresholds = Thresholds(usual=policy.effect_threshold, others=policy.thresholds)
-    return {
-        one.name for one in reference.bins.features if newly_missing(one, reference.whole, rows, thresholds) is not None
-    }
+    return set(newly_missing(reference.whole, rows, thresholds))
 
 
 def _moved(decision: Decision) -> list[FeatureFinding]:

@@ -21,12 +21,13 @@ from monitor.alerts.states import worst
 from monitor.history import History, Standing, Watch
 from monitor.pipeline.allotting import Allotment
 from monitor.pipeline.checks import run_checks
-from monitor.pipeline.committing import Committer
+from monitor.pipeline.committing import Committer, OvertakenError
+from monitor.pipeline.left_behind import close_unwatched
 from monitor.pipeline.renewal import judge_again, to_judge_again
 from monitor.pipeline.reports import NO_BASELINE, RunReport, ServiceReport, Store
 from monitor.pipeline.review import Bound, Review
 from monitor.pipeline.streams import put_aside, subjects_of
-from monitor.pipeline.subjects import Subject, reach_of, reference_of, tracks_of
+from monitor.pipeline.subjects import Subject, reach_of, reference_of, slices_of, tracks_of
 from monitor.pipeline.telling import Spoken
 from monitor.pipeline.unseen import Failures, note_silence
 from monitor.signalling.closing import close_loops
@@ -95,6 +96,12 @@ def _run(
         for subject in subjects:
             with put_aside(faults):
                 reviews.append(_review(store, history, subject, now=now))
+        slices = {
+            one.subject.watch.service: slices_of(one.subject, one.reference)
+            for one in reviews
+            if one.reference is not None
+        }
+        close_unwatched(history, config, policy, slices, now=now)
         allotment = Allotment.of(store, policy, [one.subject for one in reviews if one.reference is not None])
         for review in reviews:
             allotment.expect(review.subject, review.closed.windows)
@@ -160,7 +167,12 @@ def _judge_closed(
                 return _with_lag(report, review, window.begin)
             profiles = [track.profile(window) for track in tracks]
             limit = run_length(window.start, window.end)
-            report = committer.window(tracks, window, profiles, report, run_length=limit)
+            try:
+                report = committer.window(tracks, window, profiles, report, run_length=limit)
+            except OvertakenError:
+                # An alert that was accepted a moment ago would fire again, by what was normal before.
+                bound.spent = bound.ended = True
+                return _with_lag(report, review, window.begin)
     if report.windows:
         _count_late(history, review)
     if review.closed.position is not None and (standing is None or review.closed.position != review.since or renewed):

@@ -126,6 +126,15 @@ def tracks_of(store: Store, subject: Subject, reference: Reference, watermark: d
     return tracks
 
 
+def slices_of(subject: Subject, reference: Reference) -> set[str]:
+    """Return the slices that a stream is judged by, ``carrier=AA``: those that its policy means."""
+    found: set[str] = set()
+    for name in subject.policy.definition.slices:
+        column, named, _ = name.partition("=")
+        found |= {name} if named else {f"{column}={one}" for one in _categories(reference, column)}
+    return found
+
+
 def _track(store: Store, subject: Subject, reference: Reference, slice_: str, where: str) -> Track:
     policy = subject.policy.definition
     known = reference.baseline.bins.features

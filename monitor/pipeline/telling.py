@@ -247,10 +247,10 @@ class Teller:
         self._save(connection, rule, alert, after, kept, at=at, now=now)
         return after, Spoken(fired=int(said is Notification.FIRING))
 
-    def close(self, connection: Connection, rule: str, alert: Alert, *, at: datetime, now: datetime) -> Alert:
-        """Keep that nobody looks after an alert any more: its incident goes on without it."""
+    def close(self, connection: Connection, rule: str, alert: Alert, *, why: str, at: datetime, now: datetime) -> Alert:
+        """Keep that nobody looks after an alert any more, and why: its incident goes on without it."""
         after, _ = closed(alert)
-        self._save(connection, rule, alert, after, None, at=at, now=now)
+        self._save(connection, rule, alert, after, None, at=at, now=now, ended=why)
         retraining.ends(connection, alert.key, at)
         return after
 
@@ -296,6 +296,7 @@ class Teller:
         *,
         at: datetime,
         now: datetime,
+        ended: str = "",
     ) -> Incident | None:
         """Keep an alert and what became of its incident; return that, where it goes on."""
         self.history.save_alert(connection, self.watch, rule, after, kept, at=at, now=now)
@@ -303,7 +304,9 @@ class Teller:
             return None
         clock = at if self.context.replay else now
         return take(
-            self.history, connection, Change(before=before, after=after, kept=kept, at=at, clock=clock, now=now)
+            self.history,
+            connection,
+            Change(before=before, after=after, kept=kept, at=at, clock=clock, now=now, ended=ended),
         )
 
     def _key(self, rule: str) -> str:

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
 from featurestore.definitions import MonitorPolicy
 from featurestore.errors import ConfigError, FeatureStoreError, MonitorError, TimestampError
+from monitor import schema
 from monitor.cli import app
 from monitor.leading import sole_monitor
 from monitor.pipeline import run_once as run_policy
@@ -138,6 +140,31 @@ def test_what_was_decided_before_goes_out_even_if_this_run_fails(written: Any, r
     with pytest.raises(MonitorError, match="opps"):
         call(written, "run-once")
     assert len(receiver.requests) == 2
+
+
+def test_a_channel_without_its_secret_holds_up_no_other(
+    written: Any, receiver: Any, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NIGHT_SECRET", raising=False)
+    written.train()
+    written.serve_days(0, 2)
+    written.serve_days(2, 8, shift=1.0)
+    written.apply(routes=["ops", "night"])
+    settings = written.config.root / "featurestore.toml"
+    said = f'[channels.night]\nkind = "webhook"\nurl = "{receiver.url}"\nallow_private_addresses = true\n'
+    settings.write_text(settings.read_text() + said + 'secret = "${NIGHT_SECRET}"\n')
+    result = CliRunner().invoke(app, ["run-once", "--repo", str(written.config.root)])
+    assert isinstance(result.exception, ConfigError)
+    assert "channels.night.secret" in result.exception.message
+    assert "Messages: 2 delivered, 2 put off, 0 given up." in result.output
+    listed = call(written, "outbox", "list", "--channel", "night").output
+    assert listed.count("pending after 1 attempt, next") == 2
+    assert "NIGHT_SECRET, which is not set" in listed
+    assert len(receiver.requests) == 2
+    monkeypatch.setenv("NIGHT_SECRET", secret)
+    with written.history() as history, history.write() as connection:
+        connection.execute(update(schema.outbox).values(next_at=0))
+    assert "Messages: 2 delivered, 0 put off, 0 given up." in call(written, "run-once").output
 
 
 def test_a_policy_that_fails_holds_up_no_other(written: Any, receiver: Any) -> None:

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -267,6 +268,48 @@ def test_its_metrics_tell_what_it_does(scene: Any, start: Start, free_port: int,
     assert f'featurestore_monitor_alerts_total{{change="fired",{stream}}}' in found or "alerts_total" in found
     assert 'featurestore_monitor_job_errors_total{job="policy flight_drift"} 0.0' in found
     assert 'featurestore_monitor_job_last_success_timestamp_seconds{job="heartbeat"}' in found
+
+
+def test_whose_port_another_process_has_works_and_serves_it_later(
+    scene: Any, start: Start, free_port: int, wait_for: Callable[..., None]
+) -> None:
+    scene.train()
+    scene.serve_days(0, 2)
+    with socket.socket() as other:  # as a monitor that was only stopped has it
+        other.bind(("127.0.0.1", free_port))
+        other.listen()
+        process = start(scene, metrics_port=free_port)
+        wait_for(lambda: _judged(scene) == 2)
+        assert process.poll() is None
+    wait_for(lambda: _answers(free_port))
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=30)[0]
+    assert "port for metrics is taken" in said
+    assert "port for metrics is served now" in said
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            return bool(page.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_clock_that_is_set_back_stops_nothing(scene: Any, wait_for: Callable[..., None]) -> None:
+    done: list[None] = []
+    clock = iter([datetime.now(UTC), datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) - timedelta(days=9)])
+    with scene.history() as history, Courier(history, {}) as courier:
+        at_work = Jobs(scene, history, courier, MonitorMetrics(history, "default"), clock=clock.__next__)
+        at_work.every(86_400, "daily", lambda: done.append(None))
+        wait_for(lambda: len(done) == 1)
+        at_work.follow_clock()  # a correction
+        with capture_logs() as said:
+            at_work.follow_clock()
+        wait_for(lambda: len(done) == 2)
+        at_work.finish()
+    assert [one["event"] for one in said if one["event"].startswith("the clock")] == ["the clock was set back"]
+    assert len(done) == 2
 
 
 def test_a_failed_job_is_counted_and_done_again(scene: Any, wait_for: Callable[..., None]) -> None:

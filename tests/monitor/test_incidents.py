@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from monitor import schema
 from monitor.accepting import accept, revoke
 from monitor.alerts.base import OF_INCIDENTS, Kind
 from monitor.alerts.dispatching import dispatch
-from monitor.alerts.states import State
+from monitor.alerts.message import Context
+from monitor.alerts.states import Alert, Observation, State
 from monitor.backtest import backtest
-from monitor.history import History
+from monitor.history import History, Watch
 from monitor.pipeline import RunReport, run_once
-from monitor.pipeline.left_behind import close_left_behind
+from monitor.pipeline.left_behind import close_left_behind, why_unwatched
+from monitor.pipeline.telling import Found, Reach, Teller
 from monitor.pipeline.unseen import FAILURES
 
 NOW = datetime(2013, 9, 1, tzinfo=UTC)
@@ -167,7 +170,7 @@ def test_what_somebody_accepts_is_the_baseline_and_the_incident_is_over(either_s
         assert states(history)["drift"] is State.RESOLVED
         with history.read() as connection:
             lines = history.timeline(connection, 1)
-    assert [one.what for one in lines][-3:] == ["accepted", "recovered", "resolved"]
+    assert [one.what for one in lines][-3:] == ["accepted", "ended", "over"]
     kind, over = told(scene)[-1]
     assert kind is Kind.RESOLVED
     assert over["summary"] == "flight_delay@1 is as it is to be: ada accepted it (a new airport)"
@@ -187,6 +190,42 @@ def test_what_somebody_accepts_is_the_baseline_and_the_incident_is_over(either_s
     scene.serve_days(19, 12, shift=3.0)
     assert run(scene).services[0].fired == 1
     assert told(scene)[-1][1]["model"] == "ridge@1"
+
+
+def test_what_is_accepted_while_a_run_goes_on_counts_for_the_rest_of_it(either_scene: Any) -> None:
+    scene = either_scene
+    shifted(scene)
+    scene.serve_days(13, 6, shift=1.0)
+    asked: list[None] = []
+
+    def stop() -> bool:
+        asked.append(None)
+        if len(asked) in (3, 5):  # somebody else, twice, between two windows
+            with scene.history() as theirs:
+                until = FIRST + (13 if len(asked) == 3 else 14) * DAY
+                about = {"author": "ada", "reason": "so it is", "expires_at": NOW + 30 * DAY, "until": until}
+                accept(scene, theirs, 1, **about, now=NOW)
+        return False
+
+    with scene.history() as history:
+        first = run_once(scene, history, scene.policy, now=NOW, stop=stop)
+        assert (first.services[0].windows, first.more) == (2, True)
+        assert states(history)["drift"] is State.RESOLVED
+        more, fired = True, 0
+        while more:
+            report = run_once(scene, history, scene.policy, now=NOW, stop=stop)
+            fired, more = fired + report.services[0].fired, report.more
+        assert fired == 0
+        with history.read() as connection:
+            found = history.windows_between(connection, _watch_of(scene), since=FIRST, until=NOW)
+            assert found is not None
+            assert found.count == 19
+            assert len(history.acceptances(connection)) == 2
+        assert states(history)["drift"] is State.RESOLVED
+
+
+def _watch_of(scene: Any) -> Watch:
+    return Watch(policy=scene.policy.name, policy_version=scene.policy.version, service="flight_delay@1")
 
 
 def test_what_was_accepted_is_not_normal_any_more_when_it_expires_or_is_revoked(scene: Any) -> None:
@@ -317,4 +356,81 @@ def test_what_a_policy_that_is_gone_leaves_behind_is_closed_and_not_called_over(
         dispatch(history, scene.config, now=NOW)
     kind, over = told(scene)[-1]
     assert (kind, over["state"]) == (Kind.RESOLVED, "ALERT_STATE_RESOLVED")
-    assert over["summary"] == "flight_delay@1 is not watched by this any more; nobody knows whether it is over"
+    assert over["change"] == "ALERT_CHANGE_CLOSED"
+    why = '(policy "flight_drift" is gone); nobody knows whether it is over'
+    assert over["summary"] == f"flight_delay@1 is not watched by this any more {why}"
+
+
+def test_a_slice_that_a_policy_has_no_more_is_closed_and_not_called_over(scene: Any) -> None:
+    scene.serve_days(0, 4)
+    usual = BaselineSource(since=FIRST, until=FIRST + 2 * DAY)
+    slices = [f"hour={hour}" for hour in (7, 8)]
+    scene.apply(slices=slices, baseline=usual)
+    run(scene)
+    with scene.history() as history:
+        for one in slices:
+            teller = Teller(
+                history=history,
+                watch=Watch(policy="flight_drift", policy_version=1, service="flight_delay@1", slice=one),
+                context=Context(
+                    project="default", replay="", service="flight_delay@1", baseline="", model="", views={}, slice=one
+                ),
+                reach=Reach(routes=("ops",)),
+                hold_for=0,
+                keep_firing_for=3,
+                retrain=False,
+            )
+            seen = Observation(alarm=True, effect=True, onset=FIRST, span=1)
+            found = Found(rule="drift", sentences=("it drifts",))
+            with history.write() as connection:
+                teller.take(connection, "drift", seen, found, alerts={}, at=FIRST, now=NOW)
+        dispatch(history, scene.config, now=NOW, wait=False)
+    run(scene)
+    assert len(told(scene)) == 1
+    scene.apply(slices=slices[1:], baseline=usual)
+    run(scene)
+    with scene.history() as history, history.read() as connection:
+        open_ = history.open_alerts(connection, "flight_drift")
+        assert [one.watch.slice for one in open_] == slices[1:]
+        lines = history.timeline(connection, 1)
+    scene.apply(slices=[], baseline=usual)
+    run(scene)
+    with scene.history() as history, history.read() as connection:
+        assert history.open_alerts(connection, "flight_drift") == []
+    kind, over = told(scene)[-1]
+    assert (kind, over["change"]) == (Kind.RESOLVED, "ALERT_CHANGE_CLOSED")
+    assert over["summary"].endswith("nobody knows whether it is over")
+    (ended,) = [one.text for one in lines if one.what == "ended"]
+    assert ended.endswith(" has no slice hour=7")
+    assert not [one for one in lines if one.what in ("recovered", "resolved")]
+
+
+def test_a_check_that_is_switched_off_leaves_nothing_open(scene: Any) -> None:
+    policy = scene.policy
+    with scene.history() as history:
+        for rule, service, slice_, why in (
+            ("stale_features", "flight_delay@1", "", "does not check quality"),
+            ("training_serving_skew", "flight_delay@1", "", "does not check the comparison with the join"),
+            ("performance of churn@1", "flight_delay@1", "", ""),
+            ("drift", "another@1", "", "watches flight_delay"),
+            ("prediction drift", "predictions of m@1", "", "does not watch predictions"),
+            ("drift", "flight_delay@1", "carrier=AA", "has no slice carrier=AA"),
+            ("judging", "flight_delay", "", ""),
+            ("drift", "flight_delay@1", "", ""),
+        ):
+            watch = Watch(policy=policy.name, policy_version=0, service=service, slice=slice_)
+            alert = Alert(key=f"{rule} of {service} {slice_}", state=State.FIRING, episode=1)
+            with history.write() as connection:
+                history.save_alert(connection, watch, rule, alert)
+                (stored,) = history.stored_alerts(connection, [alert.key]).values()
+            off = replace(policy.definition, quality=False, skew=False, prediction_drift=False)
+            said = why_unwatched(_as(policy, off), stored, {"flight_delay@1": ()})
+            assert said == (f"{policy.id} {why}" if why else "")
+            # What cannot be looked up now is not taken for gone.
+            by_value = replace(policy.definition, slices=["carrier"], quality=True, skew=True, prediction_drift=True)
+            said = why_unwatched(_as(policy, by_value), stored, {})
+            assert said == (f"{policy.id} {why}" if service == "another@1" else "")
+
+
+def _as(policy: Any, definition: Any) -> Any:
+    return SimpleNamespace(id=policy.id, name=policy.name, definition=definition)

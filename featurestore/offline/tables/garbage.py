@@ -15,14 +15,15 @@ AT_WORK = timedelta(hours=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """Files of one kind and one owner.
+    """Files of one kind and one owner, or rows of a database.
 
     Attributes:
         kind: ``leftover`` of a dead process, ``replaced`` file of a table, ``quarantine``, ``profile``,
-            ``retired version``, ``dataset``, ``log`` or ``feedback``.
+            ``retired version``, ``dataset``, ``log``, ``feedback`` or ``message``.
         what: whose they are: a table's storage id, a dataset's name and version, a service.
         paths: files, or whole folders.
         size: bytes.
+        rows: of a database, where they are no files.
         kept_by: what needs them still; empty if they may go.
         young: whether they were written within the last hour, and stay for that: somebody may be at work with them.
     """
@@ -31,6 +32,7 @@ class Garbage:
     what: str
     paths: tuple[Path, ...]
     size: int
+    rows: int = 0
     kept_by: str = ""
     young: bool = False
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
@@ -182,7 +183,10 @@ class Client:
     """
 
     def __init__(self, channel: str, settings: Settings) -> None:
-        self._context = tls.context(channel, settings.ca_file, protocol="http")
+        self._channel = channel
+        self._ca_file = settings.ca_file
+        if self._ca_file:
+            _ = self._context  # a file that cannot be used is found now, and not with the first page
         self._timeout = settings.timeout_seconds
         self._allow_private = settings.allow_private_addresses
 
@@ -212,7 +216,8 @@ class Client:
             scheme=address.scheme, host=address.host, port=address.port, target=address.target(below).encode()
         )
         sent = {"user-agent": "featurestore-monitor", "accept": "*/*", **address.headers, **(headers or {})}
-        connection = httpcore.HTTPConnection(url.origin, ssl_context=self._context, network_backend=network)
+        context = self._context if address.scheme == "https" else None
+        connection = httpcore.HTTPConnection(url.origin, ssl_context=context, network_backend=network)
         try:
             with connection, connection.stream(method, url, headers=list(sent.items()), content=body) as response:
                 return Answer(
@@ -249,6 +254,10 @@ class Client:
         said = tls.remark(certificate, now=now)
         return f"{address.where}: {said}" if said else ""
 
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        return tls.context(self._channel, self._ca_file, protocol="http")
+
     def _unreachable(self, address: Address, error: Exception, network: _Network) -> UnreachableError:
         fault = tls.fault(error.__cause__)
         if fault:
@@ -256,7 +265,9 @@ class Client:
         elif isinstance(error, httpcore.TimeoutException):
             reason = f"{address.where} did not answer in {self._timeout:g} s"
         elif isinstance(error, httpcore.ConnectError):
-            reason = f"no connection to {address.where}: {error}"
+            cause = error.__cause__
+            said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+            reason = f"no connection to {address.where}: {said}"
         elif isinstance(error, httpcore.NetworkError):
             reason = f"the connection to {address.where} broke"
         else:

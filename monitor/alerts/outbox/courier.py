@@ -118,6 +118,12 @@ class Courier:
         for name in ended:
             del self._rounds[name]
         with self._history.read() as connection:
+            ahead = turns.was_set_back(connection, now=self._clock())
+        if ahead:
+            with self._transaction() as connection:
+                written = turns.set_back(connection, now=self._clock())
+            _log.warning("the clock was set back", messages=written)
+        with self._history.read() as connection:
             names = turns.due(connection, now=self._clock())
         for name in dict.fromkeys((*names, *self._refresher.due(self._clock()))):
             if name not in self._rounds and not self._stopping.is_set():

@@ -31,7 +31,12 @@ class Refresher:
 
     def due(self, now: datetime) -> list[str]:
         """Return the channels that are to be told again."""
-        return [one for one, every in self._every.items() if one not in self._told or now - self._told[one] >= every]
+        # One that seems to have been told in time to come was told by a clock that has been set back since.
+        return [
+            one
+            for one, every in self._every.items()
+            if one not in self._told or not timedelta(0) <= now - self._told[one] < every
+        ]
 
     def told(self, channel: str, now: datetime) -> None:
         """Note that a channel was told again, or that this was tried."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, exists, or_, select
 
 from featurestore.types import microseconds
 from monitor.alerts.base import Kind
@@ -28,6 +28,8 @@ def late(
 ) -> Iterator[tuple[str, str]]:
     """Yield the channel and the incident of pages that were not taken in time and of which no fallback was told.
 
+    The time runs from the first page that nobody got: one that an update has overtaken was not taken either.
+
     Args:
         connection: a transaction.
         fallbacks: by channel.
@@ -41,13 +43,11 @@ def late(
                 outbox.c.state == MessageState.PENDING,
                 outbox.c.channel == channel,
                 _page(),
-                outbox.c.created_at <= microseconds(now - PATIENCE),
+                _since(now - PATIENCE, untried=untried),
                 ~_told(fallback),
             )
             .distinct()
         )
-        if not untried:
-            pages = pages.where(or_(outbox.c.attempts > 0, outbox.c.doubtful == 1))
         for incident in connection.execute(pages).scalars().all():
             yield channel, incident
 
@@ -105,9 +105,36 @@ def stand_in(
     return written
 
 
-def _page() -> ColumnElement[bool]:
-    page: ColumnElement[bool] = (outbox.c.severity == "page") & outbox.c.kind.in_(_WAKING) & (outbox.c.incident != "")
+def _page(messages: FromClause = outbox) -> ColumnElement[bool]:
+    page: ColumnElement[bool] = (
+        (messages.c.severity == "page") & messages.c.kind.in_(_WAKING) & (messages.c.incident != "")
+    )
     return page
+
+
+def _since(instant: datetime, *, untried: bool) -> ColumnElement[bool]:
+    """Say that the channel of a row has got nothing of its incident since a page that was written by an instant."""
+    first, later = outbox.alias("first"), outbox.alias("later")
+    got = exists(
+        select(later.c.id).where(
+            later.c.incident == first.c.incident,
+            later.c.channel == first.c.channel,
+            later.c.kind.in_(STATES),
+            later.c.id >= first.c.id,
+            later.c.state == MessageState.DELIVERED,
+        )
+    )
+    pages = select(first.c.id).where(
+        first.c.incident == outbox.c.incident,
+        first.c.channel == outbox.c.channel,
+        _page(first),
+        first.c.created_at <= microseconds(instant),
+        ~got,
+    )
+    if not untried:
+        tried = (first.c.attempts > 0) | (first.c.doubtful == 1)
+        pages = pages.where(or_(tried, outbox.c.attempts > 0, outbox.c.doubtful == 1))
+    return exists(pages.correlate(outbox))
 
 
 def _told(fallback: str) -> ColumnElement[bool]:

@@ -27,6 +27,13 @@ JITTER = 0.2
 #: The longest wait that a receiver may ask for, in seconds.
 LONGEST_RETRY_AFTER = 86_400.0
 
+#: Clocks of several hosts that write to one outbox may differ by so much.
+AHEAD = timedelta(minutes=1)
+
+#: The longest time for which a message may wait, in microseconds: one that waits longer was written by a clock that
+#: has been set back since.
+_LONGEST_WAIT = round(1e6 * max(LONGEST_RETRY_AFTER, max(BACKOFF) * (1 + JITTER)))
+
 _OVER = "its incident was over before anyone was told"
 
 
@@ -67,10 +74,12 @@ class Settled:
 def due(connection: Connection, *, now: datetime) -> list[str]:
     """Return the channels that have a message to deliver, or to give up, and whose receivers did not ask to wait."""
     waits = select(receivers.c.channel).where(
-        receivers.c.disabled_at.is_(None), receivers.c.resume_at > microseconds(now)
+        receivers.c.disabled_at.is_(None), ~_reached(receivers.c.resume_at, microseconds(now))
     )
     query = select(outbox.c.channel).where(
-        outbox.c.state == MessageState.PENDING, outbox.c.next_at <= microseconds(now), outbox.c.channel.not_in(waits)
+        outbox.c.state == MessageState.PENDING,
+        _reached(outbox.c.next_at, microseconds(now)),
+        outbox.c.channel.not_in(waits),
     )
     return list(connection.execute(query.distinct().order_by(outbox.c.channel)).scalars())
 
@@ -179,12 +188,40 @@ def _next(channel: str, now: datetime) -> Any:
         .where(
             outbox.c.state == MessageState.PENDING,
             outbox.c.channel == channel,
-            outbox.c.next_at <= microseconds(now),
+            _reached(outbox.c.next_at, microseconds(now)),
             or_(outbox.c.incident == "", ~waits),
         )
         .order_by(outbox.c.urgency, outbox.c.id)
         .limit(1)
     )
+
+
+def _reached(instant: ColumnElement[int], now: int) -> ColumnElement[bool]:
+    """Say that an instant to which something waits has come, or lies further off than anything waits."""
+    return or_(instant <= now, instant > now + _LONGEST_WAIT)
+
+
+def set_back(connection: Connection, *, now: datetime) -> int:
+    """Let what seems to be written in time to come be written now, and return how many messages there were.
+
+    The clock was set back: they would wait until it is again where it was, and so would their fallbacks.
+
+    Args:
+        connection: a transaction that writes.
+        now: the wall clock.
+    """
+    values = {"created_at": microseconds(now), "next_at": microseconds(now)}
+    return connection.execute(update(outbox).where(_to_come(now)).values(**values)).rowcount
+
+
+def was_set_back(connection: Connection, *, now: datetime) -> bool:
+    """Return whether there is anything for :func:`set_back`."""
+    return connection.execute(select(outbox.c.id).where(_to_come(now)).limit(1)).first() is not None
+
+
+def _to_come(now: datetime) -> ColumnElement[bool]:
+    ahead: ColumnElement[bool] = outbox.c.created_at > microseconds(now + AHEAD)
+    return (outbox.c.state == MessageState.PENDING) & ahead
 
 
 def _of_its_incident(row: Any) -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -73,7 +74,7 @@ def test_a_test_message_is_sent_when_asked_for_and_says_that_it_is_one(tmp_path:
 def test_a_test_message_that_is_not_taken_is_a_fault(tmp_path: Path) -> None:
     with receiving(lambda one: Reply(401 if one.method == "POST" else 405)) as receiver:
         (fault,) = _faults(_checked(tmp_path, _webhook(receiver.url), send=True))
-        assert fault == f"channel ops: {receiver.url} answered 401."
+        assert fault.startswith(f"channel ops: {receiver.url} answered 401. Check the secret or the token under ")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,7 @@ def test_a_wrong_address_is_found(tmp_path: Path, url: str, said: str) -> None:
     port = str(_free_port())
     (fault,) = _faults(_checked(tmp_path, _webhook(url.replace("{port}", port))))
     assert said.replace("{port}", port) in fault
+    assert re.search(r"\. (Check the host|Check host and port|Write it as) ", fault)  # and what to do
 
 
 def test_a_path_where_nobody_is_can_only_be_remarked_on(tmp_path: Path) -> None:
@@ -105,7 +107,10 @@ def test_an_expired_certificate_is_found(tmp_path: Path) -> None:
     file = certificate_file(tmp_path, since=past - timedelta(days=90), until=past)
     with receiving(certificate=file) as receiver:
         (fault,) = _faults(_checked(tmp_path, _webhook(receiver.url, f'ca_file = "{file.name}"')))
-        assert fault == f"channel ops: {receiver.url}: its certificate is not accepted: certificate has expired."
+        assert fault == (
+            f"channel ops: {receiver.url}: its certificate is not accepted: certificate has expired. Have its "
+            "certificate renewed, or name the authority that it is from: ca_file under [channels.ops]."
+        )
 
 
 def test_a_certificate_that_ends_soon_is_remarked_on(tmp_path: Path) -> None:
@@ -237,7 +242,7 @@ def _run(*arguments: str) -> tuple[int, str]:
 def test_the_command_ends_with_0_where_nothing_is_wrong(shop: tuple[Path, Receiver]) -> None:
     folder, receiver = shop
     code, said = _run("-C", str(folder))
-    assert (code, said) == (0, "channel ops would take a message\n1 channels in order, 1 policies, 0 faults\n")
+    assert (code, said) == (0, "channel ops would take a message\n1 channel in order, 1 policy, 0 faults\n")
     code, said = _run("-C", str(folder), "--send", "--channel", "ops")
     assert (code, said) == (0, "channel ops took a test message\n")
     assert receiver.requests[-1].method == "POST"

@@ -102,12 +102,12 @@ def test_the_new_normal_as_it_is_typed(written: Any, receiver: Any) -> None:
     said = call(written, "accept", "1", "--for", "30d", "--reason", "a new airport").output
     assert "flight_delay@1: 10 windows from 2013-07-04 00:00 to 2013-07-14 00:00 (2,000 rows)" in said
     call(written, "run-once")
-    assert sent(receiver)[-1]["change"] == "ALERT_CHANGE_RESOLVED"
+    assert sent(receiver)[-1]["change"] == "ALERT_CHANGE_CLOSED"
     assert (
         call(written, "incidents").output
         == "No incident goes on. Those that are over: featurestore monitor incidents --all\n"
     )
-    assert "resolved" in call(written, "incidents", "--all").output
+    assert " closed  since" in call(written, "incidents", "--all").output
     assert "a new airport" in call(written, "acceptances").output
     assert "compared again" in call(written, "revoke", "1", "--reason", "no").output
     (kept,) = json.loads(call(written, "acceptances", "--format", "json").output)
@@ -120,9 +120,11 @@ def test_what_nothing_ends_by_itself_is_closed_by_hand(written: Any, receiver: A
     assert "Incident 1 is over: drift." in call(written, "close", "1", "--reason", "that version is retired").output
     call(written, "run-once")
     last = sent(receiver)[-1]
-    assert last["change"] == "ALERT_CHANGE_RESOLVED"
+    assert last["change"] == "ALERT_CHANGE_CLOSED"
     assert "says that it is over (that version is retired)" in last["summary"]
-    assert "closed by" in call(written, "incident", "1").output
+    whole = call(written, "incident", "1").output
+    assert "closed by" in whole
+    assert "recovered" not in whole
     (entry,) = written.registry.audit(action="close")
     assert (entry.object, entry.details["rules"]) == ("incident 1", ["drift"])
     with pytest.raises(MonitorError, match="Incident 1 is over"):

@@ -14,18 +14,8 @@ from monitor.alerts.base import Kind
 from monitor.alerts.calendars import Calendar
 from monitor.alerts.grouping import Faults, Group
 from monitor.alerts.incident_state import Incident, Member, most_urgent
-from monitor.alerts.incidents import (
-    Around,
-    Change,
-    Timers,
-    acknowledged,
-    due,
-    followed,
-    hushed,
-    joined,
-    opened,
-    quiet,
-)
+from monitor.alerts.incidents import acknowledged, followed, joined, opened
+from monitor.alerts.notices import Around, Change, Timers, due, hushed, quiet
 from monitor.alerts.silences import Silence, new_silence
 from monitor.alerts.states import Alert, State
 
@@ -38,6 +28,20 @@ _NIGHTS = Calendar(
 
 def after(minutes: float) -> datetime:
     return _START + timedelta(minutes=minutes)
+
+
+def test_a_clock_that_is_set_back_keeps_no_news_from_anyone() -> None:
+    ahead = 60 * 24 * 3650
+    made, said_first = due(
+        joined(opened(_GROUP, episode=1, now=after(ahead)), member(at=ahead)), Around(), now=after(ahead + 3)
+    )
+    assert len(said_first) == 1
+    back, nothing = due(made, Around(), now=after(0))  # ten years
+    assert nothing == ()
+    back = joined(back, member("b", at=1))
+    assert due(back, Around(), now=after(59))[1] == ()
+    ((_, notices),) = [due(back, Around(), now=after(60))]
+    assert [one.change for one in notices] == [Change.ALERT_ADDED]
 
 
 def member(alert: str = "a", *, at: float = 0, episode: int = 1, severity: str = "page", **about: object) -> Member:

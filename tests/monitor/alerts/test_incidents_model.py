@@ -19,7 +19,8 @@ from monitor.alerts.base import Kind
 from monitor.alerts.calendars import Calendar
 from monitor.alerts.grouping import Faults, Subject, group_of
 from monitor.alerts.incident_state import Incident, Member
-from monitor.alerts.incidents import Around, Notice, Timers, acknowledged, due, followed, joined, opened
+from monitor.alerts.incidents import acknowledged, followed, joined, opened
+from monitor.alerts.notices import Around, Notice, Timers, due
 from monitor.alerts.silences import Silence, new_silence
 from monitor.alerts.states import Alert, State
 

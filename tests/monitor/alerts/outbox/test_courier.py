@@ -16,6 +16,28 @@ from monitor.alerts.base import Kind, Message, Outcome, Status
 from monitor.alerts.outbox import Courier
 
 
+def test_a_clock_that_is_set_back_holds_no_message_up(box: Any, scripted: Callable[..., Any]) -> None:
+    ops = scripted(script=[Outcome(Status.RETRY, "busy", 3_600.0), Outcome(Status.RETRY, "500")])
+    now = box.clock()
+    with Courier(box.history, {"ops": ops}, clock=box.clock) as courier:
+        box.clock.forward(days=3650)
+        box.put(Kind.FIRING)
+        courier.deliver_due()
+        box.put(Kind.FIRING, incident="i-2")
+        box.clock.now = now  # it was ten years ahead
+        with capture_logs() as said:
+            courier.deliver_due()
+        assert said[0]["event"] == "the clock was set back"
+        assert ops.said == [("i-1", Kind.FIRING), ("i-1", Kind.FIRING), ("i-2", Kind.FIRING)]
+        box.clock.forward(seconds=3)
+        courier.deliver_due()
+        assert len(ops.tried) == 3  # it waits as any other now
+        box.clock.forward(minutes=6)
+        courier.deliver_due()
+    assert box.counted()["delivered"] == 2
+    assert {one.created_at for one in box.entries()} == {now}
+
+
 def test_a_slow_receiver_delays_no_other_channel(
     box: Any, scripted: Callable[..., Any], wait_for: Callable[[Callable[[], bool]], None]
 ) -> None:

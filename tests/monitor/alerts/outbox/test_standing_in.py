@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from monitor.alerts.base import Kind, Outcome, Status
 from monitor.alerts.outbox import Courier, told
 from monitor.alerts.outbox.standing_in import PATIENCE
+from tests.monitor.alerts.outbox.conftest import START
 
 _SILENT = Outcome(Status.RETRY, "no answer in time")
 _REFUSED = Outcome(Status.RETRY, "500", untaken=True)
@@ -54,6 +56,34 @@ def test_a_page_that_does_not_arrive_goes_to_the_fallback_after_five_minutes_onc
     assert mail.said == [("i-1", Kind.FIRING)]
     assert mail.tried[0].key != ops.tried[0].key
     assert {one.stands_in_for for one in box.entries("mail")} == {"ops"}
+
+
+def test_an_update_does_not_begin_the_five_minutes_anew(box: Any, courier: Courier, ops: Any, mail: Any) -> None:
+    ops.script = [_REFUSED] * 20
+    box.put(Kind.FIRING)
+    courier.deliver_due()
+    for minutes in (2, 4):
+        box.clock.now = START + timedelta(minutes=minutes)
+        box.put(Kind.UPDATED, sequence=str(minutes))
+        courier.deliver_due()
+    box.clock.now = START + PATIENCE * 0.99
+    assert courier.deliver_due().stood_in == 0
+    box.clock.now = START + PATIENCE
+    assert courier.deliver_due().stood_in == 1
+    assert mail.said == [("i-1", Kind.UPDATED)]
+
+
+def test_they_begin_anew_after_one_that_arrived(box: Any, courier: Courier, ops: Any) -> None:
+    box.put(Kind.FIRING)
+    courier.deliver_due()
+    ops.script = [_REFUSED] * 20
+    box.clock.forward(minutes=6)
+    box.put(Kind.UPDATED, sequence="2")
+    courier.deliver_due()
+    box.clock.forward(minutes=4)
+    assert courier.deliver_due().stood_in == 0
+    box.clock.forward(minutes=1)
+    assert courier.deliver_due().stood_in == 1
 
 
 def test_what_comes_of_it_goes_to_both(box: Any, courier: Courier, ops: Any, mail: Any) -> None:
