@@ -36,6 +36,7 @@ _SIGNALS: Mapping[str, tuple[str, Tone]] = {
     "SIGNAL_STATE_RUNNING": ("RETRAINING RUNS", "neutral"),
     "SIGNAL_STATE_DONE": ("RETRAINING DONE", "good"),
     "SIGNAL_STATE_FAILED": ("RETRAINING FAILED", "bad"),
+    "SIGNAL_STATE_WITHDRAWN": ("RETRAINING WITHDRAWN", "neutral"),
 }
 _ACTIONS: Mapping[str, tuple[str, Tone]] = {
     "ACTION_STATE_PROPOSED": ("ACTION PROPOSED", "warning"),

@@ -23,8 +23,6 @@ from monitor.retraining.standing import Store, at_hand
 from monitor.retraining.states import SignalState
 from monitor.retraining.wording import SHOWN, signal_message
 
-_DECIDED = {True: SignalState.APPROVED, False: SignalState.REJECTED}
-
 
 def ask(store: Store, history: History, service: str, *, reason: str, who: str, now: datetime) -> signals.StoredSignal:
     """Ask for a new model by hand; return the signal as it stands.
@@ -130,7 +128,8 @@ def decide(
             "request": str(signal.payload.get("request", {}).get("hash", "")),
             **({"replay": store.config.replay} if store.config.replay else {}),
         }
-        routes_of(store.config, reviewer.desk.policy, reviewer.rules, _DECIDED[approve])
+        if approve:
+            routes_of(store.config, reviewer.desk.policy, reviewer.rules, SignalState.APPROVED)
         # First the audit log, which is another database: what cannot be entered there is not decided.
         store.registry.record(verb, f"signal {signal.id[:SHOWN]}", details, who=who)
         said = reason.strip() or "no reason given"

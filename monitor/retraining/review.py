@@ -184,9 +184,7 @@ class Reviewer:
                 return None  # somebody else has settled it
             verdict = self._verdict(connection, signal)
             if verdict.lapsed:
-                _log.info("retraining signal lapsed", signal=signal.id, reason=verdict.lapsed)
-                self._note(connection, signal, f"lapsed: {verdict.lapsed}")
-                return signals.move(connection, signal, SignalState.LAPSED, reason=verdict.lapsed, now=self.now)
+                return self._lapse(connection, signal, verdict.lapsed)
             if verdict.held:
                 if verdict.held != signal.held:
                     _log.info("retraining signal held", signal=signal.id, reason=verdict.held)
@@ -243,6 +241,15 @@ class Reviewer:
             request=request,
             expires_at=self.now + self.rules.expires_after if ask else None,
         )
+
+    def _lapse(self, connection: Connection, signal: signals.StoredSignal, why: str) -> signals.StoredSignal:
+        """Let a signal go whose cause is gone; who was asked about it, and agreed, hears of that."""
+        _log.info("retraining signal lapsed", signal=signal.id, reason=why)
+        self._note(connection, signal, f"lapsed: {why}")
+        if not signal.approved_by:
+            return signals.move(connection, signal, SignalState.LAPSED, reason=why, now=self.now)
+        said = f"approved by {signal.approved_by}, and withdrawn before it went out: {why}"
+        return self.desk.send(connection, signal, SignalState.WITHDRAWN, reason=said)
 
     def _note(self, connection: Connection, signal: signals.StoredSignal, text: str) -> None:
         """Add a line to the timeline of the incident that asks for the signal."""

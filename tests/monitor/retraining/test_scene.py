@@ -145,9 +145,9 @@ def test_nothing_goes_out_while_something_is_broken_and_it_says_why(scene: Any) 
         assert reasons == ["not looked at yet", signal.held]
         with history.write() as connection:
             episodes.ends(connection, "k", START + 3 * DAY)
-    # Both causes still stand: the monitor's own came first, and what a person asks for need not wait a day.
-    assert run(scene) == 2
-    assert the_states(scene) == {"drift": "approved", "request": "approved"}
+    # Both causes still stand. What a person asks for need not wait, so it goes first; one training is enough for a day.
+    assert run(scene) == 1
+    assert the_states(scene) == {"drift": "held", "request": "approved"}
 
 
 def the_states(scene: Any) -> dict[str, str]:
@@ -271,6 +271,32 @@ def test_what_was_agreed_to_while_something_is_broken_waits_and_nobody_is_asked_
     assert (request["since"], request["until"]) == (old["since"], old["until"])
     assert [one["until"] for one in request["leftOut"]] == ["2013-07-10T00:00:00Z"]
     assert request["hash"] != old["hash"]
+
+
+def test_what_was_agreed_to_and_then_is_wanted_no_more_is_withdrawn_and_who_was_asked_hears_of_it(people: Any) -> None:
+    fault(people, START + 8 * DAY, None)
+    assert decided(people, approve=True, who="ada") is SignalState.HELD
+    # Asked was where the policy does not route any more.
+    people.apply(retrain=RetrainingPolicy(causes=["performance"], approval=True))
+    assert run(people) == 0
+    signal = the_signal(people)
+    assert signal.state is SignalState.WITHDRAWN
+    (asked, over) = messages(people)
+    assert [(channel, one["state"]) for channel, one in (asked, over)] == [
+        ("here", "SIGNAL_STATE_PENDING"),
+        ("here", "SIGNAL_STATE_WITHDRAWN"),
+    ]
+    said = (
+        'approved by ada, and withdrawn before it went out: monitor policy "flight_drift" asks for no new model '
+        "because of drift any more"
+    )
+    assert over[1]["reason"] == f"{asked[1]['reason']}; {said}"
+    assert "expiresAt" not in over[1]
+    with people.history() as history, history.read() as connection:
+        seen = signals.signal_events(connection)
+    assert [(one.state, one.reason) for one in seen][1:] == [(SignalState.WITHDRAWN, said)]
+    with people.history() as history, pytest.raises(MonitorError, match="is withdrawn, and no dataset is made of it"):
+        make_dataset(people, history, signal.id, who="tests", now=NOW)
 
 
 def test_who_asks_does_not_agree(people: Any) -> None:
