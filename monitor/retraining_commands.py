@@ -39,11 +39,15 @@ def retrain(
     output: OutputFormat = Format.text,
 ) -> None:
     """Ask for a new model by hand. While something is broken that the service reads, it waits."""
-    from monitor.retraining.asking import ask
+    from monitor.retraining.asking import ask, hears
 
     with _opened(repo, replay) as (store, history):
         found = ask(store, history, service, reason=reason, who=store.who(), now=datetime.now(UTC))
+        heard = hears(store, found)
     _tell(found, output)
+    if not heard:
+        whom = "no monitor policy watches its service" if not found.policy else f'policy "{found.policy}" routes nowhere'
+        typer.echo(f"  note: nobody hears of it: {whom}, and [signals] has neither a command nor a port", err=True)
 
 
 def signals(

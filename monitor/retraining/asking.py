@@ -138,6 +138,18 @@ def decide(
         return _approved(connection, reviewer, signal, who, said)
 
 
+def hears(store: Store, signal: signals.StoredSignal) -> bool:
+    """Return whether anybody is told of a signal, or may be: a channel, the command, or who watches the port.
+
+    Raises:
+        MonitorError: a route names no channel.
+    """
+    policy, rules = _rules(store, signal)
+    state = SignalState.PENDING if rules.approval else SignalState.APPROVED
+    told = routes_of(store.config, None if policy is None else policy.definition, rules, state)
+    return bool(told) or bool(store.config.signals.port)
+
+
 def watching(registry: Registry, service: str) -> Registered[MonitorPolicy] | None:
     """Return the policy that watches a service; of several the first, by name, that sends signals."""
     found = [registry.policy(one.name) for one in registry.list("monitor_policy")]
@@ -184,8 +196,13 @@ def _check(registry: Registry, signal: signals.StoredSignal, who: str, verb: str
         )
 
 
-def _reviewer(store: Store, history: History, signal: signals.StoredSignal, now: datetime) -> Reviewer:
+def _rules(store: Store, signal: signals.StoredSignal) -> tuple[Registered[MonitorPolicy] | None, RetrainingPolicy]:
+    """Return the policy that a signal is of, None where there is none, and the rules that hold for the signal."""
     known = {one.name for one in store.registry.list("monitor_policy")}
     policy = store.registry.policy(signal.policy) if signal.policy in known else None
-    rules = (None if policy is None else policy_of(policy.definition.retrain)) or RetrainingPolicy()
+    return policy, (None if policy is None else policy_of(policy.definition.retrain)) or RetrainingPolicy()
+
+
+def _reviewer(store: Store, history: History, signal: signals.StoredSignal, now: datetime) -> Reviewer:
+    policy, rules = _rules(store, signal)
     return Reviewer(store=store, history=history, policy=policy, rules=rules, now=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from featurestore import BaselineSource, RetrainingPolicy
 from featurestore.errors import MonitorError
 from featurestore.registry.signing import PrivateKey, generate
+from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.base import Kind
 from monitor.alerts.states import Alert, State
@@ -23,7 +25,7 @@ from monitor.pipeline import run_once
 from monitor.pipeline.left_behind import close_left_behind
 from monitor.retraining import episodes
 from monitor.retraining import store as signals
-from monitor.retraining.asking import ask, decide
+from monitor.retraining.asking import ask, decide, hears
 from monitor.retraining.dataset import make_dataset
 from monitor.retraining.request import dataset_of
 from monitor.retraining.review import Reviewer
@@ -148,6 +150,31 @@ def test_nothing_goes_out_while_something_is_broken_and_it_says_why(scene: Any) 
     # Both causes still stand. What a person asks for need not wait, so it goes first; one training is enough for a day.
     assert run(scene) == 1
     assert the_states(scene) == {"drift": "held", "request": "approved"}
+
+
+@pytest.mark.parametrize(
+    ("section", "policy", "heard"),
+    [
+        ({}, "flight_drift", True),
+        ({}, "", False),
+        ({"port": 6577}, "", True),
+        ({"command": ["train"]}, "", True),
+    ],
+)
+def test_who_asks_is_told_where_nobody_hears_of_it(
+    scene: Any, section: dict[str, Any], policy: str, heard: bool
+) -> None:
+    scene.apply()
+    cause = signals.Cause(
+        id="0" * 32, policy=policy, policy_version=1, service="flight_delay@1", cause="request", subject="s",
+        baseline="", model="", incident="", payload={"id": "0" * 32, "reason": "why", "createdAt": ""},
+    )  # fmt: skip
+    with scene.history() as history:
+        with history.write() as connection:
+            signals.record_cause(connection, cause, reason="new", now=NOW)
+        (signal,) = _listed(history)
+    config = scene.config.model_copy(update={"signals": SignalsConfig(**section)})
+    assert hears(replace(scene, config=config), signal) is heard
 
 
 def the_states(scene: Any) -> dict[str, str]:
