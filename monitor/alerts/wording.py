@@ -270,7 +270,6 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
     payload, kind = message.payload, message.kind
     request = payload.get("request") or {}
     since, until = instant(request.get("since") or ""), instant(request.get("until") or "")
-    commands = {command["text"] for command in payload.get("commands", ())}
     facts = (
         ("do", payload.get("suggestedAction")),
         ("since", instant(payload.get("onset") or "")),
@@ -279,7 +278,6 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
         ("baseline", payload.get("baseline")),
         ("model", payload.get("model")),
         ("train on", f"{since} to {until}" if since and until else ""),
-        ("dataset", request.get("command") if request.get("command") not in commands else ""),
         ("expires", instant(payload.get("expiresAt") or "")),
         ("works on it", payload.get("acknowledgedBy") if kind is not Kind.ACKNOWLEDGED else ""),
         ("runbook", payload.get("runbook")),

@@ -25,7 +25,7 @@ from monitor.retraining import episodes
 from monitor.retraining import store as signals
 from monitor.retraining.causes import CONFIGURATION, DRIFT, PERFORMANCE, REQUEST, important, signal_id
 from monitor.retraining.considering import keep, policy_of
-from monitor.retraining.gates import QUARTER, Facts, Fault, Verdict, judge
+from monitor.retraining.gates import LOOKED_AFTER, QUARTER, Facts, Fault, Verdict, judge
 from monitor.retraining.request import left_out_again, model_of, service_of, training_request
 from monitor.retraining.sending import Desk
 from monitor.retraining.standing import Found, Store, at_hand, judged_until, standing_causes
@@ -154,7 +154,7 @@ class Reviewer:
 
     def retry(self) -> None:
         """Keep causes that still stand although nobody decided in time, or the training failed, as causes anew."""
-        over = self._listed(SignalState.EXPIRED, SignalState.FAILED)
+        over = self._listed(SignalState.EXPIRED, SignalState.FAILED, since=self.now - LOOKED_AFTER)
         # What a person asked for is theirs to ask for again.
         for one in (one for one in over if one.cause != REQUEST):
             project = str(one.payload["project"])
@@ -219,9 +219,9 @@ class Reviewer:
         """Return what was broken of the features of a signal's service, whenever."""
         return episodes.faults_between(connection, signal.service, self._views(signal), EPOCH, self.now)
 
-    def _listed(self, *states: SignalState) -> list[signals.StoredSignal]:
+    def _listed(self, *states: SignalState, since: datetime | None = None) -> list[signals.StoredSignal]:
         with self.history.read() as connection:
-            return list(filter(self.mine, signals.list_signals(connection, states=states)))
+            return list(filter(self.mine, signals.list_signals(connection, states=states, since=since)))
 
     def _send(
         self, connection: Connection, signal: signals.StoredSignal, request: dict[str, Any] | None, lack: str
