@@ -47,7 +47,9 @@ def retrain(
         heard = hears(store, found)
     _tell(found, output)
     if not heard:
-        whom = "no monitor policy watches its service" if not found.policy else f'policy "{found.policy}" routes nowhere'
+        whom = (
+            "no monitor policy watches its service" if not found.policy else f'policy "{found.policy}" routes nowhere'
+        )
         typer.echo(f"  note: nobody hears of it: {whom}, and [signals] has neither a command nor a port", err=True)
 
 

@@ -52,18 +52,13 @@ def signals_unheard(policy: MonitorPolicy, config: Config) -> tuple[str, str]:
     rules, section = policy.retrain, config.signals
     if not rules or section.port:
         return "", ""
+    stand = "the signals stand in featurestore monitor signals."
     if isinstance(rules, RetrainingPolicy) and rules.approval and not policy.asked:
-        return (
-            "its retraining signals wait for somebody to agree, and nobody is asked",
-            "Name channels in approval_routes=[...] of its RetrainingPolicy; the signals stand in "
-            "featurestore monitor signals.",
-        )
+        hint = f"Name channels in approval_routes=[...] of its RetrainingPolicy; {stand}"
+        return "its retraining signals wait for somebody to agree, and nobody is asked", hint
     if not policy.signalled and not section.command:
-        return (
-            "it asks for new models, and nobody hears of that",
-            'Name channels in routes=[...], or set "command" or "port" under [signals]; the signals stand in '
-            "featurestore monitor signals. retrain=False asks for none.",
-        )
+        hint = f'Name channels in routes=[...], or set "command" or "port" under [signals]; {stand}'
+        return "it asks for new models, and nobody hears of that", f"{hint} retrain=False asks for none."
     return "", ""
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from monitor.retraining import store as signals
 from monitor.retraining.states import SignalState
 
-
 #: Signals that people are shown, beside those that wait, where they did not ask for all.
 NEWEST = 100
 

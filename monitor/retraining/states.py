@@ -47,9 +47,7 @@ class SignalState(StrEnum):
 OF_RECEIVERS = (SignalState.ACCEPTED, SignalState.RUNNING, SignalState.DONE, SignalState.FAILED)
 
 _NEXT: Mapping[SignalState, frozenset[SignalState]] = {
-    SignalState.HELD: frozenset(
-        {SignalState.LAPSED, SignalState.WITHDRAWN, SignalState.PENDING, SignalState.APPROVED}
-    ),
+    SignalState.HELD: frozenset({SignalState.LAPSED, SignalState.WITHDRAWN, SignalState.PENDING, SignalState.APPROVED}),
     SignalState.LAPSED: frozenset(),
     SignalState.WITHDRAWN: frozenset(),
     # Approved while something is broken, it is held until that is over.

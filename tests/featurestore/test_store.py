@@ -245,7 +245,9 @@ def test_a_policy_that_nobody_hears_of_is_noted_and_applied(store: FeatureStore)
     policy = MonitorPolicy(name="drift", service=SCORING)
     for plan in (store.plan([policy]), store.apply([policy])):
         assert "It routes to nothing: nobody is told of what it finds." in plan.render()
-        assert "It asks for new models, and nobody hears of that. Name channels in routes=[...], or set" in plan.render()
+        assert (
+            "It asks for new models, and nobody hears of that. Name channels in routes=[...], or set" in plan.render()
+        )
     assert store.get("drift").version == 1
 
 

@@ -44,26 +44,40 @@ _HANGS_SECONDS = 600.0
 _WHOLE = [SignalState.APPROVED, SignalState.RUNNING, SignalState.DONE]
 
 
-@pytest.mark.parametrize(("kills", "more"), [(2, 20), pytest.param(50, 500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("kind", "kills", "more"),
+    [
+        ("sqlite", 2, 20),
+        pytest.param("sqlite", 50, 500, marks=pytest.mark.soak),
+        pytest.param("postgresql", 50, 500, marks=pytest.mark.soak),
+    ],
+)
 def test_a_watcher_sees_the_whole_log_over_kills(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, more: int
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    kills: int,
+    more: int,
 ) -> None:
     monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 0.2)
-    (tmp_path / "data").mkdir()
+    url = f"sqlite:///{tmp_path}/monitor.db"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgresql").replace("postgresql://", "postgresql+psycopg://")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     chance = random.Random(8)
     with watching(port) as seen:
         for _ in range(kills):
-            with monitoring(tmp_path, port) as (monitor, _):
+            with monitoring(url, port) as (monitor, _):
                 enough = len(seen) + 3
                 wait(lambda enough=enough: len(seen) >= enough, monitor)
                 time.sleep(chance.random() * 0.3)
                 monitor.kill()
-        with monitoring(tmp_path, port, until=len(told(tmp_path)) // len(_WHOLE) + more) as (monitor, far_side):
+        with monitoring(url, port, until=len(told(url)) // len(_WHOLE) + more) as (monitor, far_side):
             wait(far_side.poll, monitor)
-            events = told(tmp_path)
+            events = told(url)
             wait(lambda: len(seen) >= len(events), monitor)
     assert seen == [one.cursor for one in events]
     # What a monitor was killed in the middle of stands as its last transaction left it, and the lives go on in order.
@@ -97,13 +111,13 @@ def watching(port: int) -> Iterator[list[int]]:
 
 
 @contextmanager
-def monitoring(root: Path, port: int, *, until: int = 1_000_000) -> Iterator[tuple[BaseProcess, Connection]]:
+def monitoring(url: str, port: int, *, until: int = 1_000_000) -> Iterator[tuple[BaseProcess, Connection]]:
     """Start a monitor as a process; yield it with a pipe by which it says that it has made its last signal."""
     # Forked from a process that has the imports, as most of the time would go into these.
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])
     ours, theirs = processes.Pipe()
-    monitor = processes.Process(target=monitor_signals, args=(root, port, until, theirs))
+    monitor = processes.Process(target=monitor_signals, args=(url, port, until, theirs))
     monitor.start()
     theirs.close()
     try:
@@ -133,11 +147,11 @@ class _Registry:
         return []
 
 
-def monitor_signals(root: Path, port: int, until: int, ready: Connection) -> None:
+def monitor_signals(url: str, port: int, until: int, ready: Connection) -> None:
     """Be a monitor that has signals to tell all the time: it makes them, and takes them through their lives."""
     parent = os.getppid()
-    config = Config(root=root, signals=SignalsConfig(port=port))
-    with History(config.database_url(config.monitor.database)) as history:
+    config = Config(root=Path.cwd(), signals=SignalsConfig(port=port))
+    with History(url) as history:
         SignalServer(config, SignalSource(history, _Registry()), _Registry())  # type: ignore[arg-type]  # no datasets
         now = datetime.now(UTC)
         with history.read() as connection:
@@ -171,8 +185,7 @@ def monitor_signals(root: Path, port: int, until: int, ready: Connection) -> Non
         os._exit(0)
 
 
-def told(root: Path) -> list[SignalEvent]:
+def told(url: str) -> list[SignalEvent]:
     """Return all events that receivers see."""
-    config = Config(root=root)
-    with History(config.database_url(config.monitor.database)) as history, history.read() as connection:
+    with History(url) as history, history.read() as connection:
         return signal_events(connection, limit=1_000_000)

@@ -10,7 +10,9 @@ from featurestore import Entity, FeatureService, FeatureView, Field, MonitorPoli
 from featurestore.types import Float64, Int64
 from monitor.signalling.checking import faults
 
-_VIEW = FeatureView(name="spending", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="total", dtype=Float64)])
+_VIEW = FeatureView(
+    name="spending", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="total", dtype=Float64)]
+)
 _SERVICE = FeatureService(name="scoring", features=[_VIEW])
 
 
