@@ -31,7 +31,7 @@ _SERVICE = FeatureService(name="scoring", features=[_VIEW])
 
 def found(folder: Path, text: str) -> list[str]:
     (folder / config.FILE_NAME).write_text(text)
-    return [str(one) for one in faults(config.load(folder))]
+    return [str(one) for one in faults(config.load(folder), ())]
 
 
 def test_where_nothing_is_set_nothing_is_wrong(tmp_path: Path) -> None:
