@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.ctrl_c import ending_queries
 from featurestore.settings.sections import OfflineConfig
+from featurestore.storage import is_object_url
+from featurestore.storage.bucket import missing_packages
+
+if TYPE_CHECKING:
+    from featurestore.storage.filesystem import ObjectFiles
 
 #: Rows of one Arrow batch that a query hands out.
 BATCH_ROWS = 65_536
@@ -37,13 +43,28 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
     }
     if config.threads:
         settings["threads"] = config.threads
+    files = _object_files(config) if is_object_url(config.path) else None
     try:
         with duckdb.connect(":memory:", config=settings) as connection, ending_queries(connection):
+            if files is not None:
+                connection.register_filesystem(files)
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")  # it would stand amid what a notebook prints
             yield connection
-    except duckdb.Error as error:
+    except (duckdb.Error, OfflineStoreError) as error:
+        if files is not None and files.failure is not None:
+            raise files.failure from None  # DuckDB gives a traceback of it
+        if isinstance(error, OfflineStoreError):
+            raise
         raise OfflineStoreError(f"{what} failed: {explain(error)}") from error
+
+
+def _object_files(config: OfflineConfig) -> ObjectFiles:
+    try:
+        from featurestore.storage.filesystem import ObjectFiles
+    except ImportError:
+        raise missing_packages(config.path) from None
+    return ObjectFiles(config.storage)
 
 
 def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
