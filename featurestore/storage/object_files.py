@@ -102,9 +102,9 @@ class ObjectWriter(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Take bytes; they go on their way when they are a part's worth."""
-        if self._file is None:
-            raise ValueError("the file is closed")
         view = memoryview(data).cast("B")
+        if self._file is None:  # given up: a Parquet writer that is ended writes its footer all the same
+            return len(view)
         with self._bucket.errors(f"{self._bucket.root}/{self._key}", "written"):
             self._file.write(bytes(view))
         self._written += len(view)
@@ -123,7 +123,6 @@ class ObjectWriter(io.RawIOBase):
     def discard(self) -> None:
         """Let no object appear; what was sent of it is never seen, and the store's rules remove it."""
         self._file = None
-        super().close()
 
     def __del__(self) -> None:
         # What nobody has closed is half a file: io would close, and so publish, it here.

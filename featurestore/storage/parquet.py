@@ -94,8 +94,7 @@ class ParquetWriter:
         """Give up: of a file on a disk the beginning is left, for whoever names it to remove."""
         if self._object is not None:
             self._object.discard()
-        else:
-            self._writer.close()
+        self.close()
 
 
 def write_table(table: pa.Table, path: StoragePath, **options: Any) -> None:

@@ -117,24 +117,23 @@ def joined(told: Told, step: str, service: str = "buying", **how: Any) -> None:
     told.table(step, told.store.get_historical_features(entities(), features=service, **how).to_arrow())
 
 
-def prices_file(folder: Path) -> Path:
-    """A CSV file with a cell that cannot be read, which the view ``prices`` is made of."""
+def prices_view(folder: Path) -> FeatureView:
+    """A view of a CSV file with a cell that cannot be read."""
     file = folder / "prices.csv"
     lines = [f"{user},{(NOW - user * HOUR).isoformat()},{user}.5" for user in range(30)]
     file.write_text("\n".join(["user,at,mean", *lines, f"3,{NOW.isoformat()},dear", ""]))
-    return file
+    return FeatureView(
+        name="prices",
+        entities=[USER],
+        source=FileSource(path=str(file), timestamp_field="at"),
+        schema=[Field(name="mean", dtype=Float64, unique_within="table")],
+    )
 
 
 def steps(told: Told, folder: Path) -> None:
-    """Everything that is done to an offline store."""
+    """What is done to an offline store."""
     store = told.store
-    prices = FeatureView(
-        name="prices",
-        entities=[USER],
-        source=FileSource(path=str(prices_file(folder)), timestamp_field="at"),
-        schema=[Field(name="mean", dtype=Float64, unique_within="table")],
-    )
-    view = clicks()
+    view, prices = clicks(), prices_view(folder)
     store.apply([buying(view, prices)])
     for number in (1, 2, 3):
         store.ingest("clicks", rows(number), load_id=f"load-{number}")
@@ -143,20 +142,33 @@ def steps(told: Told, folder: Path) -> None:
     kept = store.quarantine("clicks")
     assert kept is not None
     told.table("kept aside", kept)
-    joined(told, "joined")
     joined(told, "as it was known", known_at="row", with_status=True)
-    joined(told, "as of", as_of=NOW + HOUR, full_feature_names=True)
     made = store.create_training_dataset("sales", entity_df=entities(), features="buying", label="bought")
     told.table("dataset", made.to_arrow())
     told.say("manifest", *(made.manifest[one] for one in ("content_hash", "column_hashes", "entity_rows_hash", "rows")))
     told.say("compacted", store.compact("clicks").rows)
     joined(told, "after compaction")
+    told.say("reproduced", str(store.reproduce_dataset("sales")))
+    told.say("restored", store.restore("clicks", to="load-1").rows_after)
+    joined(told, "restored rows")
+    receipt = store.erase("user", [{"user": one} for one in range(5)], request="R-1")
+    told.say("erased", {one.place: one.rows for one in receipt.places})
+    told.say("what is left of the dataset", str(store.reproduce_dataset("sales")))
+    told.table("dataset after an erasure", store.get_training_dataset("sales").to_arrow())
+
+
+def later_steps(told: Told, folder: Path) -> None:
+    """The rest of what is done to one, for the long form."""
+    store, view = told.store, clicks()
+    prices = prices_view(folder)
+    joined(told, "joined")
+    joined(told, "as of", as_of=NOW + HOUR, full_feature_names=True)
+    store.restore("clicks", to="load-3")
     withdrawn = store.withdraw("clicks", ["load-2"])
     told.say("withdrawn", withdrawn is not None and withdrawn.rows_after)
     joined(told, "with a load taken out")
     store.reinstate("clicks", ["load-2"])
     joined(told, "with the load again")
-    told.say("reproduced", str(store.reproduce_dataset("sales")))
     lax = clicks(schema=[one if one.name != "price" else Field(name="price", dtype=Float64) for one in view.schema])
     store.apply([buying(lax, prices)])
     joined(told, "a new version", "buying@2")
@@ -174,11 +186,6 @@ def steps(told: Told, folder: Path) -> None:
     store.push("clicks", rows(5, 20).slice(0, 20))
     told.say("pushed", [one.rows_written for one in store.flush_pushes().loads])
     joined(told, "with pushed rows", "buying@2")
-    receipt = store.erase("user", [{"user": one} for one in range(5)], request="R-1")
-    told.say("erased", {one.place: one.rows for one in receipt.places})
-    joined(told, "after an erasure", "buying@2")
-    told.say("what is left of the dataset", str(store.reproduce_dataset("sales")))
-    told.table("dataset after an erasure", store.get_training_dataset("sales").to_arrow())
     report = store.gc(now=datetime.now(UTC) + timedelta(days=400))
     told.say("garbage", sorted((one.kind, len(one.paths)) for one in report.removed))
     joined(told, "after gc", "buying@2")
@@ -202,14 +209,17 @@ def opened(tmp_path: Path, object_storage: ObjectStorage) -> Callable[[str], Fea
     return open_store
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_store_in_object_storage_answers_as_one_on_a_disk(
-    opened: Callable[[str], FeatureStore], tmp_path: Path
+    opened: Callable[[str], FeatureStore], tmp_path: Path, whole: bool
 ) -> None:
     answers = {}
     for place in PLACES:
         with opened(place) as store:
             told = Told(store)
             steps(told, tmp_path)
+            if whole:
+                later_steps(told, tmp_path)
             answers[place] = told.answers
     assert answers["s3"] == answers["disk"]
     assert not list((tmp_path / "s3" / "data" / "offline").glob("*/*.parquet")), "rows are on the disk"

@@ -25,6 +25,7 @@ from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, 
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, snapshot_of, statistics
 from featurestore.offline.tables.staging import RowsWriter
 from featurestore.storage import StoragePath
+from featurestore.storage.conditional import check_conditional_writes
 from featurestore.storage.failures import plain, what_happened
 from featurestore.storage.places import storage_options
 
@@ -315,6 +316,8 @@ class OfflineTable:
     def _made(self, schema: pa.Schema) -> DeltaTable:
         """Return the table, which is made when there is none."""
         if not self.exists():
+            if not isinstance(self.path, Path):
+                check_conditional_writes(self.path)
             try:
                 create_table_with_add_actions(
                     str(self.path),
