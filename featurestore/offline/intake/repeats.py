@@ -53,13 +53,13 @@ def values_so_far(
         repeats = Repeats(fields)
         try:
             gone = table.superseded(load_id) if isinstance(table, Superseding) else {}
-            for file in (one.place for one in table.snapshot().files) if table.exists() else ():
+            for file in table.files() if table.exists() else ():
                 columns = [
                     EVENT_TIMESTAMP,
                     *((LOAD_ID, ROW_NUMBER) if gone else ()),
                     *(one.name for one in within_table),
                 ]
-                with parquet_file(file) as opened:
+                with parquet_file(table.path / file.rpartition("/")[2]) as opened:
                     for batch in opened.iter_batches(columns=columns):
                         if gone:
                             batch = batch.filter(pc.invert(in_rows(batch, gone)))

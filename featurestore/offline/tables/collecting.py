@@ -173,6 +173,7 @@ class Collecting(Opened):
         found += listed(spill_folder(self._config), "*")
         found += listed(datasets_folder(self._config), "*/.*")
         if not isinstance(self._folder, Path):
+            found += listed(self._folder, "*/.*.touched")  # by a restore that was killed
             # What was being uploaded has its name already, and is no dataset before its manifest is there.
             there = listed(datasets_folder(self._config), "*/*")
             found += [one for one in there if one.name[0] != "." and not (one / MANIFEST).exists()]
