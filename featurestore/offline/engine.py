@@ -12,8 +12,7 @@ import duckdb
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.ctrl_c import ending_queries
 from featurestore.settings.sections import OfflineConfig
-from featurestore.storage import is_object_url
-from featurestore.storage.bucket import missing_packages
+from featurestore.storage import is_object_url, located
 
 if TYPE_CHECKING:
     from featurestore.storage.filesystem import ObjectFiles
@@ -60,10 +59,9 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
 
 
 def _object_files(config: OfflineConfig) -> ObjectFiles:
-    try:
-        from featurestore.storage.filesystem import ObjectFiles
-    except ImportError:
-        raise missing_packages(config.path) from None
+    located(config.path, config.storage)  # says what is wrong with it, or which packages are missing
+    from featurestore.storage.filesystem import ObjectFiles
+
     return ObjectFiles(config.storage)
 
 

@@ -139,11 +139,9 @@ def missing_packages(place: str) -> ConfigError:
 def _opened(
     root: str, options: tuple[tuple[str, str], ...], plain: bool, timeout: float, retries: int, seconds: float
 ) -> ObjectStore:
-    try:
-        from obstore import exceptions
-        from obstore.store import from_url
-    except ImportError:
-        raise missing_packages(root) from None
+    from obstore import exceptions
+    from obstore.store import from_url
+
     client: dict[str, Any] = {
         "timeout": timedelta(seconds=timeout),
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),

@@ -8,12 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from featurestore.errors import ConfigError
 from featurestore.settings.sections import StorageConfig
-from featurestore.storage.bucket import Bucket
+from featurestore.storage.bucket import Bucket, missing_packages
 from featurestore.storage.object_path import ObjectPath
 
 #: A file or a folder of the offline store.
@@ -33,7 +34,7 @@ def located(text: str, settings: StorageConfig) -> ObjectPath:
     """Return the place in object storage that a URL names.
 
     Raises:
-        ConfigError: it is none that a table can lie in.
+        ConfigError: it is none that a table can lie in, or the packages for object storage are not installed.
     """
     parts = urlsplit(text)
     if parts.scheme not in SCHEMES:
@@ -46,6 +47,12 @@ def located(text: str, settings: StorageConfig) -> ObjectPath:
             f"{_shown(text)} does not name a place in object storage.",
             hint="Write s3://BUCKET/PATH; keys are taken from the environment or from a profile, never from here.",
         )
+    try:
+        installed = all(find_spec(name) is not None for name in ("fsspec", "obstore"))
+    except ValueError:  # one is there in name only
+        installed = False
+    if not installed:
+        raise missing_packages(_shown(text))
     return ObjectPath(Bucket(f"{parts.scheme}://{parts.netloc}", settings), parts.path)
 
 

@@ -26,6 +26,7 @@ from featurestore import (
     FileSource,
     OnDemandFeatureView,
     PushSource,
+    SqlSource,
 )
 from featurestore.types import Array, Float64, Int64, String, Timestamp
 
@@ -70,6 +71,49 @@ def clicks(**changes: Any) -> FeatureView:
     }
     source = PushSource(name="clicks", timestamp_field="event_timestamp", created_timestamp_column="created")
     return FeatureView(name="clicks", entities=[USER], ttl=24 * HOUR, source=source, **given | changes)
+
+
+def hourly_view(folder: Path) -> FeatureView:
+    """A query over a file that grows, whose last two hours each run reads again."""
+    query = "SELECT user, hour, sum(amount) AS spent FROM orders GROUP BY ALL"
+    return FeatureView(
+        name="hourly",
+        entities=[USER],
+        source=SqlSource(
+            query=query,
+            sources=[FileSource(path=str(folder / "orders-*.csv"), timestamp_field="hour", name="orders")],
+            timestamp_field="hour",
+            lookback=timedelta(0),
+            late_by=2 * HOUR,
+        ),
+        schema=[Field(name="spent", dtype=Float64)],
+    )
+
+
+def orders(folder: Path, part: int, *, times: int = 1) -> None:
+    """Write a file of the query's source: ten hours, and ten users in each."""
+    lines = [
+        f"{user},{(NOW - (30 - 10 * part - hour) * HOUR).isoformat()},{times * (user + hour)}"
+        for hour in range(10)
+        for user in range(10)
+    ]
+    (folder / f"orders-{part}.csv").write_text("\n".join(["user,hour,amount", *lines, ""]))
+
+
+def sql_steps(told: Told, folder: Path) -> None:
+    """A source that is run for intervals, again for its last hours, and for an interval of the past."""
+    store = told.store
+    for file in folder.glob("orders-*"):
+        file.unlink()
+    store.apply([FeatureService(name="spending", features=[hourly_view(folder)])])
+    for part in (0, 1):
+        orders(folder, part)
+        report = store.ingest("hourly")
+        told.say(f"part {part} of a query", report.written, report.notes)
+    orders(folder, 0, times=3)
+    done = store.backfill("hourly", NOW - 28 * HOUR, NOW - 22 * HOUR)
+    told.say("computed anew", str(done.preview.counts))
+    joined(told, "what was computed", "spending")
 
 
 def buying(view: FeatureView, prices: FeatureView) -> FeatureService:
@@ -186,6 +230,14 @@ def later_steps(told: Told, folder: Path) -> None:
     store.push("clicks", rows(5, 20).slice(0, 20))
     told.say("pushed", [one.rows_written for one in store.flush_pushes().loads])
     joined(told, "with pushed rows", "buying@2")
+    withdrawn_again = store.ingest("clicks", rows(2), load_id="load-2")
+    told.say("a load whose rows were carried over", withdrawn_again.written, withdrawn_again.skipped)
+    joined(told, "with the load itself", "buying@2")
+    scored = store.get_batch_features("buying", entities(50).select(["user", "hour"]), at=NOW, log=False)
+    told.table("scored", scored.to_arrow())
+    store.create_training_dataset("sales", entity_df=entities(), features="buying@2", label="bought")
+    told.say("compared", store.diff_datasets("sales@1", "sales@2").to_json())
+    sql_steps(told, folder)
     report = store.gc(now=datetime.now(UTC) + timedelta(days=400))
     told.say("garbage", sorted((one.kind, len(one.paths)) for one in report.removed))
     joined(told, "after gc", "buying@2")

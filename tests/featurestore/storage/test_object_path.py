@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,6 +219,18 @@ def test_a_url_is_a_bucket_and_a_path_without_keys() -> None:
     assert str(located("s3://bucket/a/b/", StorageConfig())) == "s3://bucket/a/b"
     with pytest.raises(ValueError, match="environment variable"):
         StorageConfig(options={"aws_secret_access_key": "x"})
+
+
+@pytest.mark.parametrize("package", ["obstore", "fsspec"])
+def test_without_its_packages_it_says_which_extra_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    config = OfflineConfig(path="s3://bucket/x")
+    with pytest.raises(ConfigError, match=r"pip install 'featurestore\[s3\]'"):
+        located(config.path, config.storage)
+    with pytest.raises(ConfigError, match=r"\[s3\]"), engine.connect(config, tmp_path, "a query"):
+        pass
 
 
 def test_keys_are_those_of_a_profile_the_environment_or_the_default(
