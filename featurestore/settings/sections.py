@@ -22,10 +22,16 @@ def _without_secrets(options: dict[str, str]) -> dict[str, str]:
     return options
 
 
+def _an_address(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^/@\s]+/?", text):
+        raise ValueError("it is http:// or https:// and a host, without a path or a key")
+    return text
+
+
 class StorageConfig(Section):
     """``[offline.storage]``: how object storage is reached. Keys are in no setting: see docs/scaling.md."""
 
-    endpoint: str = ""  # none: AWS's own, or that of AWS_ENDPOINT_URL
+    endpoint: Annotated[str, AfterValidator(_an_address)] = ""  # none: AWS's own, or that of AWS_ENDPOINT_URL
     region: str = ""  # none: that of AWS_REGION or of the profile
     profile: str = ""  # of ~/.aws/credentials; none: the environment
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0  # of one request

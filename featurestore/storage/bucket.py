@@ -69,7 +69,7 @@ class Bucket:
         options = self._access()
         if self.scheme in _S3:
             # Two commits of one number: the second is refused by the store itself, so that none is lost.
-            options.setdefault("aws_conditional_put", "etag")
+            options["aws_conditional_put"] = "etag"
         return options | {
             "allow_http": str(self._plain_http(options)).lower(),
             "timeout": f"{self._settings.timeout_seconds}s",

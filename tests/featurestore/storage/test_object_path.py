@@ -217,6 +217,8 @@ def test_a_url_is_a_bucket_and_a_path_without_keys() -> None:
             located(wrong, StorageConfig())
         assert "pass-word" not in str(caught.value)
     assert str(located("s3://bucket/a/b/", StorageConfig())) == "s3://bucket/a/b"
+    with pytest.raises(ValueError, match="without a path or a key"):
+        StorageConfig(endpoint="https://me:pass-word@s3.example.com")
     with pytest.raises(ValueError, match="environment variable"):
         StorageConfig(options={"aws_secret_access_key": "x"})
 
