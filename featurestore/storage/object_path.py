@@ -11,10 +11,11 @@ import fnmatch
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Literal
 
 from featurestore.storage.bucket import Bucket
-from featurestore.storage.object_files import ObjectReader, ObjectWriter
+from featurestore.storage.object_files import ObjectReader
 
 
 @dataclass(frozen=True)
@@ -168,21 +169,30 @@ class ObjectPath:
         """
         # Stores refuse to copy an object onto itself.
         aside = self.with_name(f".{self.name}.touched")
-        self.replace_with_copy(aside)
+        self.copy_to(aside)
         aside.replace(self)
 
-    def replace_with_copy(self, target: ObjectPath) -> None:
+    def copy_to(self, target: ObjectPath) -> None:
         """Copy the object to another name, over what is there."""
         import obstore
 
         with self.bucket.errors(str(self), "copied"):
             obstore.copy(self.bucket.store, self.key, target.key)
 
-    def open(self, mode: Literal["rb", "wb"] = "rb") -> IO[bytes]:
-        """Open the object to read it from any place, or to write it anew; it is there when it is closed."""
-        if mode == "wb":
-            return io.BufferedWriter(ObjectWriter(self.bucket, self.key))
+    def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:  # noqa: ARG002 - pathlib's
+        """Open the object to read it from any place.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
         return io.BufferedReader(self.reader(), 1 << 20)
+
+    def upload(self, file: Path) -> None:
+        """Write the object with the bytes of a file of this machine, in parts; it appears when all are there."""
+        import obstore
+
+        with self.bucket.errors(str(self), "written"):
+            obstore.put(self.bucket.store, self.key, file)
 
     def reader(self) -> ObjectReader:
         """Return the object to read ranges of.

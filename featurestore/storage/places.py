@@ -88,13 +88,16 @@ def make_young(path: StoragePath) -> None:
 
 def copy_file(path: StoragePath, target: StoragePath) -> None:
     """Copy a file, on a disk with its age."""
-    if isinstance(path, Path) and isinstance(target, Path):
-        shutil.copy2(path, target)
-    elif isinstance(path, ObjectPath) and isinstance(target, ObjectPath):
-        path.replace_with_copy(target)
-    else:
-        with path.open("rb") as source, target.open("wb") as sink:
+    if isinstance(path, Path):
+        if isinstance(target, Path):
+            shutil.copy2(path, target)
+        else:
+            target.upload(path)
+    elif isinstance(target, Path):
+        with path.open() as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
+    else:
+        path.copy_to(target)
 
 
 @contextmanager

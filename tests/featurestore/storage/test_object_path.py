@@ -22,7 +22,17 @@ from featurestore.storage.credentials import s3_credentials
 from featurestore.storage.failures import plain
 from featurestore.storage.locks import alone
 from featurestore.storage.parquet import ParquetWriter, parquet_file, read_metadata, read_table, write_table
-from featurestore.storage.places import append_text, listed, located, make_young, move_file, remove_tree, written_at
+from featurestore.storage.places import (
+    append_text,
+    copy_file,
+    listed,
+    local_file,
+    located,
+    make_young,
+    move_file,
+    remove_tree,
+    written_at,
+)
 
 SECRET = "tests-secret-2f81"
 
@@ -137,6 +147,16 @@ def counting(read: list[int]) -> Callable[..., bytes]:
         return found
 
     return counted
+
+
+def test_a_file_is_uploaded_and_fetched_whole(bucket: ObjectPath, tmp_path: Path) -> None:
+    (tmp_path / "here").write_bytes(bytes(range(256)) * 50_000)
+    copy_file(tmp_path / "here", bucket / "there")
+    with local_file(bucket / "there", tmp_path / "scratch") as file:
+        assert file.read_bytes() == (tmp_path / "here").read_bytes()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    with local_file(tmp_path / "here", tmp_path / "scratch") as file:
+        assert file == tmp_path / "here"
 
 
 # What goes wrong
