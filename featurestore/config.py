@@ -232,7 +232,16 @@ class Config(Section):
         return _resolved(text, self.root / FILE_NAME, key)
 
     def path(self, text: str) -> Path:
-        """Return a path of the file, absolute."""
+        """Return a path of the file, absolute.
+
+        Raises:
+            ConfigError: it is a URL, and this has to lie on this machine.
+        """
+        if "://" in text:
+            raise ConfigError(
+                f"{text} is not a path of this machine.",
+                hint="In object storage may lie what [offline] path names; logs, files and locks are here.",
+            )
         return (self.root / text).absolute()
 
     def database_url(self, url: str) -> str:

@@ -10,6 +10,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.datasets.erasures import rows_left
+from featurestore.offline.places import local_folder, offline_folder, stored_at
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.disk import low_disk
 from featurestore.offline.tables.garbage import size_of
@@ -49,13 +50,13 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
         "project": config.project,
         "root": str(config.root),
         "bytes": {
-            "offline": size_of(config.path(config.offline.path)),
+            "offline": size_of(offline_folder(config)),
             "online": sum(one.bytes for one in held.values()),
             "log": size_of(config.path(config.serving.log_path)),
             "feedback": size_of(config.path(config.serving.feedback_path)),
         },
         "push": _waiting(config),
-        "low_disk": low_disk(config.path(config.offline.path), config.offline.low_disk_mb),
+        "low_disk": low_disk(local_folder(config), config.offline.low_disk_mb),
         "views": views,
         "not_live": list(_not_live({storage_id(one.definition) for one in live}, registry, offline, held)),
         "services": [
@@ -70,7 +71,7 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             {
                 "id": one.id,
                 "rows": rows_left(one, config),
-                "bytes": size_of(config.path(one.manifest["path"]).parent),
+                "bytes": size_of(stored_at(one.manifest["path"], config).parent),
             }
             for one in registry.datasets()
         ],

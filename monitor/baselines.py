@@ -24,8 +24,12 @@ from featurestore.offline.datasets.manifest import DATA, Recipe, file_of, parts_
 from featurestore.offline.datasets.splitting import SPLIT
 from featurestore.offline.datasets.training import fields_of
 from featurestore.offline.engine import identifier, literal
+from featurestore.offline.places import spill_folder, stored_at
 from featurestore.profiles import Baseline, fit_baseline
 from featurestore.registry import DatasetRecord, Registry
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import read_table
+from featurestore.storage.places import local_file
 from monitor.windows import ServingLog, Stream, Window, source_stream
 
 #: Grows when the same rows would give another baseline.
@@ -116,7 +120,7 @@ def _dataset(registry: Registry, service: str, named: str | None) -> tuple[Datas
 
 def _stored(config: Config, dataset: DatasetRecord) -> Baseline:
     return _read(
-        config.path(dataset.manifest["baseline"]),
+        stored_at(dataset.manifest["baseline"], config),
         f"The baseline of dataset {dataset.id}",
         "It is written with the dataset; make the dataset again.",
     )
@@ -135,9 +139,10 @@ def _of_rows(
         where = [f"({source.filter}\n)"] if source.filter else []
         if parts_of(manifest):
             where.append(f"{identifier(SPLIT)} = {literal(PARTS[0])}")
-        rows = FileSource(path=glob.escape(str(file_of(dataset, DATA, config))), timestamp_field=recipe.timestamp_field)
-        with source_stream(rows, config, name=f"dataset {dataset.id}") as stream:
-            found = _fitted(stream, stream.period(None, None), columns, " AND ".join(where), source.weight)
+        with local_file(file_of(dataset, DATA, config), spill_folder(config)) as file:
+            rows = FileSource(path=glob.escape(str(file)), timestamp_field=recipe.timestamp_field)
+            with source_stream(rows, config, name=f"dataset {dataset.id}") as stream:
+                found = _fitted(stream, stream.period(None, None), columns, " AND ".join(where), source.weight)
         _keep(config, key, found)
     return Reference(id=f"{dataset.id}#{key[:12]}", dataset=dataset.id, model=model, baseline=found)
 
@@ -243,9 +248,9 @@ def _keep(config: Config, key: str, baseline: Baseline) -> None:
             part.unlink(missing_ok=True)
 
 
-def _read(file: Path, what: str, hint: str) -> Baseline:
+def _read(file: StoragePath, what: str, hint: str) -> Baseline:
     try:
-        table = pq.read_table(file)
+        table = read_table(file)
     except (OSError, pa.ArrowException) as error:
         raise MonitorError(f"{what} cannot be read: {error}.", hint=hint) from error
     return Baseline.from_arrow(table)

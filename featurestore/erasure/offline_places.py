@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions import FeatureView
 from featurestore.erasure.place import Erased, Task
@@ -24,13 +21,12 @@ from featurestore.offline.datasets.manifest import DATA, manifest_files
 from featurestore.offline.erasure.erased_keys import ErasedKeys, Matches
 from featurestore.offline.erasure.erasing import AT_WORK_SECONDS, TableErasure
 from featurestore.offline.intake.checks import UNREADABLE
+from featurestore.offline.places import offline_folder, spill_folder
 from featurestore.offline.tables.rewriting import abandoned, columns_of, count_matches, erase_in_place
 from featurestore.offline.tables.table import OfflineTable
-
-
-def offline_folder(task: Task) -> Path:
-    """Return the folder of all that the offline store keeps."""
-    return task.config.path(task.config.offline.path)
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file
+from featurestore.storage.places import listed, remove_tree
 
 
 class OfflineTables:
@@ -42,9 +38,9 @@ class OfflineTables:
         """See :class:`~featurestore.erasure.place.Place`."""
         total = Erased()
         for name in task.scope.views:
-            total += remove_partial((offline_folder(task) / name).glob(".*.parquet.*"), task)
+            total += remove_partial((offline_folder(task.config) / name).glob(".*.parquet.*"), task)
             erasure = TableErasure(
-                table=OfflineTable(offline_folder(task) / name),
+                table=OfflineTable(offline_folder(task.config) / name),
                 columns=task.keys.names,
                 matches=task.scope.matches([task.keys.names]),
                 registry=task.registry,
@@ -65,15 +61,15 @@ class Quarantine:
         """See :class:`~featurestore.erasure.place.Place`."""
         total = Erased()
         for name, view in task.scope.views.items():
-            folder = offline_folder(task) / "quarantine" / name
-            for file in sorted(folder.glob("*.parquet")):
+            folder = offline_folder(task.config) / "quarantine" / name
+            for file in listed(folder, "*.parquet"):
                 total += _erased_from(file, task.dry_run, *_kept_aside(file, view, task.keys))
             # A partial file is one of a load at work, or of one that died.
             total += remove_partial(folder.glob(".*"), task)
         return total
 
 
-def _kept_aside(file: Path, view: FeatureView, keys: ErasedKeys) -> tuple[list[str], Matches]:
+def _kept_aside(file: StoragePath, view: FeatureView, keys: ErasedKeys) -> tuple[list[str], Matches]:
     dtypes = [view.keys[name].to_arrow() for name in keys.names]
     there = columns_of(file)
     if not set(keys.names) <= set(there):
@@ -108,11 +104,11 @@ class Datasets:
             manifest = _manifest(file)
             if manifest.get("audit_head", {}).get("project", task.config.project) == task.config.project:
                 total += _erased_from_dataset(file.parent, manifest, task)
-        datasets = offline_folder(task) / "datasets"
+        datasets = offline_folder(task.config) / "datasets"
         return total + remove_partial(datasets.glob("*/.*"), task)
 
 
-def _manifest(file: Path) -> dict[str, Any]:
+def _manifest(file: StoragePath) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
@@ -123,9 +119,9 @@ def _manifest(file: Path) -> dict[str, Any]:
     return found
 
 
-def _erased_from_dataset(folder: Path, manifest: Mapping[str, Any], task: Task) -> Erased:
-    found: dict[Path, tuple[int, list[Columns]]] = {}
-    for file in sorted(folder.glob("*.parquet")):
+def _erased_from_dataset(folder: StoragePath, manifest: Mapping[str, Any], task: Task) -> Erased:
+    found: dict[StoragePath, tuple[int, list[Columns]]] = {}
+    for file in listed(folder, "*.parquet"):
         places = task.scope.places_in(str(manifest["service"]), columns_of(file))
         rows = count_matches(file, _names(places), task.scope.matches(places)) if places else 0
         if rows:
@@ -139,7 +135,7 @@ def _erased_from_dataset(folder: Path, manifest: Mapping[str, Any], task: Task) 
     return Erased(rows=sum(rows for rows, _ in found.values()), files=len(found))
 
 
-def _enter(folder: Path, manifest: Mapping[str, Any], task: Task, rows: int, places: list[Columns]) -> None:
+def _enter(folder: StoragePath, manifest: Mapping[str, Any], task: Task, rows: int, places: list[Columns]) -> None:
     """Say what is about to be erased; of an erasure that died here before, it is said already."""
     digest = _rest_hash(folder / DATA, manifest, task.scope.matches(places))
     before = read_erasures(folder)
@@ -147,9 +143,9 @@ def _enter(folder: Path, manifest: Mapping[str, Any], task: Task, rows: int, pla
         enter_erasure(folder, DatasetErasure(request=task.request, rows=rows, content_hash=digest))
 
 
-def _rest_hash(file: Path, manifest: Mapping[str, Any], matches: Matches) -> str:
+def _rest_hash(file: StoragePath, manifest: Mapping[str, Any], matches: Matches) -> str:
     """Return the content hash of the rows that will be left, of the kind that the manifest has; "" if none will."""
-    with pq.ParquetFile(file) as opened:
+    with parquet_file(file) as opened:
         schema = opened.schema_arrow
         kept = (batch.filter(pc.invert(matches(batch))) for batch in opened.iter_batches())
         if manifest.get("content_hash_version", 1) == 1:
@@ -168,10 +164,10 @@ class Leftovers:
 
     def erase(self, task: Task) -> Erased:
         """See :class:`~featurestore.erasure.place.Place`."""
-        return remove_partial((offline_folder(task) / ".spill").rglob("*"), task)
+        return remove_partial((spill_folder(task.config)).rglob("*"), task)
 
 
-def remove_partial(found: Iterable[Path], task: Task) -> Erased:
+def remove_partial(found: Iterable[StoragePath], task: Task) -> Erased:
     """Remove files, and folders, that their writers have left; those that are being written are counted as waiting."""
     total = Erased()
     for path in sorted(found):
@@ -185,21 +181,18 @@ def remove_partial(found: Iterable[Path], task: Task) -> Erased:
         total += Erased(files=1)
         if task.dry_run:
             continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove_tree(path)
     return total
 
 
-def _written(path: Path) -> float:
+def _written(path: StoragePath) -> float:
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def _erased_from(file: Path, dry_run: bool, columns: list[str], matches: Matches) -> Erased:
+def _erased_from(file: StoragePath, dry_run: bool, columns: list[str], matches: Matches) -> Erased:
     rows = count_matches(file, columns, matches) if columns else 0
     if rows and not dry_run:
         erase_in_place(file, matches)

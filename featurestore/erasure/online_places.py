@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from featurestore import types
 from featurestore.config import Config
 from featurestore.definitions import FeatureView
-from featurestore.erasure.offline_places import offline_folder
 from featurestore.erasure.place import Erased, Task
 from featurestore.offline.erasure.erased_keys import ErasedKeys, plain_text
 from featurestore.offline.erasure.suppression import Suppressed
+from featurestore.offline.places import offline_folder
 from featurestore.online import OnlineStore, open_online_store
 from featurestore.online.keys import KeyLayout
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file
+from featurestore.storage.places import listed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,7 +71,7 @@ class ReplayedRows:
 def replays(config: Config) -> Iterator[Config]:
     """Yield the configuration of each rehearsal that was held."""
     folder = config.path(config.for_replay("x").serving.log_path).parent.parent
-    for held in sorted(folder.glob("*")):
+    for held in listed(folder, "*"):
         if held.is_dir():
             yield config.for_replay(held.name)
 
@@ -96,7 +97,9 @@ def _stored_keys(store: OnlineStore, name: str, view: FeatureView, task: Task) -
             hashed.add(stored)
         elif tuple(plain_text(_value(parts[at], view.keys[layout.names[at]])) for at in places) in keys.rows:
             found.append(stored)
-    return [*found, *(hashed & set(_long_keys(view, layout, offline_folder(task) / name, keys)))] if hashed else found
+    if not hashed:
+        return found
+    return [*found, *(hashed & set(_long_keys(view, layout, offline_folder(task.config) / name, keys)))]
 
 
 def _value(part: Any, dtype: types.DType) -> Any:
@@ -105,11 +108,11 @@ def _value(part: Any, dtype: types.DType) -> Any:
     return (_EPOCH + timedelta(days=part)).date() if dtype == types.Date else part
 
 
-def _long_keys(view: FeatureView, layout: KeyLayout, table: Path, keys: ErasedKeys) -> Iterator[bytes]:
+def _long_keys(view: FeatureView, layout: KeyLayout, table: StoragePath, keys: ErasedKeys) -> Iterator[bytes]:
     """Yield the stored forms of the erased keys, for those that are too long to be read back: from the table's rows."""
     schema = pa.schema([(name, dtype.to_arrow()) for name, dtype in view.keys.items()])
-    for file in sorted(table.glob("*.parquet")):
-        with pq.ParquetFile(file) as opened:
+    for file in listed(table, "*.parquet"):
+        with parquet_file(file) as opened:
             for batch in opened.iter_batches(columns=schema.names):
                 theirs = batch.filter(keys.mask([batch.column(name) for name in keys.names])).select(schema.names)
                 yield from (one for one in layout.encode_batch(theirs.cast(schema)) if one is not None)

@@ -13,12 +13,17 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.ctrl_c import ending_queries
 from featurestore.settings.sections import OfflineConfig
+from featurestore.storage import is_object_url, located
+
+if TYPE_CHECKING:
+    from featurestore.storage.filesystem import ObjectFiles
 
 #: Rows of one Arrow batch that a query hands out.
 BATCH_ROWS = 65_536
@@ -40,10 +45,13 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
         OfflineStoreError: DuckDB refuses a query that runs in the block.
         KeyboardInterrupt: Ctrl-C was pressed while a query ran.
     """
+    files = _object_files(config) if is_object_url(config.path) else None
     try:
-        database = _database(config.threads)
+        database = _new_database(config.threads) if files is not None else _database(config.threads)
         try:
             with closing(database.cursor()) as connection, ending_queries(connection):
+                if files is not None:
+                    connection.register_filesystem(files)
                 connection.execute("SET TimeZone = 'UTC'")
                 connection.execute("SET enable_progress_bar = false")  # it would stand amid what a notebook prints
                 connection.execute("SET preserve_insertion_order = true")
@@ -53,12 +61,24 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
         except BaseException:
             database.close()
             raise
-        if spill.is_dir() and any(spill.iterdir()):  # its files go with the database that wrote them
+        # What knows the way to a bucket is for nobody else; and the files that it wrote go with a database.
+        if files is not None or (spill.is_dir() and any(spill.iterdir())):
             database.close()
         else:
             _idle.append((config.threads, database))
-    except duckdb.Error as error:
+    except (duckdb.Error, OfflineStoreError) as error:
+        if files is not None and files.failure is not None:
+            raise files.failure from None  # DuckDB gives a traceback of it
+        if isinstance(error, OfflineStoreError):
+            raise
         raise OfflineStoreError(f"{what} failed: {explain(error)}") from error
+
+
+def _object_files(config: OfflineConfig) -> ObjectFiles:
+    located(config.path, config.storage)  # says what is wrong with it, or which packages are missing
+    from featurestore.storage.filesystem import ObjectFiles
+
+    return ObjectFiles(config.storage)
 
 
 def _database(threads: int) -> duckdb.DuckDBPyConnection:
@@ -68,6 +88,10 @@ def _database(threads: int) -> duckdb.DuckDBPyConnection:
             if made_for == threads:
                 return idle
             idle.close()
+    return _new_database(threads)
+
+
+def _new_database(threads: int) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

@@ -13,6 +13,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
 from featurestore.offline import engine
 from featurestore.offline.join import order as join
+from featurestore.offline.places import offline_folder, spill_folder
 from featurestore.offline.tables.delta_log import Change, LoadMetadata, read_commit
 from featurestore.offline.tables.sharing import check_here, check_whose
 from featurestore.offline.tables.table import OfflineTable
@@ -29,7 +30,7 @@ class Opened:
     def __init__(self, config: Config, registry: Registry) -> None:
         self._config = config
         self._registry = registry
-        self._folder = config.path(config.offline.path)
+        self._folder = offline_folder(config)
 
     def table(self, view: FeatureView) -> OfflineTable:
         """Return the view's table.
@@ -122,6 +123,6 @@ class Opened:
                 "load_order": pa.array([load.order for load in loads], pa.int64()),
             }
         )
-        with engine.connect(self._config.offline, self._folder / ".spill", what) as connection:
+        with engine.connect(self._config.offline, spill_folder(self._config), what) as connection:
             connection.register(join.LOADS, ledger)
             yield connection

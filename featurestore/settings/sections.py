@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from featurestore.settings.section import Section
+
+#: Options that hold secrets, which are not written into a file that others read.
+_SECRET_OPTION = re.compile(r"key|secret|token|password|credential|sas", re.IGNORECASE)
+
+
+def _without_secrets(options: dict[str, str]) -> dict[str, str]:
+    for name in options:
+        if _SECRET_OPTION.search(name):
+            raise ValueError(f"{name} is given by an environment variable or a profile, not in this file")
+    return options
+
+
+def _an_address(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^/@\s]+/?", text):
+        raise ValueError("it is http:// or https:// and a host, without a path or a key")
+    return text
+
+
+class StorageConfig(Section):
+    """``[offline.storage]``: how object storage is reached. Keys are in no setting: see docs/scaling.md."""
+
+    endpoint: Annotated[str, AfterValidator(_an_address)] = ""  # none: AWS's own, or that of AWS_ENDPOINT_URL
+    region: str = ""  # none: that of AWS_REGION or of the profile
+    profile: str = ""  # of ~/.aws/credentials; none: the environment
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0  # of one request
+    retries: Annotated[int, Field(ge=0)] = 6
+    retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0  # of all attempts of one request
+    options: Annotated[dict[str, str], AfterValidator(_without_secrets)] = Field(default_factory=dict)  # delta-rs's
 
 
 class OfflineConfig(Section):
     """``[offline]``: tables and the engine that reads them."""
 
     path: str = "data/offline"
+    storage: StorageConfig = StorageConfig()
     engine: Literal["duckdb"] = "duckdb"
     memory_limit: str = "1GB"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are cores

@@ -18,6 +18,7 @@ from featurestore.definitions import FeatureService, FeatureView, PushSource, Sh
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import MonitorError
 from featurestore.offline.join.order import OUTSIDE_MAX_AGE, PRESENT
+from featurestore.offline.places import offline_folder
 from featurestore.offline.tables.delta_log import read_commit
 from featurestore.profiles import Profile
 from featurestore.registry import Registry
@@ -354,7 +355,7 @@ def read_configuration(store: Store, service: str) -> Configuration:
 
 def _writers(store: Store, definition: FeatureService) -> Iterator[WriterFacts]:
     """Yield who wrote the newest rows of each view; those of other projects are theirs to watch."""
-    tables = store.config.path(store.config.offline.path)
+    tables = offline_folder(store.config)
     for view in definition.views:
         if isinstance(view, SharedFeatureView):
             continue

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from featurestore.config import Config
 from featurestore.errors import FeatureStoreError, MonitorError, SchemaError, TimestampError, closest
 from featurestore.offline.engine import BATCH_ROWS, connect, explain, identifier
+from featurestore.offline.places import spill_folder
 from featurestore.offline.sources.intervals import INSTANTS, Interval, later
 from featurestore.queries import check_condition
 from featurestore.types import microseconds
@@ -313,7 +314,7 @@ class RowStream:
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._errors():
             if self._connection is None:
-                spill = self._config.path(self._config.offline.path) / ".spill"
+                spill = spill_folder(self._config)
                 self._connection = self._opened.enter_context(connect(self._config.offline, spill, self._what))
             # A cursor for each: a query of its own would end the stream that another one still reads.
             with self._connection.cursor() as cursor:

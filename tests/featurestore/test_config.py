@@ -20,6 +20,8 @@ def test_an_empty_file_is_a_working_configuration(tmp_path: Path) -> None:
     loaded = load(tmp_path, "")
     assert loaded.project == "default"
     assert loaded.path(loaded.offline.path) == tmp_path / "data" / "offline"
+    with pytest.raises(ConfigError, match="not a path of this machine"):
+        loaded.path("s3://bucket/log")
     assert loaded.database_url(loaded.registry) == f"sqlite:///{tmp_path}/data/registry.db"
     assert loaded.database_url("postgresql+psycopg://host/db") == "postgresql+psycopg://host/db"
     assert loaded.replay == ""

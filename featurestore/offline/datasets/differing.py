@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from featurestore import types
 from featurestore.definitions import FeatureService, Field
@@ -22,7 +20,10 @@ from featurestore.offline.datasets.splitting import SPLIT
 from featurestore.offline.datasets.training import fields_of
 from featurestore.offline.datasets.training_dataset import TrainingDataset
 from featurestore.offline.engine import identifier, parquet_scan
+from featurestore.offline.places import spill_folder
 from featurestore.profiles import FeatureBins, Profile, fit_bins, profile
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import read_metadata, read_schema, read_table
 
 _LABELS = (
     (pa.types.is_boolean, types.Bool),
@@ -58,7 +59,7 @@ class Comparing(Datasets):
             hidden = {SPLIT, *(name for pair in keys for name in pair)}
             values = [name for name in both if name not in hidden]
             what = f"The comparison of datasets {one.id} and {two.id}"
-            with engine.connect(self._config.offline, self._folder / ".spill", what) as connection:
+            with engine.connect(self._config.offline, spill_folder(self._config), what) as connection:
                 rows = _rows(connection, files, keys)
                 changed, compared = _changed(connection, files, keys, values)
         fields = _fields(one, services[0], before)
@@ -93,12 +94,12 @@ class Comparing(Datasets):
 
 def _schema(side: TrainingDataset) -> pa.Schema:
     with side.reading():
-        return pq.read_schema(side.path)
+        return read_schema(side.path)
 
 
 def _count(side: TrainingDataset) -> int:
     with side.reading():
-        return int(pq.read_metadata(side.path).num_rows)
+        return int(read_metadata(side.path).num_rows)
 
 
 def _identity(
@@ -111,7 +112,9 @@ def _identity(
     return [*((key, key) for key in services[0].keys if key not in instants), instants]
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, files: tuple[Path, Path], keys: list[tuple[str, str]]) -> RowsDiff:
+def _rows(
+    connection: duckdb.DuckDBPyConnection, files: tuple[StoragePath, StoragePath], keys: list[tuple[str, str]]
+) -> RowsDiff:
     counted = [
         f"(SELECT {', '.join(f'{identifier(pair[side])} AS k{at}' for at, pair in enumerate(keys))}, count(*) AS n "
         f"FROM {parquet_scan([str(files[side])])} GROUP BY ALL)"
@@ -128,7 +131,10 @@ def _rows(connection: duckdb.DuckDBPyConnection, files: tuple[Path, Path], keys:
 
 
 def _changed(
-    connection: duckdb.DuckDBPyConnection, files: tuple[Path, Path], keys: list[tuple[str, str]], values: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    files: tuple[StoragePath, StoragePath],
+    keys: list[tuple[str, str]],
+    values: list[str],
 ) -> tuple[dict[str, int], int]:
     """Return of each column how many rows have another value, and how many rows were compared."""
     single = [
@@ -172,9 +178,15 @@ def _spread_differs(name: str, rows: RowsDiff | None, one: TrainingDataset, two:
 
 
 def _column(
-    files: tuple[Path, Path], name: str, field: Field | None, changed: int | None, compared: int, *, means: bool
+    files: tuple[StoragePath, StoragePath],
+    name: str,
+    field: Field | None,
+    changed: int | None,
+    compared: int,
+    *,
+    means: bool,
 ) -> ColumnDiff:
-    tables = [pq.read_table(file, columns=[name]) for file in files]
+    tables = [read_table(file, [name]) for file in files]
     nulls = [table.column(0).null_count / (table.num_rows or 1) for table in tables]
     stability: float | None = None
     mean: tuple[float | None, float | None] = (None, None)

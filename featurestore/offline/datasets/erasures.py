@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from featurestore.config import Config
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.datasets.manifest import file_of
 from featurestore.registry.records import DatasetRecord
+from featurestore.storage import StoragePath
+from featurestore.storage.places import write_whole
 
 #: The file in the dataset's folder.
 ERASURES = "erasures.json"
@@ -30,7 +31,7 @@ class DatasetErasure:
     content_hash: str
 
 
-def read_erasures(folder: Path) -> list[DatasetErasure]:
+def read_erasures(folder: StoragePath) -> list[DatasetErasure]:
     """Return the erasures of a dataset's folder, in order; none if there were none.
 
     Raises:
@@ -63,16 +64,14 @@ def rows_left(record: DatasetRecord, config: Config) -> int:
     return int(record.manifest["rows"]) - sum(one.rows for one in erasures_of(record, config))
 
 
-def enter_erasure(folder: Path, erasure: DatasetErasure) -> None:
+def enter_erasure(folder: StoragePath, erasure: DatasetErasure) -> None:
     """Add an erasure to those of a dataset's folder.
 
     Raises:
         OfflineStoreError: the file cannot be read or written.
     """
     entries = [asdict(one) for one in (*read_erasures(folder), erasure)]
-    partial = folder / f".{ERASURES}.partial"
     try:
-        partial.write_text(json.dumps(entries, indent=2), encoding="utf-8")
-        partial.replace(folder / ERASURES)
+        write_whole(folder / ERASURES, json.dumps(entries, indent=2), f".{ERASURES}.partial")
     except OSError as error:
         raise OfflineStoreError(f"{folder / ERASURES} cannot be written: {error}.") from error

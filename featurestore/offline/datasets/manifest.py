@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from featurestore.config import Config
@@ -13,8 +12,11 @@ from featurestore.definitions import FeatureService, SharedFeatureView, content_
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.definitions.splits import PARTS, Split, split_from_spec
 from featurestore.errors import OfflineStoreError
+from featurestore.offline.places import offline_folder, stored_at
 from featurestore.offline.tables.table import Snapshot
 from featurestore.registry.records import DatasetRecord, Registered
+from featurestore.storage import StoragePath
+from featurestore.storage.places import listed
 
 #: Of the manifests that are written. Format 1 names no files, has no split, and its hashes are of the first kind.
 MANIFEST_FORMAT = 2
@@ -112,24 +114,24 @@ def definitions_of(
     }
 
 
-def datasets_folder(config: Config) -> Path:
+def datasets_folder(config: Config) -> StoragePath:
     """Return the folder of all training datasets."""
-    return config.path(config.offline.path) / "datasets"
+    return offline_folder(config) / "datasets"
 
 
-def manifest_files(config: Config) -> list[Path]:
+def manifest_files(config: Config) -> list[StoragePath]:
     """Return the manifest of each dataset's folder, of all datasets that lie on this disk."""
-    return sorted(datasets_folder(config).glob(f"*/*/{MANIFEST}"))
+    return listed(datasets_folder(config), f"*/*/{MANIFEST}")
 
 
-def shown(path: Path, config: Config) -> str:
+def shown(path: StoragePath, config: Config) -> str:
     """Return a path as a manifest names it: relative to the feature store's folder where it lies inside."""
     return str(path.relative_to(config.root)) if path.is_relative_to(config.root) else str(path)
 
 
-def file_of(record: DatasetRecord, name: str, config: Config) -> Path:
+def file_of(record: DatasetRecord, name: str, config: Config) -> StoragePath:
     """Return where one of a dataset's files lies, or lay."""
-    return config.path(record.manifest["path"]).with_name(name)
+    return stored_at(record.manifest["path"], config).with_name(name)
 
 
 def format_of(record: DatasetRecord) -> int:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError
@@ -18,6 +16,8 @@ from featurestore.offline.tables.snapshots import DataFile, Snapshot
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry
 from featurestore.registry.erasures import present_name
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Pinned:
     notes: tuple[str, ...]
 
 
-def pinned(manifest: Mapping[str, Any], folder: Path, registry: Registry) -> Pinned:
+def pinned(manifest: Mapping[str, Any], folder: StoragePath, registry: Registry) -> Pinned:
     """Return the files that a manifest names; of those that an erasure wrote anew, the new ones.
 
     Args:
@@ -78,16 +78,15 @@ def pinned(manifest: Mapping[str, Any], folder: Path, registry: Registry) -> Pin
     return Pinned(tables=tables, gone=tuple(gone), notes=tuple(notes))
 
 
-def _of_version(table: Path, version: int) -> list[str]:
+def _of_version(table: StoragePath, version: int) -> list[str]:
     return [one.name for one in OfflineTable(table).snapshot(version).files]
 
 
-def _data_file(path: Path) -> DataFile:
-    events = pq.read_table(path, columns=[EVENT_TIMESTAMP]).column(EVENT_TIMESTAMP)
+def _data_file(path: StoragePath) -> DataFile:
+    events = read_table(path, columns=[EVENT_TIMESTAMP]).column(EVENT_TIMESTAMP)
     ends = pc.min_max(events.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
     return DataFile(
-        name=path.name,
-        path=str(path),
+        place=path,
         rows=len(events),
         size=path.stat().st_size,
         first=ends["min"].as_py() or 0,

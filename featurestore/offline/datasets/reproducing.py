@@ -23,6 +23,8 @@ from featurestore.offline.datasets.pinned import Pinned, pinned
 from featurestore.offline.datasets.splitting import assigned
 from featurestore.offline.datasets.training import counted, hashed, in_parts
 from featurestore.registry.records import DatasetRecord, Registered
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,19 +165,19 @@ class Reproducing(Datasets):
         kept = file_of(record, LOADS, self._config)
         if format_of(record) > 1:
             try:
-                return pq.read_table(kept)
+                return read_table(kept)
             except (OSError, pa.ArrowException):
                 gone.append(f"the order of the loads that it was made of is gone or damaged: {kept}")
         return None
 
 
 def _entity_rows(
-    record: DatasetRecord, data: Path, erasures: Sequence[DatasetErasure], gone: list[str]
+    record: DatasetRecord, data: StoragePath, erasures: Sequence[DatasetErasure], gone: list[str]
 ) -> pa.Table | None:
     manifest, first_format = record.manifest, format_of(record) == 1
     file = data if first_format else data.with_name(ENTITIES)  # the first manifests kept them among the rows alone
     try:
-        rows = pq.read_table(file)
+        rows = read_table(file)
     except (OSError, pa.ArrowException):
         gone.append(f"its entity rows are gone or damaged: {file}")
         return None

@@ -40,9 +40,12 @@ from featurestore.offline.datasets.manifest import (
 from featurestore.offline.datasets.splitting import SPLIT, assigned, counts, fixed
 from featurestore.offline.join.entity_rows import EntityRows, feature_columns
 from featurestore.offline.join.historical import HistoricalFeatures
+from featurestore.offline.places import spill_folder
 from featurestore.offline.tables.table import Snapshot
 from featurestore.registry.heads import Head
 from featurestore.registry.records import Registered
+from featurestore.storage import StoragePath
+from featurestore.storage.places import copy_file
 
 _ROW_GROUP_ROWS = 131_072
 
@@ -250,11 +253,20 @@ def _write_entities(given: pa.Table, file: Path, name: str) -> None:
 
 @contextmanager
 def _folder(name: str, config: Config) -> Iterator[tuple[Path, Any]]:
-    """Yield a folder that nobody sees, and a function that gives it its name, unless one of that name is there."""
-    parent = datasets_folder(config) / name
-    partial = parent / f".{uuid.uuid4().hex}.partial"
+    """Yield a folder that nobody sees, and a function that gives it its name, unless one of that name is there.
 
-    def publish(folder: Path) -> None:
+    Where datasets lie in object storage it is one of this machine, as the name is known when all is written; the
+    manifest is uploaded last, and without it nothing there is a dataset.
+    """
+    parent = datasets_folder(config) / name
+    partial = (parent if isinstance(parent, Path) else spill_folder(config)) / f".{uuid.uuid4().hex}.partial"
+
+    def publish(folder: StoragePath) -> None:
+        if not isinstance(folder, Path):
+            if not (folder / MANIFEST).exists():
+                for file in sorted(partial.iterdir(), key=lambda one: one.name == MANIFEST):
+                    copy_file(file, folder / file.name)
+            return
         try:
             if not folder.exists():
                 partial.rename(folder)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.config import Config
 from featurestore.errors import OfflineStoreError, SchemaError, closest
 from featurestore.offline.datasets.manifest import DATA, file_of, parts_of
 from featurestore.offline.datasets.splitting import SPLIT
 from featurestore.registry.records import DatasetRecord
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class TrainingDataset:
 
     def __init__(self, record: DatasetRecord, config: Config, *, part: str | None = None) -> None:
         self.record = record
-        self.path: Path = file_of(record, DATA, config)
+        self.path: StoragePath = file_of(record, DATA, config)
         self._config = config
         self._part = part
 
@@ -73,7 +73,7 @@ class TrainingDataset:
         Raises:
             OfflineStoreError: the file is gone or damaged.
         """
-        with self.reading(), pq.ParquetFile(self.path) as file:
+        with self.reading(), parquet_file(self.path) as file:
             for batch in file.iter_batches():
                 yield batch if self._part is None else self._of_part(batch)
 
@@ -84,7 +84,7 @@ class TrainingDataset:
             OfflineStoreError: the file is gone or damaged.
         """
         with self.reading():
-            table = pq.read_table(self.path)
+            table = read_table(self.path)
         return table if self._part is None else self._of_part(table)
 
     def to_polars(self) -> pl.DataFrame:

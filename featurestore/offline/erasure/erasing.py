@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from featurestore.offline.tables.rewriting import abandoned, columns_of, count_m
 from featurestore.offline.tables.snapshots import DataFile, StagedFile, discard, new_name, statistics
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry, RewrittenFile
+from featurestore.storage import StoragePath
+from featurestore.storage.places import append_text, listed
 
 #: A file that nothing names belongs to a load that is at work; if it was not written for so long, to one that died.
 AT_WORK_SECONDS = 900.0
@@ -74,7 +77,7 @@ class TableErasure:
     def count(self) -> Erased:
         """Return what :meth:`run` would do."""
         present = self.table.snapshot().files if self.table.exists() else ()
-        held = [self._count(Path(one.path)) for one in present]
+        held = [self._count(one.place) for one in present]
         return Erased(rows=sum(held), files=sum(one > 0 for one in held)) + self._past(only_count=True)
 
     def run(self) -> Erased:
@@ -91,14 +94,14 @@ class TableErasure:
         return done
 
     @property
-    def _diary(self) -> Path:
+    def _diary(self) -> StoragePath:
         """The file in which this thread says, before it does, which files it is about to write."""
-        return self.table.path / f".erasing.{threading.get_ident()}.{os.getpid()}"
+        return self.table.path / f".erasing.{socket.gethostname()}.{threading.get_ident()}.{os.getpid()}"
 
     def _tidy(self) -> None:
         """Remove files that an erasure had written when it was killed, and that nothing names yet."""
         for diary in self.table.path.glob(".erasing.*"):
-            if not abandoned(diary) and diary != self._diary:
+            if not _given_up(diary) and diary != self._diary:
                 continue
             named = self._named(self.registry.rewritten_files(self.table.path.name))
             for name in diary.read_text(encoding="utf-8").split():
@@ -112,7 +115,7 @@ class TableErasure:
             held = {
                 one.name: (one, found)
                 for one in (self.table.snapshot().files if self.table.exists() else ())
-                if (found := self._count(Path(one.path)))
+                if (found := self._count(one.place))
             }
             if not held:
                 return Erased()
@@ -137,7 +140,7 @@ class TableErasure:
                 continue
             except BaseException as error:
                 discard(staged.values())
-                gone = any(not Path(one.path).exists() for one, _ in held.values())
+                gone = any(not one.place.exists() for one, _ in held.values())
                 if gone and isinstance(error, OfflineStoreError):
                     continue  # another erasure came first, and its old files went before they were read here
                 raise
@@ -151,7 +154,7 @@ class TableErasure:
         """Return whether a restore has brought a file back while it was written anew as one of the past."""
         rewritten = self.registry.rewritten_files(self.table.path.name)
         held = self.table.snapshot().files if self.table.exists() else ()
-        return any(one.name in rewritten and Path(one.path).exists() for one in held)
+        return any(one.name in rewritten and one.place.exists() for one in held)
 
     def _past(self, *, only_count: bool) -> Erased:
         """Write anew what old snapshots and manifests name, and remove what a dead process left."""
@@ -159,7 +162,7 @@ class TableErasure:
         present = {one.name for one in self.table.snapshot().files} if self.table.exists() else set()
         rewritten = self.registry.rewritten_files(self.table.path.name)
         named: set[str] | None = None
-        for path in sorted(self.table.path.glob("*.parquet")):
+        for path in listed(self.table.path, "*.parquet"):
             if path.name in present:
                 continue
             if path.name in rewritten:  # by an erasure that was killed before it removed the file
@@ -200,11 +203,11 @@ class TableErasure:
         """Return every file that a commit ever named, whose log is never cut, or that stands for such a one by now."""
         return _committed(self.table.path) | {one.replaced_by for one in rewritten.values() if one.replaced_by}
 
-    def _remove(self, path: Path, only_count: bool) -> None:
+    def _remove(self, path: StoragePath, only_count: bool) -> None:
         if not only_count:
             path.unlink(missing_ok=True)
 
-    def _count(self, file: Path) -> int:
+    def _count(self, file: StoragePath) -> int:
         try:
             if not set(self.columns) <= set(columns_of(file)):
                 return 0
@@ -217,9 +220,8 @@ class TableErasure:
     def _staged(self, file: DataFile) -> StagedFile | None:
         # Rows that stand in order still do so when some are gone.
         target = self.table.path / new_name("s" if file.ordered else "")
-        with self._diary.open("a", encoding="utf-8") as diary:
-            diary.write(f"{target.name}\n")
-        rest = write_rest(Path(file.path), target, self.matches)
+        append_text(self._diary, f"{target.name}\n")
+        rest = write_rest(file.place, target, self.matches)
         if rest.first is None or rest.last is None:
             return None
         return StagedFile(target, rest.rows, statistics(rest.rows, rest.first, rest.last))
@@ -245,7 +247,7 @@ def erase_since(
     before: Suppressed | None,
     view: FeatureView,
     table: OfflineTable,
-    quarantine: Path,
+    quarantine: StoragePath,
     registry: Registry,
     config: Config,
     *,
@@ -279,14 +281,21 @@ def erase_since(
         ).run()
 
 
-def _unread(path: Path) -> DataFile:
-    return DataFile(name=path.name, path=str(path), rows=0, size=0, first=0, last=0)
+def _given_up(diary: StoragePath) -> bool:
+    """Return whether the process that wrote a diary is no more; of one that may be elsewhere, its age says so."""
+    if isinstance(diary, Path):
+        return abandoned(diary)
+    return time.time() - diary.stat().st_mtime > AT_WORK_SECONDS
 
 
-def _committed(folder: Path) -> set[str]:
+def _unread(path: StoragePath) -> DataFile:
+    return DataFile(place=path, rows=0, size=0, first=0, last=0)
+
+
+def _committed(folder: StoragePath) -> set[str]:
     found: set[str] = set()
     try:
-        for log in sorted((folder / "_delta_log").glob("*.json")):
+        for log in listed(folder / "_delta_log", "*.json"):
             for line in log.read_text(encoding="utf-8").splitlines():
                 action = json.loads(line)
                 found |= {action[kind]["path"] for kind in ("add", "remove") if kind in action}

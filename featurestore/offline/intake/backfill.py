@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions import FeatureView
 from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID
@@ -23,6 +21,8 @@ from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.tables.copying import copied
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, discard
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file
 from featurestore.types import microseconds
 
 _EXAMPLES = 3
@@ -159,7 +159,7 @@ class Replacing(OfflineTable):
             return now
         before = {one.name for one in self._before.files}
         for file in self._touched(now):
-            if file.name not in before and self._has_unknown(Path(file.path)):
+            if file.name not in before and self._has_unknown(file.place):
                 raise TableConflictError(
                     f'Rows of feature view "{self._view.name}" {self._interval} came in while it was backfilled.',
                     hint="Nothing was changed; do it again.",
@@ -169,8 +169,8 @@ class Replacing(OfflineTable):
         self._before = now
         return now
 
-    def _has_unknown(self, file: Path) -> bool:
-        with pq.ParquetFile(file) as opened:
+    def _has_unknown(self, file: StoragePath) -> bool:
+        with parquet_file(file) as opened:
             for batch in opened.iter_batches(columns=[EVENT_TIMESTAMP, LOAD_ID]):
                 unknown = pc.invert(pc.is_in(batch.column(LOAD_ID), value_set=self._known))
                 if pc.any(pc.and_(unknown, self._interval.holds(batch.column(EVENT_TIMESTAMP)))).as_py():
@@ -192,7 +192,7 @@ class Replacing(OfflineTable):
             sides += [(one, Interval(self._interval.end, None)) for one in touched if one.last >= end]
             self._rest = []
             for file, side in sides:
-                rest = copied(self, Path(file.path), self._schema, partial(_within, side))
+                rest = copied(self, file.place, self._schema, partial(_within, side))
                 if rest is not None:
                     self._rest.append(rest)
         return self._rest

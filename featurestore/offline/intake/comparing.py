@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -21,6 +20,7 @@ from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, R
 from featurestore.offline.engine import identifier, parquet_scan
 from featurestore.offline.join.order import rows_with_order
 from featurestore.offline.sources.intervals import INSTANTS, Interval
+from featurestore.storage import StoragePath
 
 #: The table that :func:`compare` makes: a row for each key and event time of either side. ``fresh`` and ``stored`` say
 #: on which sides it is, and ``differs`` whether they differ. Of the columns of :func:`compared`, ``changed_0`` says
@@ -51,7 +51,7 @@ def compared(view: FeatureView) -> list[str]:
 def compare(
     connection: duckdb.DuckDBPyConnection,
     view: FeatureView,
-    staged: Path | None,
+    staged: StoragePath | None,
     files: Sequence[str],
     interval: Interval,
 ) -> Counts:
@@ -96,7 +96,9 @@ def compare(
     return Counts(added=found[0], changed=found[1], removed=found[2], unchanged=found[3])
 
 
-def rows_that_differ(connection: duckdb.DuckDBPyConnection, view: FeatureView, staged: Path) -> NDArray[np.int64]:
+def rows_that_differ(
+    connection: duckdb.DuckDBPyConnection, view: FeatureView, staged: StoragePath
+) -> NDArray[np.int64]:
     """Return the numbers of the staged rows whose key and event time differ from the table's, in order.
 
     All rows of such a key and event time are among them, those that do not count too.

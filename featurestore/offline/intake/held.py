@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.offline.intake.checks import REASON
 from featurestore.offline.intake.quarantine import QuarantineFile, reading
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file
 
 #: How the reason begins of a row whose load was kept aside as a whole.
 UNLIKE = "its load is unlike those before: "
@@ -18,7 +18,7 @@ UNLIKE = "its load is unlike those before: "
 _BATCH_ROWS = 65_536
 
 
-def hold(staged: Path, schema: pa.Schema, aside: QuarantineFile, anomalies: Sequence[str]) -> str:
+def hold(staged: StoragePath, schema: pa.Schema, aside: QuarantineFile, anomalies: Sequence[str]) -> str:
     """Put the good rows of a load beside its bad ones, and return the reason that each of them has now.
 
     Args:
@@ -31,7 +31,7 @@ def hold(staged: Path, schema: pa.Schema, aside: QuarantineFile, anomalies: Sequ
         OfflineStoreError: the disk refuses.
     """
     reason = UNLIKE + "; ".join(anomalies)
-    with reading(staged), pq.ParquetFile(staged) as file:
+    with reading(staged), parquet_file(staged) as file:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=schema.names):
             rows = batch.select(schema.names).cast(schema)
             aside.write(rows.append_column(REASON, pa.repeat(pa.scalar(reason), rows.num_rows)))
@@ -44,13 +44,13 @@ def is_held(reasons: Iterable[str]) -> bool:
     return any(reason.startswith(UNLIKE) for reason in reasons)
 
 
-def has_held(file: Path) -> bool:
+def has_held(file: StoragePath) -> bool:
     """Return whether a quarantine file has rows of a load that was kept aside as a whole.
 
     Raises:
         OfflineStoreError: the file cannot be read.
     """
-    with reading(file), pq.ParquetFile(file) as opened:
+    with reading(file), parquet_file(file) as opened:
         batches = opened.iter_batches(batch_size=_BATCH_ROWS, columns=[REASON])
         return any(pc.any(pc.starts_with(batch.column(0), UNLIKE)).as_py() for batch in batches)
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +26,10 @@ from featurestore.offline.intake.quarantine import QuarantineFile
 from featurestore.offline.intake.repeats import Repeats, values_so_far
 from featurestore.offline.sources.pieces import Piece
 from featurestore.offline.tables.provenance import Provenance
-from featurestore.offline.tables.snapshots import StagedFile
+from featurestore.offline.tables.snapshots import StagedFile, discard
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable, stored_schema
 from featurestore.registry.records import Load
+from featurestore.storage import StoragePath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Past:
     """
 
     history: Sequence[LoadProfile]
-    profile: Path
+    profile: StoragePath
     accepted: bool = False
 
 
@@ -155,7 +155,7 @@ def load(
     reader: pa.RecordBatchReader,
     view: FeatureView,
     table: OfflineTable,
-    quarantine: Path,
+    quarantine: StoragePath,
     *,
     load_id: str,
     now: datetime,
@@ -283,8 +283,7 @@ def _thrown_away(staged: StagedFile | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if staged is not None:
-            staged.path.unlink(missing_ok=True)
+        discard([staged])
         raise
 
 

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +18,8 @@ from featurestore import types
 from featurestore.definitions import Field
 from featurestore.offline.intake.conform import extremes
 from featurestore.profiles import Bins, Profile, fit_bins
+from featurestore.storage import StoragePath
+from featurestore.storage.places import write_whole
 
 #: Rows that shares and distributions are taken from; a share of them is known to within 0.7 %.
 SAMPLED_ROWS = 20_000
@@ -74,7 +75,7 @@ class LoadProfile:
     def _cells(self) -> dict[str, Any]:
         return cast("dict[str, Any]", json.loads(self.cells))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: StoragePath) -> None:
         """Keep it in a file; :func:`read` reads it back.
 
         Raises:
@@ -82,12 +83,10 @@ class LoadProfile:
         """
         said = {name: value for name, value in asdict(self).items() if name != "cells"} | {"layout": _LAYOUT}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{uuid.uuid4().hex}.{os.getpid()}")
-        partial.write_text(f"{json.dumps(said)}\n{self.cells}\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, f"{json.dumps(said)}\n{self.cells}\n", f".{uuid.uuid4().hex}.{os.getpid()}")
 
 
-def read(path: Path) -> LoadProfile | None:
+def read(path: StoragePath) -> LoadProfile | None:
     """Return the profile in a file; None if there is none, or none that this release can read."""
     try:
         said, cells = path.read_text(encoding="utf-8").splitlines()

@@ -26,6 +26,7 @@ from featurestore.offline.intake.load_profiles import LoadProfile
 from featurestore.offline.intake.rerun import Rerun
 from featurestore.offline.intake.spool import Spool
 from featurestore.offline.opened import Opened
+from featurestore.offline.places import local_folder, spill_folder
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.pieces import Piece
 from featurestore.offline.tables.disk import low_disk
@@ -34,6 +35,7 @@ from featurestore.offline.tables.sharing import check_ours
 from featurestore.offline.tables.superseding import Superseding
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.records import Load
+from featurestore.storage import StoragePath
 
 Progress = Callable[[int], None]
 
@@ -128,7 +130,7 @@ class Loading(Opened):
         Raises:
             OfflineStoreError: the disk refuses.
         """
-        return spool.spooled(rows, self._folder / ".spill", sentence(what))
+        return spool.spooled(rows, spill_folder(self._config), sentence(what))
 
     @contextmanager
     def _rows(self, view: FeatureView, frame: Any) -> Iterator[pa.RecordBatchReader]:
@@ -242,7 +244,7 @@ class Loading(Opened):
         provenance: Provenance | None = None,
         into: OfflineTable | None = None,
         accepted: bool | None = None,
-        again_from: Path | None = None,
+        again_from: StoragePath | None = None,
         now: datetime | None = None,
     ) -> tuple[Load | None, Outcome]:
         """Publish a load; None in place of it when it was published before."""
@@ -298,11 +300,11 @@ class Loading(Opened):
         return Past(history=history[::-1], profile=self._profile_file(view, load_id), accepted=accepted)
 
     def _low_disk(self) -> tuple[str, ...]:
-        said = low_disk(self._folder, self._config.offline.low_disk_mb)
+        said = low_disk(local_folder(self._config), self._config.offline.low_disk_mb)
         return () if said is None else (said,)
 
-    def _profile_file(self, view: FeatureView, load_id: str) -> Path:
+    def _profile_file(self, view: FeatureView, load_id: str) -> StoragePath:
         return self._folder / "profiles" / storage_id(view) / f"{load_id}.json"
 
-    def _quarantine_file(self, view: FeatureView, load_id: str) -> Path:
+    def _quarantine_file(self, view: FeatureView, load_id: str) -> StoragePath:
         return self._folder / "quarantine" / storage_id(view) / f"{load_id}.parquet"

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions import FeatureView
 from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.intake.checks import REASON, UNREADABLE
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import ParquetWriter, parquet_file, read_metadata, read_schema, read_table
+from featurestore.storage.places import move_file
 
 _BATCH_ROWS = 65_536
 #: The reason of a row that would take the place of one which was loaded after it.
@@ -29,11 +31,13 @@ class QuarantineFile:
         path: its name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StoragePath) -> None:
         self._path = path
         # Threads may bring one load at the same moment; and a name that is full leaves no room for another part.
-        self._partial = path.with_name(f".{uuid.uuid4().hex}.{os.getpid()}")
-        self._writer: pq.ParquetWriter | None = None
+        part = f".{uuid.uuid4().hex}.{os.getpid()}"
+        # An object is there whole or not at all: it needs no other name while it is written.
+        self._partial = path.with_name(part) if isinstance(path, Path) else path
+        self._writer: ParquetWriter | None = None
 
     def __enter__(self) -> QuarantineFile:
         return self
@@ -41,9 +45,10 @@ class QuarantineFile:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             with contextlib.suppress(OSError):  # what is thrown away need not be whole
-                self._writer.close()
-        with contextlib.suppress(OSError):
-            self._partial.unlink(missing_ok=True)
+                self._writer.discard()
+        if self._partial != self._path:
+            with contextlib.suppress(OSError):
+                self._partial.unlink(missing_ok=True)
 
     def write(self, bad: pa.RecordBatch) -> None:
         """Add rows.
@@ -56,7 +61,7 @@ class QuarantineFile:
         try:
             if self._writer is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = pq.ParquetWriter(self._partial, bad.schema, compression="zstd")
+                self._writer = ParquetWriter(self._partial, bad.schema, compression="zstd")
             for name in self._writer.schema.names[bad.num_columns :]:  # good rows had no cells that could not be read
                 bad = bad.append_column(name, pa.nulls(bad.num_rows, self._writer.schema.field(name).type))
             self._writer.write_batch(bad)
@@ -74,7 +79,8 @@ class QuarantineFile:
                 self._path.unlink(missing_ok=True)
                 return
             self._writer.close()
-            self._partial.replace(self._path)
+            if self._partial != self._path:
+                move_file(self._partial, self._path)
         except OSError as error:
             raise self._refused(error) from error
         finally:
@@ -87,7 +93,7 @@ class QuarantineFile:
         )
 
 
-def read(files: Sequence[Path], limit: int | None = None) -> pa.Table | None:
+def read(files: Sequence[StoragePath], limit: int | None = None) -> pa.Table | None:
     """Return the rows of quarantine files with their reasons, or None when there are none.
 
     Args:
@@ -104,20 +110,21 @@ def read(files: Sequence[Path], limit: int | None = None) -> pa.Table | None:
             continue
         with reading(file):
             if left is None:
-                tables.append(pq.read_table(file))
+                tables.append(read_table(file))
                 continue
             batches = []
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=max(1, min(left, _BATCH_ROWS))):
-                batches.append(batch.slice(0, left))
-                left -= batches[-1].num_rows
-                if not left:
-                    break
-            tables.append(pa.Table.from_batches(batches, pq.read_schema(file)))
+            with parquet_file(file) as opened:
+                for batch in opened.iter_batches(batch_size=max(1, min(left, _BATCH_ROWS))):
+                    batches.append(batch.slice(0, left))
+                    left -= batches[-1].num_rows
+                    if not left:
+                        break
+            tables.append(pa.Table.from_batches(batches, read_schema(file)))
     # Those of CSV files have a column more, for cells that could not be read.
     return pa.concat_tables(tables, promote_options="default") if tables else None
 
 
-def count(files: Sequence[Path]) -> int:
+def count(files: Sequence[StoragePath]) -> int:
     """Return how many rows quarantine files hold.
 
     Raises:
@@ -127,11 +134,11 @@ def count(files: Sequence[Path]) -> int:
     for file in files:
         if file.exists():
             with reading(file):
-                rows += pq.read_metadata(file).num_rows
+                rows += read_metadata(file).num_rows
     return rows
 
 
-def as_they_came(file: Path, view: FeatureView, superseded: Collection[int] = ()) -> pa.RecordBatchReader:
+def as_they_came(file: StoragePath, view: FeatureView, superseded: Collection[int] = ()) -> pa.RecordBatchReader:
     """Return the rows of a quarantine file as an ingest into a view would bring them.
 
     A feature that the view had not then is null. A row with cells that could not be read keeps its reason.
@@ -141,8 +148,7 @@ def as_they_came(file: Path, view: FeatureView, superseded: Collection[int] = ()
         view: the view.
         superseded: the numbers of rows that are to be kept aside whatever the checks say, with :data:`SUPERSEDED`.
     """
-    source = pq.ParquetFile(file)
-    there = source.schema_arrow
+    there = read_schema(file)
     # A view may have the column of its instants as a key or a feature too; then it is that column which counts.
     named = {name: name for name in (*view.keys, *(one.name for one in view.schema))}
     if view.created_timestamp_column is not None:
@@ -167,7 +173,7 @@ def as_they_came(file: Path, view: FeatureView, superseded: Collection[int] = ()
 
     def batches() -> Iterator[pa.RecordBatch]:
         first = 0
-        with reading(file):
+        with reading(file), parquet_file(file) as source:
             for rows in source.iter_batches(batch_size=_BATCH_ROWS):
                 yield batch_of(rows, first)
                 first += rows.num_rows
@@ -176,7 +182,7 @@ def as_they_came(file: Path, view: FeatureView, superseded: Collection[int] = ()
 
 
 @contextlib.contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: StoragePath) -> Iterator[None]:
     """Let an error of reading a file of rows that were kept aside name the file.
 
     Raises:

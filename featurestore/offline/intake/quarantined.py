@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 import uuid
 from collections import Counter
@@ -23,11 +22,13 @@ from featurestore.offline.intake import quarantine
 from featurestore.offline.intake.held import has_held
 from featurestore.offline.intake.ingest import IngestReport
 from featurestore.offline.intake.loading import Loading, Progress
-from featurestore.offline.intake.repeats import alone
 from featurestore.offline.join.order import rows_with_order, unreadable
 from featurestore.offline.load_ids import REQUEUED
 from featurestore.offline.tables import carry_over
 from featurestore.registry.records import Load
+from featurestore.storage import StoragePath
+from featurestore.storage.locks import alone
+from featurestore.storage.places import copy_file, move_file
 
 #: Stands between the id of such a load and that of the load which had kept its rows aside.
 _OF = ".of."
@@ -47,9 +48,9 @@ class _Aside:
 
     view: FeatureView
     load: Load
-    file: Path
-    home: Path
-    later: tuple[Path, ...] = ()
+    file: StoragePath
+    home: StoragePath
+    later: tuple[StoragePath, ...] = ()
 
 
 class Quarantined(Loading):
@@ -156,7 +157,7 @@ class Quarantined(Loading):
                 # Published, just now or by a run that was killed here.
                 _keep_copy(aside, load_id)
                 if rest.exists():
-                    rest.replace(aside.home)
+                    move_file(rest, aside.home)
                 else:
                     aside.home.unlink(missing_ok=True)
                 for copy in aside.later:
@@ -238,11 +239,14 @@ def _digest(aside: _Aside) -> str:
     # Two loads may keep the same rows aside: each is one of its own.
     digest = hashlib.sha256(f"{aside.home.parent.name}/{aside.home.name}\n".encode())
     with aside.file.open("rb") as opened:
-        digest.update(hashlib.file_digest(opened, "sha256").digest())
+        content = hashlib.sha256()
+        while part := opened.read(1 << 20):
+            content.update(part)
+    digest.update(content.digest())
     return digest.hexdigest()[:24]
 
 
-def _copy_of(home: Path, load_id: str) -> Path:
+def _copy_of(home: StoragePath, load_id: str) -> StoragePath:
     """Return the file that has the rows of another one as they were before a load took some of them."""
     return home.with_name(f"{load_id}{_OF}{home.name}")
 
@@ -252,14 +256,17 @@ def _keep_copy(aside: _Aside, load_id: str) -> None:
     copy = _copy_of(aside.home, load_id)
     if copy == aside.file or copy.exists():
         return
-    partial = copy.with_name(f".{uuid.uuid4().hex}.{os.getpid()}")
+    # An object is there whole or not at all: it needs no other name while it is written.
+    partial = copy.with_name(f".{uuid.uuid4().hex}.{os.getpid()}") if isinstance(copy, Path) else copy
     try:
-        shutil.copy2(aside.file, partial)  # as old as it is for gc
-        partial.replace(copy)
+        copy_file(aside.file, partial)  # on a disk as old as it is for gc
+        if partial != copy:
+            move_file(partial, copy)
     except OSError as error:
         raise OfflineStoreError(
             f"Rows that were kept aside in {aside.home} cannot be copied: {error}.",
             hint="Check the disk's space and rights, and do it again: no row gets in twice.",
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial != copy:
+            partial.unlink(missing_ok=True)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore import types
@@ -23,6 +19,8 @@ from featurestore.errors import OfflineStoreError
 from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.tables.superseding import Superseding, in_rows
 from featurestore.offline.tables.table import OfflineTable
+from featurestore.storage.locks import alone
+from featurestore.storage.parquet import parquet_file
 
 #: Values as numbers that are equal where they are, of shape (1, values), or (2, values) where one is not enough.
 Codes = NDArray[np.int64]
@@ -61,30 +59,19 @@ def values_so_far(
                     *((LOAD_ID, ROW_NUMBER) if gone else ()),
                     *(one.name for one in within_table),
                 ]
-                for batch in pq.ParquetFile(file).iter_batches(columns=columns):
-                    if gone:
-                        batch = batch.filter(pc.invert(in_rows(batch, gone)))
-                    if given_again is not None:
-                        batch = batch.filter(pc.invert(given_again.holds(batch.column(EVENT_TIMESTAMP))))
-                    repeats.add(batch, within_table)
+                with parquet_file(table.path / file.rpartition("/")[2]) as opened:
+                    for batch in opened.iter_batches(columns=columns):
+                        if gone:
+                            batch = batch.filter(pc.invert(in_rows(batch, gone)))
+                        if given_again is not None:
+                            batch = batch.filter(pc.invert(given_again.holds(batch.column(EVENT_TIMESTAMP))))
+                        repeats.add(batch, within_table)
         except (OSError, pa.ArrowException) as error:
             raise OfflineStoreError(
                 f'The table {table.path.name} of feature view "{view.name}" cannot be read: {error}',
                 hint="If a file of it is gone or damaged, bring it back from a backup.",
             ) from error
         yield repeats
-
-
-@contextmanager
-def alone(table: Path) -> Iterator[None]:
-    """Hold a lock beside a table or another folder; the system frees it when the process ends, however it ends."""
-    table.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(table.with_name(f".{table.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Repeats:

@@ -14,7 +14,7 @@ from featurestore.offline.intake.comparing import Counts, compare, numbered, row
 from featurestore.offline.intake.held import is_held
 from featurestore.offline.sources.intervals import Interval
 from featurestore.offline.tables.copying import copied
-from featurestore.offline.tables.snapshots import StagedFile
+from featurestore.offline.tables.snapshots import StagedFile, discard
 from featurestore.offline.tables.table import LoadMetadata, OfflineTable
 
 
@@ -52,8 +52,7 @@ class Rerun(OfflineTable):
         try:
             kept, counts = self._differing(staged, schema)
         except BaseException:
-            if staged is not None:
-                staged.path.unlink(missing_ok=True)
+            discard([staged])
             raise
         known = 0 if staged is None else staged.rows - (0 if kept is None else kept.rows)
         notes = [f"{known:,} rows stand in the table as they are"] if known else []

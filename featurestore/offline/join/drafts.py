@@ -11,6 +11,7 @@ from featurestore.definitions import FeatureView, PushSource, heritage, storage_
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.erasure.suppression import members
 from featurestore.offline.intake.ingest import IngestReport
+from featurestore.offline.places import spill_folder
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry, open_registry
@@ -34,7 +35,7 @@ class DraftStore(OfflineStore):
     """
 
     def __init__(self, store: OfflineStore, config: Config, registry: Registry) -> None:
-        spill = config.path(config.offline.path) / ".spill"
+        spill = spill_folder(config)
         try:
             spill.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=spill))  # gc clears killed ones away
@@ -43,9 +44,9 @@ class DraftStore(OfflineStore):
                 f"A draft's rows cannot be kept in {spill}: {error.strerror}.",
                 hint='Check "path" under [offline] in featurestore.toml, and who may write there.',
             ) from error
-        offline = config.offline.model_copy(update={"path": str(scratch)})
         ledger = open_registry(f"sqlite:///{scratch / 'registry.db'}", config.project)
-        super().__init__(config.model_copy(update={"offline": offline}), ledger)
+        super().__init__(config, ledger)
+        self._folder = self._scratch = scratch
         self._real = store
         self._real_registry = registry
         self._drafts: set[str] = set()
@@ -53,7 +54,7 @@ class DraftStore(OfflineStore):
     def discard(self) -> None:
         """Remove what was loaded here."""
         self._registry.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def table(self, view: FeatureView) -> OfflineTable:
         """Return the view's table: of this store if it was loaded here."""

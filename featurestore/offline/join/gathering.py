@@ -19,6 +19,8 @@ from featurestore.offline.join.filled_columns import FilledColumns, column_bytes
 from featurestore.offline.join.order import FILE_BITS
 from featurestore.offline.join.threads import in_threads
 from featurestore.offline.tables.snapshots import DataFile
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file, read_metadata
 
 #: Rows of a row group that are decoded at once.
 _DECODED = 32_768
@@ -143,7 +145,7 @@ def gather(
 
 def _groups(
     files: Sequence[DataFile], places: NDArray[np.int64], order: NDArray[np.int64]
-) -> Iterator[tuple[str, pq.FileMetaData, int, NDArray[np.int64], NDArray[np.int64]]]:
+) -> Iterator[tuple[StoragePath, pq.FileMetaData, int, NDArray[np.int64], NDArray[np.int64]]]:
     """Yield each row group that has matches: file, footer, number, rows within it, ascending, and their positions."""
     sorted_places = places[order]
     cuts = np.searchsorted(sorted_places, np.arange(len(files) + 1) << FILE_BITS)
@@ -151,13 +153,13 @@ def _groups(
         start, end = cuts[number], cuts[number + 1]
         if start == end:
             continue
-        footer = pq.read_metadata(file.path)
+        footer = read_metadata(file.place)
         first = number << FILE_BITS
         for group in range(footer.num_row_groups):
             after = first + footer.row_group(group).num_rows
             until = start + int(np.searchsorted(sorted_places[start:end], after))
             if until > start:
-                yield file.path, footer, group, sorted_places[start:until] - first, order[start:until]
+                yield file.place, footer, group, sorted_places[start:until] - first, order[start:until]
             first, start = after, until
 
 
@@ -165,7 +167,7 @@ def _read(
     gathered: Gathered,
     names: list[str],
     types: pa.Schema,
-    path: str,
+    path: StoragePath,
     footer: pq.FileMetaData,
     group: int,
     rows: NDArray[np.int64],
@@ -181,7 +183,7 @@ def _read(
         gathered.add(values.append_column(_POSITION, pa.array(positions[handed:until])))
         taken.clear()
 
-    with pq.ParquetFile(path, metadata=footer, pre_buffer=True) as file:
+    with parquet_file(path, metadata=footer, pre_buffer=True) as file:
         for batch in file.iter_batches(_DECODED, row_groups=[group], columns=names, use_threads=False):
             start, end = np.searchsorted(rows, (done, done + batch.num_rows)).tolist()
             for first in range(start, end, gathered.part_rows):

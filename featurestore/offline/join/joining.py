@@ -17,6 +17,7 @@ from featurestore.offline.join.entity_rows import EntityRows, check_entity_rows
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.join.question import KnownAt, Question
 from featurestore.offline.opened import Opened
+from featurestore.offline.places import spill_folder
 from featurestore.offline.tables.arrivals import arrivals
 from featurestore.offline.tables.snapshots import Snapshot
 from featurestore.registry.records import Registered
@@ -133,7 +134,7 @@ class Joining(Opened):
                 as_of=as_of,
                 known_at=_known_at(known_at),
                 offline=self._config.offline,
-                spill=self._folder / ".spill",
+                spill=spill_folder(self._config),
             )
         )
 

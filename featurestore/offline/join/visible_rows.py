@@ -9,7 +9,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.definitions import FeatureView, SharedFeatureView, storage_id
@@ -19,6 +18,7 @@ from featurestore.offline.join.order import FILE_BITS
 from featurestore.offline.join.question import KnownAt
 from featurestore.offline.tables.arrivals import Rows, among, rows_until, whole
 from featurestore.offline.tables.snapshots import DataFile, Snapshot
+from featurestore.storage.parquet import read_metadata
 from featurestore.types import microseconds
 
 _LEDGER = "ledger"
@@ -145,7 +145,7 @@ def visible(
 
 def _only_load(file: DataFile) -> str | None:
     """Return the load that all rows of a file are of, as its footer says; None if they may be of several."""
-    footer = pq.read_metadata(file.path)
+    footer = read_metadata(file.place)
     # By the whole path: a part of a nested feature may have the same name.
     place = next(number for number in range(footer.num_columns) if footer.schema.column(number).path == LOAD_ID)
     found: set[str] = set()

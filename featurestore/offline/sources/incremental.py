@@ -16,6 +16,7 @@ from featurestore.errors import SchemaError, TimestampError, closest
 from featurestore.offline import engine
 from featurestore.offline.intake.checks import latest_event
 from featurestore.offline.intake.conform import instants
+from featurestore.offline.places import spill_folder
 from featurestore.offline.sources.intervals import INSTANTS, Interval, earlier, shown
 from featurestore.offline.sources.sql_pieces import QUERY, columns_of, define, unreadable
 from featurestore.offline.tables.table import LoadMetadata
@@ -70,7 +71,7 @@ def next_run(
         else:
             notes.append("everything was computed again, as the source lies elsewhere now")
     latest = latest_event(datetime.now(UTC), config.offline.max_future_seconds)
-    with engine.connect(config.offline, config.path(config.offline.path) / ".spill", what) as connection:
+    with engine.connect(config.offline, spill_folder(config), what) as connection:
         try:
             define(connection, tables, {})
             dtypes = _cut(connection, source, what, notes)
@@ -96,7 +97,7 @@ def run_over(source: SqlSource, tables: Mapping[str, Any], interval: Interval, c
         DataError, SchemaError, TimestampError: as :func:`next_run`.
     """
     notes: list[str] = []
-    with engine.connect(config.offline, config.path(config.offline.path) / ".spill", what) as connection:
+    with engine.connect(config.offline, spill_folder(config), what) as connection:
         try:
             define(connection, tables, {})
             dtypes = _cut(connection, source, what, notes)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from featurestore.config import Config
 from featurestore.errors import DataError, TimestampError
 from featurestore.offline import engine
+from featurestore.offline.places import spill_folder
 from featurestore.offline.sources.csv_rows import other_line_end
 from featurestore.offline.sources.intervals import INSTANTS, Interval
 from featurestore.offline.sources.pieces import Piece
@@ -75,7 +76,7 @@ class SqlPiece(Piece):
         Raises:
             DataError: a file cannot be read, or the query fails; the message names it.
         """
-        with engine.connect(config.offline, config.path(config.offline.path) / ".spill", what) as connection:
+        with engine.connect(config.offline, spill_folder(config), what) as connection:
             try:
                 define(connection, self._tables, self._seen)
                 said = [note for one in self._tables.values() if isinstance(one, SourceFiles) for note in one.notes]
@@ -149,7 +150,7 @@ def query_fault(query: str, tables: Mapping[str, Any], config: Config, what: str
         config: the store's settings.
         what: whose query it is, to begin messages.
     """
-    with engine.connect(config.offline, config.path(config.offline.path) / ".spill", what) as connection:
+    with engine.connect(config.offline, spill_folder(config), what) as connection:
         try:
             define(connection, tables, {})
             connection.execute(f"EXPLAIN {query}").fetchall()

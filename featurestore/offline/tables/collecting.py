@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from featurestore.errors import ObjectInUseError
-from featurestore.offline.datasets.manifest import datasets_folder
+from featurestore.offline.datasets.manifest import MANIFEST, datasets_folder
 from featurestore.offline.opened import Opened
+from featurestore.offline.places import spill_folder, stored_at
 from featurestore.offline.tables.delta_log import file_history
 from featurestore.offline.tables.garbage import AT_WORK, Garbage, by_age, garbage, older, remove, size_of
 from featurestore.offline.tables.pins import pins
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.erasures import present_name
 from featurestore.registry.records import DatasetRecord
+from featurestore.storage import StoragePath
+from featurestore.storage.places import listed
 
 #: Profiles of so many of a table's newest loads stay: the next load is compared with them.
 _PROFILES = 30
@@ -97,7 +101,7 @@ class Collecting(Opened):
 
     def _of_table(self, name: str, live: bool, pinned: Mapping[str, str], now: datetime) -> Iterator[Garbage]:
         table = OfflineTable(self._folder / name)
-        there = {one.name: one for one in sorted(table.path.glob("*.parquet"))}
+        there = {one.name: one for one in listed(table.path, "*.parquet")}
         if not table.exists():
             yield from by_age("leftover", name, there.values(), now)
             return
@@ -137,13 +141,13 @@ class Collecting(Opened):
             ("profile", "profiles", retention.profiles, _PROFILES),
         ):
             if kept is not None:
-                files = sorted((self._folder / folder / name).glob("[!.]*"), key=lambda one: one.stat().st_mtime)
+                files = sorted(listed(self._folder / folder / name, "[!.]*"), key=lambda one: one.stat().st_mtime)
                 yield from garbage(kind, name, older(files[: len(files) - newest], now - kept))
 
     def _datasets(self, now: datetime) -> Iterator[Garbage]:
         kept = self._config.retention.datasets
         records = self._registry.datasets(removed=True)
-        folders = {one.id: self._config.path(one.manifest["path"]).parent for one in records}
+        folders = {one.id: stored_at(one.manifest["path"], self._config).parent for one in records}
         needed = self._needed(records)
         for one in records:
             folder = folders[one.id]
@@ -164,11 +168,17 @@ class Collecting(Opened):
         return needed | {model.dataset: f"model {model.id}" for model in self._registry.models()}
 
     def _leftovers(self, now: datetime) -> Iterator[Garbage]:
-        places = ("quarantine/*/.*", "profiles/*/.*", ".spill/*")
-        found = [path for place in places for path in self._folder.glob(place)]
-        found += datasets_folder(self._config).glob("*/.*")
+        places = ("quarantine/*/.*", "profiles/*/.*")
+        found = [path for place in places for path in listed(self._folder, place)]
+        found += listed(spill_folder(self._config), "*")
+        found += listed(datasets_folder(self._config), "*/.*")
+        if not isinstance(self._folder, Path):
+            found += listed(self._folder, "*/.*.touched")  # by a restore that was killed
+            # What was being uploaded has its name already, and is no dataset before its manifest is there.
+            there = listed(datasets_folder(self._config), "*/*")
+            found += [one for one in there if one.name[0] != "." and not (one / MANIFEST).exists()]
         for path in found:
-            yield from by_age("leftover", str(path.parent.relative_to(self._folder)), [path], now)
+            yield from by_age("leftover", _below(path.parent, self._folder), [path], now)
 
     def _removed(self, dataset: str) -> bool:
         return self._registry.dataset(dataset).removed_at is not None
@@ -192,6 +202,10 @@ class Collecting(Opened):
             leaving=leaving,
             project=self._config.project,
         )
+
+
+def _below(path: StoragePath, folder: StoragePath) -> str:
+    return str(path.relative_to(str(folder))) if path.is_relative_to(str(folder)) else str(path)
 
 
 def _longer(kept: timedelta | None, age: timedelta) -> bool:

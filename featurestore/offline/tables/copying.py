@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions.names import LOAD_ID
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.tables.snapshots import StagedFile, marks_of
 from featurestore.offline.tables.table import OfflineTable
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file, read_schema, read_table
 
 
 def copied(
-    table: OfflineTable, file: Path, schema: pa.Schema, kept: Callable[[pa.RecordBatch], pa.RecordBatch]
+    table: OfflineTable, file: StoragePath, schema: pa.Schema, kept: Callable[[pa.RecordBatch], pa.RecordBatch]
 ) -> StagedFile | None:
     """Return a staged file with the rows of another one that are kept, in order; None if none are.
 
@@ -34,7 +34,7 @@ def copied(
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            with pq.ParquetFile(file) as opened:
+            with parquet_file(file) as opened:
                 for batch in opened.iter_batches():
                     yield kept(batch).select(schema.names).cast(schema)
         except (OSError, pa.ArrowException) as error:
@@ -48,26 +48,28 @@ def copied(
     return staged if staged is None or not marks else staged.marked(marks)
 
 
-def loads_of(file: Path) -> set[str]:
+def loads_of(file: StoragePath) -> set[str]:
     """Return the loads of which a file has rows."""
-    return set(pc.unique(pq.read_table(file, columns=[LOAD_ID]).column(LOAD_ID)).to_pylist())
+    return set(pc.unique(read_table(file, columns=[LOAD_ID]).column(LOAD_ID)).to_pylist())
 
 
-def without_loads(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
+def without_loads(table: OfflineTable, files: Sequence[StoragePath], loads: Collection[str]) -> list[StagedFile]:
     """Write files anew without the rows of some loads."""
     gone = pa.array(sorted(loads), pa.string())
     return _copied(table, files, lambda batch: pc.invert(pc.is_in(batch.column(LOAD_ID), value_set=gone)))
 
 
-def with_loads(table: OfflineTable, files: Sequence[str], loads: Collection[str]) -> list[StagedFile]:
+def with_loads(table: OfflineTable, files: Sequence[StoragePath], loads: Collection[str]) -> list[StagedFile]:
     """Write files anew with the rows of some loads alone."""
     wanted = pa.array(sorted(loads), pa.string())
     return _copied(table, files, lambda batch: pc.is_in(batch.column(LOAD_ID), value_set=wanted))
 
 
-def _copied(table: OfflineTable, files: Sequence[str], which: Callable[[pa.RecordBatch], pa.Array]) -> list[StagedFile]:
+def _copied(
+    table: OfflineTable, files: Sequence[StoragePath], which: Callable[[pa.RecordBatch], pa.Array]
+) -> list[StagedFile]:
     def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch.filter(which(batch))
 
-    written = (copied(table, Path(file), pq.read_schema(file), kept) for file in files)
+    written = (copied(table, file, read_schema(file), kept) for file in files)
     return [one for one in written if one is not None]

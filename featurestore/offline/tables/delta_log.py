@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from featurestore.errors import OfflineStoreError
+from featurestore.storage import StoragePath
 
 _LOAD, _CHANGE = "featurestore.load", "featurestore.change"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ def said(load: LoadMetadata | None, change: Change | None) -> dict[str, str]:
     return {key: json.dumps(asdict(one), sort_keys=True) for key, one in told.items() if one is not None}
 
 
-def read_commit(folder: Path, version: int) -> Commit | None:
+def read_commit(folder: StoragePath, version: int) -> Commit | None:
     """Return what a commit of the table in a folder says; None if Delta has removed it from the log.
 
     Raises:
@@ -106,7 +106,7 @@ def read_commit(folder: Path, version: int) -> Commit | None:
     return None
 
 
-def added_files(folder: Path, after: int, version: int) -> list[str]:
+def added_files(folder: StoragePath, after: int, version: int) -> list[str]:
     """Return the files that the commits after a version and up to another have added.
 
     Raises:
@@ -116,7 +116,7 @@ def added_files(folder: Path, after: int, version: int) -> list[str]:
     return [one["add"]["path"] for one in actions if "add" in one]
 
 
-def file_history(folder: Path, newest: int) -> dict[str, datetime | None]:
+def file_history(folder: StoragePath, newest: int) -> dict[str, datetime | None]:
     """Return every file that the commits up to a version name: when it left the table, or None if it did not.
 
     Raises:
@@ -132,7 +132,7 @@ def file_history(folder: Path, newest: int) -> dict[str, datetime | None]:
     return found
 
 
-def _actions(folder: Path, version: int) -> list[dict[str, Any]]:
+def _actions(folder: StoragePath, version: int) -> list[dict[str, Any]]:
     try:
         written = (folder / "_delta_log" / f"{version:020}.json").read_text(encoding="utf-8")
     except FileNotFoundError:  # earlier releases let Delta remove old commits

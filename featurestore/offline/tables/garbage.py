@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from featurestore.storage import ObjectPath, StoragePath
+from featurestore.storage.places import remove_tree
 
 #: Whoever writes a file is done with it, or goes on writing, within this time; it is a dead process's otherwise.
 AT_WORK = timedelta(hours=1)
@@ -30,7 +32,7 @@ class Garbage:
 
     kind: str
     what: str
-    paths: tuple[Path, ...]
+    paths: tuple[StoragePath, ...]
     size: int
     rows: int = 0
     kept_by: str = ""
@@ -38,7 +40,7 @@ class Garbage:
 
 
 def garbage(
-    kind: str, what: str, paths: Iterable[Path], kept_by: str = "", *, young: bool = False
+    kind: str, what: str, paths: Iterable[StoragePath], kept_by: str = "", *, young: bool = False
 ) -> Iterator[Garbage]:
     """Yield what these files are together; nothing if there are none."""
     listed = tuple(paths)
@@ -46,7 +48,7 @@ def garbage(
         yield Garbage(kind=kind, what=what, paths=listed, size=sum(map(size_of, listed)), kept_by=kept_by, young=young)
 
 
-def by_age(kind: str, what: str, paths: Iterable[Path], now: datetime, kept_by: str = "") -> Iterator[Garbage]:
+def by_age(kind: str, what: str, paths: Iterable[StoragePath], now: datetime, kept_by: str = "") -> Iterator[Garbage]:
     """Yield those of the files that nobody can be at work with, and then the young ones."""
     listed = list(paths)
     old = older(listed, now - AT_WORK)
@@ -54,9 +56,11 @@ def by_age(kind: str, what: str, paths: Iterable[Path], now: datetime, kept_by: 
     yield from garbage(kind, what, [path for path in listed if path not in old], kept_by, young=True)
 
 
-def size_of(path: Path) -> int:
+def size_of(path: StoragePath) -> int:
     """Return the bytes of a file, or of all files of a folder; those that vanish meanwhile count nothing."""
     try:
+        if isinstance(path, ObjectPath):
+            return sum(one.stat().st_size for one in path.rglob("*")) or path.stat().st_size
         if not path.is_dir():
             return path.stat().st_size
         return sum(size_of(one) for one in path.iterdir())
@@ -64,24 +68,32 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def older(paths: Iterable[Path], than: datetime) -> list[Path]:
+def older(paths: Iterable[StoragePath], than: datetime) -> list[StoragePath]:
     """Return those of the files and folders in which nothing was written since an instant."""
     return [one for one in paths if _written(one) < than.timestamp()]
 
 
-def _written(path: Path) -> float:
+def _written(path: StoragePath) -> float:
     try:
+        if isinstance(path, ObjectPath):
+            return _written_in_storage(path)
         inner = path.rglob("*") if path.is_dir() else ()
         return max([path.stat().st_mtime, *(one.stat().st_mtime for one in inner)])
     except FileNotFoundError:  # gone meanwhile, or one of its files is: somebody is at work there
         return float("inf")
 
 
+def _written_in_storage(path: ObjectPath) -> float:
+    """Return when an object was written, or the youngest of those below a name."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return max([one.stat().st_mtime for one in path.rglob("*")], default=float("inf"))
+
+
 def remove(found: Garbage, *, unless_younger: datetime) -> None:
     """Remove files, but those that somebody has begun to use meanwhile."""
-    for path in older(found.paths, unless_younger):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+    present = [path if isinstance(path, Path) else path.anew() for path in found.paths]
+    for path in older(present, unless_younger):
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
@@ -57,14 +56,15 @@ class LoadRows(Opened):
             OfflineStoreError: a file cannot be read.
         """
         table = self.table(view)
-        before = {one.path for one in table.snapshot(load.table_version - 1).files}
-        files = [one.path for one in table.snapshot(load.table_version).files if one.path not in before]
-        if not all(Path(one).exists() for one in (*files, *before)):
+        held = {one.path: one.place for one in table.snapshot(load.table_version - 1).files}
+        came = {one.path: one.place for one in table.snapshot(load.table_version).files if one.path not in held}
+        if not all(one.exists() for one in (*came.values(), *held.values())):
             return None
+        before, files = sorted(held), list(came)
         fields = [one for one in view.schema if one.name in names]
         with self._connect([view], f'Reading load "{load.load_id}" of feature view "{view.name}"') as connection:
             try:
-                return {one.name: _beside(connection, one, load.load_id, files, sorted(before)) for one in fields}
+                return {one.name: _beside(connection, one, load.load_id, files, before) for one in fields}
             except (duckdb.Error, OSError) as error:
                 raise join.unreadable(view, error) from error
 

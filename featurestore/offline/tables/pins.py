@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from featurestore.config import Config
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.datasets.manifest import manifest_files
+from featurestore.offline.places import offline_folder, stored_at
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry
 from featurestore.registry.erasures import present_names
+from featurestore.storage import StoragePath
 
 
 def pins(config: Config, registry: Registry, *, without: Collection[str] = ()) -> dict[str, dict[str, str]]:
@@ -28,7 +29,7 @@ def pins(config: Config, registry: Registry, *, without: Collection[str] = ()) -
     Raises:
         OfflineStoreError: a manifest or a table's log cannot be read.
     """
-    folder = config.path(config.offline.path)
+    folder = offline_folder(config)
     found: dict[str, dict[str, str]] = {}
     for dataset, manifest in _manifests(config, registry, without):
         for view in manifest["views"].values():
@@ -42,9 +43,9 @@ def pins(config: Config, registry: Registry, *, without: Collection[str] = ()) -
 
 
 def _manifests(config: Config, registry: Registry, without: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    known: set[Path] = set()
+    known: set[StoragePath] = set()
     for record in registry.datasets(removed=True):
-        known.add(config.path(record.manifest["path"]).parent)
+        known.add(stored_at(record.manifest["path"], config).parent)
         if record.removed_at is None and record.id not in without:
             yield record.id, record.manifest
     for file in manifest_files(config):
@@ -59,6 +60,6 @@ def _manifests(config: Config, registry: Registry, without: Collection[str]) -> 
             yield f"{manifest['name']} in {file.parent}", manifest
 
 
-def _of_version(table: Path, version: int) -> list[str]:
+def _of_version(table: StoragePath, version: int) -> list[str]:
     # Manifests of earlier releases name the table's version alone.
     return [one.name for one in OfflineTable(table).snapshot(version).files]

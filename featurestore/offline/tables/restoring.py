@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
@@ -28,6 +25,9 @@ from featurestore.offline.tables.snapshots import StagedFile, discard, statistic
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry.erasures import present_names
 from featurestore.registry.records import Load
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import read_table
+from featurestore.storage.places import make_young
 
 _ATTEMPTS = 5
 #: What a table may have gone through and still have the rows of every load that is in it.
@@ -214,11 +214,13 @@ class Restoring(Opened):
                 mixed = [(name, loads_of(table.path / name)) for name in (removed if staying else ())]
                 removed = sorted(set(removed) - {name for name, loads in mixed if loads <= staying})
                 made = with_loads(
-                    table, [present[name].path for name, loads in mixed if name in removed and loads & staying], staying
+                    table,
+                    [present[name].place for name, loads in mixed if name in removed and loads & staying],
+                    staying,
                 )
                 added += made
             elif not entering and _keeps_rows(since, then):
-                made = without_loads(table, [present[name].path for name in removed], leaving)
+                made = without_loads(table, [present[name].place for name in removed], leaving)
                 added = made
             else:
                 raise OfflineStoreError(
@@ -307,16 +309,16 @@ def _keeps_rows(commits: Sequence[Commit], loads: AbstractSet[str]) -> bool:
     return not again and all(one.change is None or one.change.action in _KEEPS_ROWS for one in commits)
 
 
-def _touch(file: Path) -> bool:
+def _touch(file: StoragePath) -> bool:
     """Return whether a file is there, and make it young: ``gc`` leaves alone what somebody has just begun to use."""
     try:
-        os.utime(file)
+        make_young(file)
     except FileNotFoundError:
         return False
     return True
 
 
-def _described(file: Path) -> StagedFile:
-    instants = pq.read_table(file, columns=[EVENT_TIMESTAMP]).column(EVENT_TIMESTAMP).cast("int64")
+def _described(file: StoragePath) -> StagedFile:
+    instants = read_table(file, columns=[EVENT_TIMESTAMP]).column(EVENT_TIMESTAMP).cast("int64")
     ends = pc.min_max(instants)
     return StagedFile(file, len(instants), statistics(len(instants), ends["min"].as_py(), ends["max"].as_py()))

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.erasure.erased_keys import Matches
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import ParquetWriter, parquet_file, read_schema, write_table
 
 _ROW_GROUP_ROWS = 131_072
 
@@ -37,18 +38,18 @@ class Rest:
     last: int | None
 
 
-def columns_of(file: Path) -> list[str]:
+def columns_of(file: StoragePath) -> list[str]:
     """Return the names of a file's columns.
 
     Raises:
         OfflineStoreError: it cannot be read.
     """
     with _reading(file):
-        names: list[str] = pq.read_schema(file).names
+        names: list[str] = read_schema(file).names
         return names
 
 
-def count_matches(file: Path, columns: Iterable[str], matches: Matches) -> int:
+def count_matches(file: StoragePath, columns: Iterable[str], matches: Matches) -> int:
     """Return how many rows of a file are meant; only the named columns are read.
 
     Raises:
@@ -57,7 +58,7 @@ def count_matches(file: Path, columns: Iterable[str], matches: Matches) -> int:
     return sum(pc.sum(matches(batch)).as_py() or 0 for batch in _batches(file, list(columns)))
 
 
-def write_rest(file: Path, target: Path, matches: Matches, *, keep_empty: bool = False) -> Rest:
+def write_rest(file: StoragePath, target: StoragePath, matches: Matches, *, keep_empty: bool = False) -> Rest:
     """Write the rows of a file that are not meant to another file, or to the same one, at once for readers.
 
     Args:
@@ -69,10 +70,11 @@ def write_rest(file: Path, target: Path, matches: Matches, *, keep_empty: bool =
     Raises:
         OfflineStoreError: the one cannot be read, or the other cannot be written.
     """
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    # An object is there whole or not at all: it needs no other name while it is written.
+    part = target.with_name(f".{target.name}.{os.getpid()}") if isinstance(target, Path) else target
     rows = erased = 0
     instants: list[int] = []
-    writer: pq.ParquetWriter | None = None
+    writer: ParquetWriter | None = None
     try:
         for batch in _batches(file, None):
             kept = batch.filter(pc.invert(matches(batch)))
@@ -80,17 +82,18 @@ def write_rest(file: Path, target: Path, matches: Matches, *, keep_empty: bool =
             if not kept.num_rows:
                 continue
             if writer is None:
-                writer = pq.ParquetWriter(part, kept.schema, compression="zstd", compression_level=1)
+                writer = ParquetWriter(part, kept.schema, compression="zstd", compression_level=1)
             writer.write_batch(kept, row_group_size=_ROW_GROUP_ROWS)
             rows += kept.num_rows
             if EVENT_TIMESTAMP in kept.schema.names and pa.types.is_timestamp(kept.schema.field(EVENT_TIMESTAMP).type):
                 ends = pc.min_max(kept.column(EVENT_TIMESTAMP).cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
                 instants += [one.as_py() for one in ends.values() if one.is_valid]
-        if writer is not None:
-            writer.close()
+        whole, writer = writer, None
+        if whole is not None:
+            whole.close()
         elif keep_empty:
-            pq.write_table(pq.read_schema(file).empty_table(), part)
-        if part.exists():
+            write_table(read_schema(file).empty_table(), part)
+        if isinstance(part, Path) and isinstance(target, Path) and part.exists():
             _to_disk(part)
             part.replace(target)
     except OSError as error:
@@ -100,13 +103,14 @@ def write_rest(file: Path, target: Path, matches: Matches, *, keep_empty: bool =
     finally:
         if writer is not None:
             with contextlib.suppress(OSError):
-                writer.close()
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+                writer.discard()
+        if isinstance(part, Path):
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
     return Rest(rows=rows, erased=erased, first=min(instants, default=None), last=max(instants, default=None))
 
 
-def erase_in_place(file: Path, matches: Matches, *, keep_empty: bool = False) -> None:
+def erase_in_place(file: StoragePath, matches: Matches, *, keep_empty: bool = False) -> None:
     """Put a file without the rows that are meant in its place, at once for readers.
 
     Args:
@@ -124,10 +128,10 @@ def erase_in_place(file: Path, matches: Matches, *, keep_empty: bool = False) ->
             raise OfflineStoreError(f"{file} cannot be removed: {error}.") from error
 
 
-def abandoned(path: Path) -> bool:
+def abandoned(path: StoragePath) -> bool:
     """Return whether a partial file, ``.name.pid``, is that of a process which is no more."""
     pid = path.suffix[1:]
-    if not pid.isdecimal():
+    if not pid.isdecimal() or not isinstance(path, Path):  # whoever writes to object storage may be on another machine
         return False
     try:
         os.kill(int(pid), 0)
@@ -139,7 +143,7 @@ def abandoned(path: Path) -> bool:
 
 
 @contextmanager
-def _reading(file: Path) -> Iterator[None]:
+def _reading(file: StoragePath) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -149,8 +153,8 @@ def _reading(file: Path) -> Iterator[None]:
         ) from error
 
 
-def _batches(file: Path, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    with _reading(file), pq.ParquetFile(file) as opened:
+def _batches(file: StoragePath, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    with _reading(file), parquet_file(file) as opened:
         yield from opened.iter_batches(batch_size=_ROW_GROUP_ROWS, columns=columns)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -83,7 +82,7 @@ class Rows(Opened):
 
     def has_files(self, view: FeatureView, version: int) -> bool:
         """Return whether the files of a version of the view's table are all there still."""
-        return all(Path(one.path).exists() for one in self.table(view).snapshot(version).files)
+        return all(one.place.exists() for one in self.table(view).snapshot(version).files)
 
     def rows_by_event_time(self, view: FeatureView, *, after: datetime | None) -> pa.RecordBatchReader:
         """Return all rows with event time after ``after``, oldest first; columns as :meth:`newest_rows`."""

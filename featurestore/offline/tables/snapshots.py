@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import read_metadata
+from featurestore.storage.places import move_file
 from featurestore.types import microseconds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,14 +26,14 @@ _UNMARKED = len(f"part-{uuid.UUID(int=0)}.parquet")
 class StagedFile:
     """A Parquet file that no reader sees yet; ``stats`` are Delta's statistics of it."""
 
-    path: Path
+    path: StoragePath
     rows: int
     stats: str
 
     def marked(self, marks: str) -> StagedFile:
         """Rename the file so that its name has the marks that :class:`DataFile` reads, and return it."""
         path = self.path.with_name(new_name(marks))
-        self.path.rename(path)
+        move_file(self.path, path)
         return StagedFile(path, self.rows, self.stats)
 
 
@@ -40,7 +41,7 @@ def discard(staged: Iterable[StagedFile | None]) -> None:
     """Remove files that are not to be published; what cannot be removed is left to ``gc``, as nothing names it."""
     for one in staged:
         if one is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OfflineStoreError):
                 one.path.unlink(missing_ok=True)
 
 
@@ -49,20 +50,28 @@ class DataFile:
     """A Parquet file of a snapshot.
 
     Attributes:
-        name: within the table's folder.
-        path: the whole path.
+        place: the file.
         rows: how many.
         size: bytes.
         first: the oldest event time, microseconds since 1970.
         last: the newest.
     """
 
-    name: str
-    path: str
+    place: StoragePath
     rows: int
     size: int
     first: int
     last: int
+
+    @property
+    def name(self) -> str:
+        """Its name within the table's folder."""
+        return self.place.name
+
+    @property
+    def path(self) -> str:
+        """The whole path, as DuckDB reads it."""
+        return str(self.place)
 
     @property
     def ordered(self) -> bool:
@@ -71,7 +80,7 @@ class DataFile:
 
     def staged(self) -> StagedFile:
         """Return the file as one that a commit may add again."""
-        return StagedFile(Path(self.path), self.rows, statistics(self.rows, self.first, self.last))
+        return StagedFile(self.place, self.rows, statistics(self.rows, self.first, self.last))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +101,7 @@ class Snapshot:
         return sum(one.size for one in self.files)
 
 
-def snapshot_of(found: pa.Table, version: int, folder: Path) -> Snapshot:
+def snapshot_of(found: pa.Table, version: int, folder: StoragePath) -> Snapshot:
     """Return the files of a version of the table in a folder, from Delta's list of what was added to it."""
     first, last = f"min.{EVENT_TIMESTAMP}", f"max.{EVENT_TIMESTAMP}"
     for name in (first, last):
@@ -103,8 +112,7 @@ def snapshot_of(found: pa.Table, version: int, folder: Path) -> Snapshot:
             found = found.append_column(name, pa.nulls(len(found), pa.int64()))
     files = [
         DataFile(
-            name=one["path"],
-            path=str(folder / one["path"]),
+            place=folder / one["path"],
             rows=one["num_records"],
             size=one["size_bytes"],
             first=span[0],
@@ -116,7 +124,7 @@ def snapshot_of(found: pa.Table, version: int, folder: Path) -> Snapshot:
     return Snapshot(version=version, files=tuple(sorted(files, key=lambda one: one.name)))
 
 
-def _span(file: Path) -> tuple[int, int]:
+def _span(file: StoragePath) -> tuple[int, int]:
     """Return the oldest and the newest event time of a file, from its footer.
 
     Delta does not tell them of tables with many columns that earlier releases made.
@@ -125,7 +133,7 @@ def _span(file: Path) -> tuple[int, int]:
         OfflineStoreError: the file cannot be read.
     """
     try:
-        footer = pq.read_metadata(file)
+        footer = read_metadata(file)
     except (OSError, pa.ArrowException) as error:
         raise OfflineStoreError(
             f"The file {file} cannot be read: {error}", hint="If it is gone or damaged, bring it back from a backup."

@@ -7,13 +7,13 @@ import contextlib
 import queue
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.offline.tables.encodings import column_options
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import ParquetWriter
 
 _ROW_GROUP_ROWS = 131_072
 #: Batches that may wait for the writer: they are what a load holds in memory.
@@ -34,7 +34,7 @@ class RowsWriter:
         last: the newest.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: StoragePath, schema: pa.Schema) -> None:
         self._path = path
         self._schema = schema
         self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(_WAITING)
@@ -78,7 +78,7 @@ class RowsWriter:
             self._queue.put(None)
             self._thread.join()
 
-    def _write(self, writer: pq.ParquetWriter) -> None:
+    def _write(self, writer: ParquetWriter) -> None:
         """Write what is put into the queue; after a failure, take the rest from it so that nobody waits for ever."""
         coming = iter(self._queue.get, None)
         try:
@@ -91,14 +91,14 @@ class RowsWriter:
             for _ in coming:
                 pass
             with contextlib.suppress(Exception):
-                writer.close()
+                writer.discard()
 
-    def _open(self, batch: pa.RecordBatch) -> pq.ParquetWriter:
+    def _open(self, batch: pa.RecordBatch) -> ParquetWriter:
         fields = [
             field.with_type(column.type) if pa.types.is_dictionary(column.type) else field
             for field, column in zip(self._schema, batch.columns, strict=True)
         ]
-        writer = pq.ParquetWriter(self._path, pa.schema(fields), store_schema=False, **column_options(batch))
+        writer = ParquetWriter(self._path, pa.schema(fields), store_schema=False, **column_options(batch))
         # Arrow keeps its own schema in a file, by which it would read dictionaries back; that is to be the plain one.
         writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(self._schema.serialize())})
         return writer

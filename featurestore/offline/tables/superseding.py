@@ -6,11 +6,9 @@ Carried rows have no values of added fields, and lack those that the older versi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError
@@ -18,6 +16,8 @@ from featurestore.offline.tables.copying import copied
 from featurestore.offline.tables.delta_log import LoadMetadata
 from featurestore.offline.tables.snapshots import StagedFile, discard
 from featurestore.offline.tables.table import OfflineTable, OpenTable
+from featurestore.storage import StoragePath
+from featurestore.storage.parquet import parquet_file, read_schema
 
 #: Rows of carried loads, by load: from one number up to before another.
 CarriedRows = Mapping[str, Sequence[tuple[int, int]]]
@@ -42,12 +42,12 @@ class Superseding(OfflineTable):
         copies: list[StagedFile] = []
         removed: list[str] = []
         try:
-            for file in (Path(one.path) for one in self.snapshot().files):
+            for file in (one.place for one in self.snapshot().files):
                 if not _has(file, carried):
                     continue
                 removed.append(file.name)
                 rest = copied(
-                    self, file, pq.read_schema(file), lambda rows: rows.filter(pc.invert(in_rows(rows, carried)))
+                    self, file, read_schema(file), lambda rows: rows.filter(pc.invert(in_rows(rows, carried)))
                 )
                 copies += [] if rest is None else [rest]
             self.rewrite(
@@ -78,9 +78,9 @@ class Superseding(OfflineTable):
         return {carrying: rows for carrying, rows in found.items() if carrying in there}
 
 
-def _has(file: Path, carried: CarriedRows) -> bool:
+def _has(file: StoragePath, carried: CarriedRows) -> bool:
     try:
-        with pq.ParquetFile(file) as opened:
+        with parquet_file(file) as opened:
             batches = opened.iter_batches(columns=[LOAD_ID, ROW_NUMBER])
             return any(pc.any(in_rows(batch, carried)).as_py() for batch in batches)
     except (OSError, pa.ArrowException) as error:

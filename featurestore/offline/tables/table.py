@@ -8,7 +8,6 @@ at any point leaves the table as it was or the load whole.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,10 @@ from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, read_commit, said
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, snapshot_of, statistics
 from featurestore.offline.tables.staging import RowsWriter
+from featurestore.storage import StoragePath
+from featurestore.storage.conditional import check_conditional_writes
+from featurestore.storage.failures import plain, what_happened
+from featurestore.storage.places import storage_options
 
 __all__ = [
     "DataFile",
@@ -51,23 +54,29 @@ class OfflineTable:
     #: How often a load is tried that loses to other writers.
     _attempts = 10
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StoragePath) -> None:
         self.path = path
 
     def exists(self) -> bool:
         """Return whether a load was ever published."""
         try:
-            return DeltaTable.is_deltatable(str(self.path))
+            return DeltaTable.is_deltatable(str(self.path), storage_options(self.path))
         except (DeltaError, OSError) as error:
-            raise OfflineStoreError(f"The table {self.path.name} cannot be opened: {_plain(error)}.") from error
+            raise self._refused("cannot be opened", error) from error
 
     def _open(self) -> DeltaTable:
         try:
-            return DeltaTable(str(self.path))
+            return DeltaTable(str(self.path), storage_options=storage_options(self.path))
         except TableNotFoundError:
             raise OfflineStoreError(f"The table {self.path.name} does not exist.", hint="Ingest rows first.") from None
         except (DeltaError, OSError) as error:
-            raise OfflineStoreError(f"The table {self.path.name} cannot be opened: {_plain(error)}.") from error
+            raise self._refused("cannot be opened", error) from error
+
+    def _refused(self, what: str, error: Exception) -> OfflineStoreError:
+        if isinstance(self.path, Path):
+            return OfflineStoreError(f"The table {self.path.name} {what}: {plain(error)}.")
+        said, hint = what_happened(error, self.path.bucket.secrets())
+        return OfflineStoreError(f"The table {self.path.name} in {self.path.parent} {what}: {said}.", hint=hint)
 
     def version(self) -> int | None:
         """Return the Delta version, or None when nothing was ever published."""
@@ -82,7 +91,7 @@ class OfflineTable:
         table = self._open()
         if version is not None:
             table.load_as_version(version)
-        return sorted(table.file_uris())
+        return sorted(one.path for one in self._snapshot(table).files)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """Return what a version of the table consists of, the newest when none is named.
@@ -155,7 +164,7 @@ class OfflineTable:
             writer.write_all(batches)
         except BaseException as error:
             # The disk or the rows' source failed, or the user stopped it: what was staged belongs to no load.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OfflineStoreError):
                 path.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise OfflineStoreError(
@@ -214,7 +223,7 @@ class OfflineTable:
         )
 
     def _not_published(self, error: Exception) -> OfflineStoreError:
-        return OfflineStoreError(f"A load for the table {self.path.name} cannot be published: {_plain(error)}.")
+        return self._refused("cannot take a load", error)
 
     def rewrite(
         self,
@@ -283,7 +292,7 @@ class OfflineTable:
                     return done
                 if attempt < _RETRIES - 1 and isinstance(error, CommitFailedError):
                     continue
-                raise OfflineStoreError(f"The table {self.path.name} cannot be written: {_plain(error)}.") from error
+                raise self._refused("cannot be written", error) from error
             break
         done = self._version_of(change, table.version())
         if done is None:
@@ -307,6 +316,8 @@ class OfflineTable:
     def _made(self, schema: pa.Schema) -> DeltaTable:
         """Return the table, which is made when there is none."""
         if not self.exists():
+            if not isinstance(self.path, Path):
+                check_conditional_writes(self.path)
             try:
                 create_table_with_add_actions(
                     str(self.path),
@@ -316,6 +327,7 @@ class OfflineTable:
                     name=self.path.name,
                     # Else Delta keeps them of the first 32 columns alone, and event times stand after the features.
                     configuration={"delta.dataSkippingStatsColumns": EVENT_TIMESTAMP},
+                    storage_options=storage_options(self.path),
                 )
             except DeltaError:
                 if not self.exists():  # else another writer made it at the same moment
@@ -359,7 +371,7 @@ class OptimisticTable(OfflineTable):
 
     _attempts = 1
 
-    def __init__(self, path: Path, version: int | None) -> None:
+    def __init__(self, path: StoragePath, version: int | None) -> None:
         super().__init__(path)
         self._version = version or 0
 
@@ -391,9 +403,3 @@ def _adding(staged: StagedFile, *, data_change: bool) -> AddAction:
 def stored_schema(checked: pa.Schema) -> pa.Schema:
     """Return the columns of a table: those of a checked batch, the load and the row's number in it."""
     return checked.append(pa.field(LOAD_ID, pa.string())).append(pa.field(ROW_NUMBER, pa.int64()))
-
-
-def _plain(error: Exception) -> str:
-    # delta-rs draws its chain of causes as a coloured tree.
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return ": ".join(line.strip(" ↳") for line in plain.splitlines() if line.strip(" ↳")).rstrip(".")

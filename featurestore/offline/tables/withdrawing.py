@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from pathlib import Path
 
 from featurestore.definitions import FeatureView
 from featurestore.errors import OfflineStoreError, TableConflictError
@@ -58,8 +57,8 @@ class Withdrawing(Restoring):
         started = time.monotonic()
         now = table.snapshot()
         *_, present = table.commits(now.version - 1)
-        mixed = {one.name: one for one in now.files if not leaving.isdisjoint(loads_of(Path(one.path)))}
-        made = without_loads(table, [one.path for one in mixed.values()], leaving)
+        mixed = {one.name: one for one in now.files if not leaving.isdisjoint(loads_of(one.place))}
+        made = without_loads(table, [one.place for one in mixed.values()], leaving)
         try:
             table.rewrite(
                 sorted(mixed),

@@ -1,7 +1,8 @@
-"""``python killed_tables.py FOLDER TIMES``: who loads, compacts or writes datasets is killed at random points.
+"""``python killed_tables.py FOLDER TIMES [OFFLINE]``: who loads, compacts or writes datasets is killed at any point.
 
 After each, no half load may be visible, and none may be lost that was reported; a reader reads all the while, and none
-of its reads may fail. It ends with an error if something is wrong; else it prints what it did, as JSON.
+of its reads may fail. It ends with an error if something is wrong; else it prints what it did, as JSON. OFFLINE is the
+text of the sections of ``featurestore.toml`` that put the tables elsewhere than on the disk.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import featurestore.store  # noqa: F401 - imported once, not in each process
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.definitions.names import LOAD_ID
+from featurestore.offline.places import offline_folder, spill_folder, stored_at
 from featurestore.settings.retention import RetentionConfig
+from featurestore.storage.parquet import read_metadata, read_table
+from featurestore.storage.places import listed
 from featurestore.types import Float64, Int64
 
 ROWS = 3_000
@@ -80,7 +83,7 @@ def read(root: Path) -> None:
         while not (root / "stop").exists():
             counted: Counter[str] = Counter()
             for file in store.offline.table(VIEW).snapshot().files:
-                counted.update(pq.read_table(file.path, columns=[LOAD_ID]).column(0).to_pylist())
+                counted.update(read_table(file.place, columns=[LOAD_ID]).column(0).to_pylist())
             assert set(counted.values()) <= {ROWS}, counted
             found = store.get_historical_features(ASKED, "watching").to_arrow()
             assert found.num_rows == len(ASKED)
@@ -97,14 +100,15 @@ def look(root: Path) -> None:
         table = store.offline.table(VIEW)
         counted: Counter[str] = Counter()
         for file in table.snapshot().files:
-            counted.update(pq.read_table(file.path, columns=[LOAD_ID]).column(0).to_pylist())
+            counted.update(read_table(file.place, columns=[LOAD_ID]).column(0).to_pylist())
         assert set(counted.values()) == {ROWS}
         assert {name for kind, name in reported if kind == "load"} <= counted.keys()
         assert {one.load_id for one in store.loads("readings")} == counted.keys()
         datasets = {one.id: one for one in store.registry.datasets()}
         assert {name for kind, name in reported if kind == "dataset"} <= datasets.keys()
         for one in datasets.values():
-            assert pq.read_metadata(store.config.path(one.manifest["path"])).num_rows == len(ASKED), one.id
+            data = stored_at(one.manifest["path"], store.config)
+            assert read_metadata(data).num_rows == len(ASKED), one.id
         assert store.registry.verify_audit() == []
 
 
@@ -119,13 +123,14 @@ def clean(root: Path) -> None:
     with FeatureStore(root) as store:
         store.config = store.config.model_copy(update={"retention": RetentionConfig(history=timedelta(0))})
         removed = store.gc(now=datetime.now(UTC) + timedelta(hours=2))
-        folder = store.config.path(store.config.offline.path)
+        folder, scratch = offline_folder(store.config), spill_folder(store.config)
         table = store.offline.table(VIEW)
         held = {one.name for one in table.snapshot().files}
         for dataset in store.registry.datasets():
             held.update(dataset.manifest["views"]["readings"]["files"])
-        assert {one.name for one in table.path.glob("*.parquet")} == held
-        assert not [one for place in ("*/.*", "*/*/.*", ".spill/*") for one in folder.glob(place)]
+        assert {one.name for one in listed(table.path, "*.parquet")} == held
+        assert not [one for place in ("*/.*", "*/*/.*") for one in listed(folder, place)]
+        assert not listed(scratch, "*")
         (root / "removed").write_text(str(sum(len(one.paths) for one in removed.removed)))
 
 
@@ -149,17 +154,21 @@ def done(pid: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def begin(root: Path) -> None:
+def begin(root: Path, offline: str) -> None:
     """Make the store, with one load and one dataset."""
-    with FeatureStore.init(root, project="soak") as store:
+    FeatureStore.init(root, project="soak").close()
+    if offline:
+        file = root / "featurestore.toml"
+        file.write_text(file.read_text().replace('[offline]\npath = "data/offline"\n', offline))
+    with FeatureStore(root) as store:
         store.apply([VIEW, SERVICE])
         store.ingest("readings", rows(0), load_id="load-0")
     (root / "reported").write_text("load load-0\n")
 
 
-def main(root: Path, times: int) -> None:
+def main(root: Path, times: int, offline: str) -> None:
     """Kill, look, and count."""
-    done(child(lambda: begin(root)))
+    done(child(lambda: begin(root, offline)))
     reader = child(lambda: read(root))
     chance = random.Random(7)
     try:
@@ -187,4 +196,4 @@ def main(root: Path, times: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), "".join(sys.argv[3:]))

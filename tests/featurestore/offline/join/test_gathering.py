@@ -32,7 +32,7 @@ def test_however_many_entity_rows_match_a_row_its_values_come_a_parts_worth_at_a
     path = tmp_path / "part.parquet"
     stored = gathering._DECODED + 10
     pq.write_table(pa.table({"x": np.arange(stored) * 7}), path)
-    file = DataFile(name=path.name, path=str(path), rows=stored, size=1, first=0, last=0)
+    file = DataFile(place=path, rows=stored, size=1, first=0, last=0)
     # A row that a few match, one that most do, one of the next piece that is decoded, and nothing.
     places = np.array([0, 1, 1] + [3] * 57 + [stored - 1] * 13 + [-1, 1])
     places = places[np.random.default_rng(5).permutation(len(places))]

@@ -176,9 +176,7 @@ def laid_out(case: Case, folder: Path) -> Snapshot:
         name = f"part-{uuid.uuid4()}{'-u' if unique and case.marked else ''}.parquet"
         pq.write_table(table, folder / name, row_group_size=3)
         events = table["event_timestamp"].cast(pa.int64()).to_pylist()
-        made.append(
-            DataFile(name=name, path=str(folder / name), rows=len(rows), size=1, first=min(events), last=max(events))
-        )
+        made.append(DataFile(place=folder / name, rows=len(rows), size=1, first=min(events), last=max(events)))
     return Snapshot(version=len(made), files=tuple(sorted(made, key=lambda one: one.name)))
 
 

@@ -48,7 +48,7 @@ def rows_of(store: OfflineStore, view: FeatureView) -> list[tuple[Any, ...]]:
 
 
 def data_file(size: int, first: int, last: int, marks: str = "us") -> DataFile:
-    return DataFile(name=new_name(marks), path="", rows=size, size=size, first=first, last=last)
+    return DataFile(place=Path(new_name(marks)), rows=size, size=size, first=first, last=last)
 
 
 def chosen(*files: DataFile) -> list[list[DataFile]]:

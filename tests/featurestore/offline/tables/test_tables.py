@@ -160,7 +160,7 @@ def test_old_commits_stay_readable_however_many_follow(table: OfflineTable) -> N
 def test_the_name_of_a_file_says_whether_its_rows_are_in_order(marks: str, ordered: bool) -> None:
     """The mark ``u`` is that of earlier releases."""
     name = new_name(marks)
-    assert DataFile(name=name, path=name, rows=1, size=1, first=0, last=0).ordered is ordered
+    assert DataFile(place=Path(name), rows=1, size=1, first=0, last=0).ordered is ordered
 
 
 def test_statistics_of_early_years_are_dates_that_delta_reads(tmp_path: Path) -> None:
