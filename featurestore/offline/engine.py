@@ -68,6 +68,10 @@ def _database(threads: int) -> duckdb.DuckDBPyConnection:
             if made_for == threads:
                 return idle
             idle.close()
+    return _made(threads)
+
+
+def _made(threads: int) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
