@@ -87,10 +87,11 @@ def run_once(
                 with Courier(history, channels, fallbacks=standing_in, may_send=lead.valid) as courier:
                     sent = courier.deliver_due()
                 typer.echo(f"Messages: {sent.delivered} delivered, {sent.delayed} put off, {sent.dead} given up.")
-                if sent.delayed or sent.dead:
-                    typer.echo(f"Why: featurestore monitor outbox list{f' --replay {replay}' if replay else ''}")
                 if sent.stood_in:
-                    typer.echo(f"{sent.stood_in} pages went to a fallback as well: featurestore monitor outbox list")
+                    pages = "1 page" if sent.stood_in == 1 else f"{sent.stood_in} pages"
+                    typer.echo(f"{pages} went to a fallback as well.")
+                if sent.delayed or sent.dead or sent.stood_in:
+                    typer.echo(f"See why: featurestore monitor outbox list{f' --replay {replay}' if replay else ''}")
         # What was decided is kept, and this is not the way to find out that a page reached nobody.
         fault = fault or next(iter(unopened(theirs)), None)
         if fault is not None:

@@ -47,7 +47,7 @@ def connect(config: OfflineConfig, spill: Path, what: str) -> Iterator[duckdb.Du
     """
     files = _object_files(config) if is_object_url(config.path) else None
     try:
-        database = _new_database(config.threads) if files is not None else _database(config.threads)
+        database = _made(config.threads) if files is not None else _database(config.threads)
         try:
             with closing(database.cursor()) as connection, ending_queries(connection):
                 if files is not None:
@@ -88,10 +88,10 @@ def _database(threads: int) -> duckdb.DuckDBPyConnection:
             if made_for == threads:
                 return idle
             idle.close()
-    return _new_database(threads)
+    return _made(threads)
 
 
-def _new_database(threads: int) -> duckdb.DuckDBPyConnection:
+def _made(threads: int) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

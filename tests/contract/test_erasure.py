@@ -377,7 +377,7 @@ with FeatureStore(sys.argv[1]) as store:
 """
 #: It goes on until a file is there, and then once more.
 LOAD = """
-import itertools, sys
+import itertools, sys, time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from featurestore import FeatureStore
@@ -393,6 +393,7 @@ with FeatureStore(sys.argv[1]) as store:
         print("loaded", flush=True)
         if last:
             break
+        time.sleep(0.05)
 """
 #: The same.
 PUSH = """

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -197,6 +198,22 @@ def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any,
         wait_for(lambda: "featurestore_monitor_job_errors_total" in counted(metrics, "odd"))
     failed = [line for line in said if line["event"] == "job failed"]
     assert [(line["job"], line["exc_info"]) for line in failed] == [("odd", True)]
+
+
+def test_a_job_that_makes_another_while_the_monitor_ends_does_not_hold_it_up(scene: Any) -> None:
+    at_hand, made = threading.Event(), threading.Event()
+
+    def work() -> None:
+        at_hand.set()
+        at_work._finishing.wait(60)
+        time.sleep(0.1)  # by now the scheduler is told to end
+        at_work.every(3600, "another", lambda: None)
+        made.set()
+
+    with jobs(scene) as (at_work, _):
+        at_work.every(3600, "odd", work)
+        assert at_hand.wait(60)
+    assert made.is_set()
 
 
 def test_a_second_one_that_is_not_to_stand_by_is_refused_and_told_the_first_ones_pid(

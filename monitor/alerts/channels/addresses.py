@@ -48,9 +48,8 @@ def checked(host: str, port: int, *, allow_private: bool) -> tuple[str, ...]:
     addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         if not allow_private and not is_public(address):
-            where = "" if host == address else f"at {address}, "
             raise UnreachableError(
-                f"{host} is {where}not a public address; allow_private_addresses = true would allow it"
+                f"{host} is at {address}, not a public address; allow_private_addresses = true would allow it"
             )
     return addresses
 

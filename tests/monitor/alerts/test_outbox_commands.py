@@ -76,7 +76,7 @@ def test_a_channel_whose_receiver_is_gone_says_so_everywhere_and_is_on_again_whe
     put(written, "b")
     # What was delivered is the page, to the fallback.
     said = call(written, "run-once").output
-    assert "Messages: 1 delivered, 0 put off, 2 given up.\n1 pages went to a fallback as well" in said
+    assert "Messages: 1 delivered, 0 put off, 2 given up.\n1 page went to a fallback as well" in said
     listed = call(written, "outbox", "list", "--dead").output
     assert "Channel ops is disabled: http://127.0.0.1" in listed
     assert "answered 410" in listed
@@ -99,7 +99,7 @@ def test_one_message_is_named_by_the_beginning_of_its_key(written: Any, receiver
     listed = json.loads(call(written, "outbox", "list", "--pending", "--format", "json").output)
     (one,) = listed["messages"]
     assert (one["state"], one["attempts"], one["doubtful"]) == ("pending", 1, False)
-    assert "after 1 attempts, next" in call(written, "outbox", "list").output
+    assert "after 1 attempt, next" in call(written, "outbox", "list").output
     assert "1 to be sent again" in call(written, "outbox", "replay", one["key"][:12]).output
     assert "1 delivered" in call(written, "run-once").output
 
