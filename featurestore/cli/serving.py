@@ -12,7 +12,7 @@ from featurestore import types
 from featurestore.cli.calling import Ca, Certificate, Key, Tls, TokenFile
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.cli.values import parsed
+from featurestore.types.written import parsed
 from featurestore.errors import InvalidRequestError, ServerUnavailableError
 
 if TYPE_CHECKING:
