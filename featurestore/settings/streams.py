@@ -29,7 +29,7 @@ class StreamConfig(Section):
     instants: Literal["iso8601", "seconds", "milliseconds", "microseconds"] = "iso8601"
     start: Literal["earliest", "latest"] = "earliest"  # of a group that has read nothing yet
     batch_rows: Annotated[int, Field(ge=1, le=100_000)] = 5_000
-    session_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 30.0
+    session_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 10.0
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     security: Literal["none", "tls"] = "tls"
     ca_file: str = ""  # certificates to trust in place of the public ones

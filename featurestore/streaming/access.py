@@ -53,7 +53,6 @@ def access(name: str, config: StreamConfig) -> dict[str, Any]:
         "security_protocol": ("SASL_" if config.user else "") + ("SSL" if tls else "PLAINTEXT"),
         "ssl_context": _context(name, config) if tls else None,
         "client_id": "featurestore-stream",
-        "request_timeout_ms": max(int(config.timeout_seconds * 1_000), 1),
     }
     if config.user:
         found["sasl_mechanism"] = config.mechanism.upper()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -80,7 +80,9 @@ class KafkaStream:
         while not stop.is_set():
             try:
                 async with self._consumer() as consumer:
-                    await self._consume(consumer, stop)
+                    # Whoever joins a group waits for all others, and for a coordinator that may be long away.
+                    if await _unless(stop, consumer.start()):
+                        await self._consume(consumer, stop)
             except (self._library.errors.KafkaError, OSError, TimeoutError) as error:
                 self._standing.connected(so=False)
                 self._told.trouble(self._reason(error), hint="It is tried again.")
@@ -97,12 +99,13 @@ class KafkaStream:
             isolation_level="read_committed",
             session_timeout_ms=session,
             heartbeat_interval_ms=max(session // 10, 100),
-            rebalance_timeout_ms=max(session, 10_000),
+            rebalance_timeout_ms=session,
+            # Who joins is answered when all others have, or the rebalance is over.
+            request_timeout_ms=session + int(self._config.timeout_seconds * 1_000),
             **self._access,
         )
         consumer.subscribe([self._config.topic], listener=_listener(self._library, self._revoked))
         try:
-            await consumer.start()
             yield consumer
         finally:
             self._committed.clear()
@@ -314,6 +317,22 @@ class _Backoff:
         finally:
             for one in waits:
                 one.cancel()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do some work, unless we are told to stop first; return whether it was done."""
+    doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            return False
+        await doing
+        return True
+    finally:
+        for one in (doing, stopping):
+            one.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(doing, stopping, return_exceptions=True)
 
 
 def _message(record: Any) -> Message:
