@@ -12,12 +12,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from featurestore.definitions import MonitorPolicy
@@ -160,6 +162,7 @@ class Jobs:
         self._courier = courier
         self._metrics = metrics
         self._finishing = threading.Event()
+        self._again: set[str] = set()
         self._started_at = datetime.now(UTC)
         self._revision: int | None = None
         # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
@@ -173,6 +176,9 @@ class Jobs:
         self.every(poll, "heartbeat", self._beat)
         self.every(poll, "registry", self._follow_registry)
         self.every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
+        # On PostgreSQL; elsewhere, and where a notice is lost, a change is found at the next look.
+        told = (store.registry.follow(partial(self.wake, "registry")), history.follow(partial(self.wake, "")))
+        self._listeners = [one for one in told if one is not None]
 
     def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
         """Do some work now and at an interval, one at a time; what fails is told in the log and done again.
@@ -192,12 +198,23 @@ class Jobs:
             next_run_time=datetime.now(UTC),
         )
 
+    def wake(self, name: str) -> None:
+        """Do a job now that is done at an interval, or once more if it is at work; without a name, every job."""
+        with suppress(JobLookupError, SchedulerNotRunningError):
+            for job in self._scheduler.get_jobs():
+                if name in ("", job.id):
+                    self._again.add(job.id)
+                    job.modify(next_run_time=datetime.now(UTC))
+
     def finish(self) -> None:
         """Begin nothing more, and wait for what is at hand."""
         self._finishing.set()
+        for one in self._listeners:
+            one.close()
         self._scheduler.shutdown(wait=True)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        self._again.discard(name)
         try:
             work()
         except LeadershipLostError as error:
@@ -212,6 +229,9 @@ class Jobs:
             _log.exception("job failed", job=name)
         else:
             self._metrics.succeeded(name)
+        if name in self._again and not self._finishing.is_set():
+            # Whoever woke it did so while it was at work, and the scheduler has passed over that turn.
+            self.wake(name)
 
     def _follow_registry(self) -> None:
         """Have one job for each current policy, as applies change them."""

@@ -144,7 +144,7 @@ class PushLog:
 
         A segment says less: the first push makes it after that look.
         """
-        return self._folder.exists()
+        return self.folder.exists()
 
     def segments(self) -> list[Segment]:
         """Return all segments, in order; whoever reads the newest holds the lock of commits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -10,8 +10,13 @@ from typing import Self
 from sqlalchemy import Connection, update
 
 from featurestore.database import Database
+from featurestore.notices import Listener, listen, notify
 from featurestore.registry import audit, schema, values
 from featurestore.registry.audit import Event
+
+
+#: On which servers and monitors hear that there is a new revision.
+_CHANNEL = "featurestore_registry"
 
 
 class Project:
@@ -33,6 +38,14 @@ class Project:
         """Close the connections."""
         self._database.close()
 
+    def follow(self, changed: Callable[[], None]) -> Listener | None:
+        """Hear of each new revision when it is there, until the listener is closed; None where one has to look.
+
+        Args:
+            changed: called in a thread of its own, now and then without need.
+        """
+        return listen(self._database, _CHANNEL, self.project, changed)
+
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         with self._database.write() as connection:
@@ -46,3 +59,4 @@ class Project:
         """Tell servers that something they answer from has changed."""
         projects = schema.projects
         connection.execute(update(projects).filter_by(project=self.project).values(revision=projects.c.revision + 1))
+        notify(connection, _CHANNEL, self.project)

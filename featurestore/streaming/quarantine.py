@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -162,7 +162,7 @@ class MessageQuarantine:
             os.close(descriptor)
 
 
-def _distinct(kept: Iterator[Kept]) -> Iterator[Kept]:
+def _distinct(kept: Iterable[Kept]) -> Iterator[Kept]:
     once = {one.poisoned.message.place: one for one in kept}
     yield from (once[place] for place in sorted(once))
 
