@@ -22,7 +22,11 @@ MODULES = sorted(
 #: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
 HOMES = {
     # A channel that writes to a topic, and streams that read some.
-    "aiokafka": ("featurestore/streaming/kafka.py", "monitor/alerts/channels/kafka.py"),
+    "aiokafka": (
+        "featurestore/streaming/asking.py",
+        "featurestore/streaming/kafka.py",
+        "monitor/alerts/channels/kafka.py",
+    ),
     "altair": ("featurestore/plots.py",),
     "apprise": ("monitor/alerts/channels/apprise.py",),
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),

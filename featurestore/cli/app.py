@@ -16,6 +16,7 @@ from featurestore.cli import (
     data,
     datasets,
     definitions,
+    doctor,
     erase,
     history,
     identity,
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
 
     for group in (
         definitions,
+        doctor,
         testing,
         inspection,
         lineage,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from featurestore.database import Database
 from featurestore.notices import Listener, listen, notify
@@ -45,6 +46,14 @@ class Project:
             changed: called in a thread of its own, now and then without need.
         """
         return listen(self._database, _CHANNEL, self.project, changed)
+
+    def server_time(self) -> datetime | None:
+        """Return how late it is for the database's server; None where there is none."""
+        if self._database.dialect != "postgresql":
+            return None
+        with self._database.read() as connection:
+            found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return found
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -62,7 +63,7 @@ class KafkaStream:
         self._group = group
         self._origins = origins
         self._standing = standing
-        self._library = _library()
+        self._library = library()
         self._access = access(feed.name, config)
         # Another cluster may have a topic of the same name.
         self._far_side = hashlib.sha256("\n".join([*sorted(config.servers), group]).encode()).hexdigest()[:16]
@@ -230,7 +231,8 @@ class KafkaStream:
         if not consumer.partitions_for_topic(self._config.topic):
             self._standing.connected(so=False)
             self._told.trouble(
-                f'there is no topic "{self._config.topic}" at {self._where}', hint="Make it, or let this user read it."
+                f'there is no topic "{self._config.topic}" at {",".join(self._config.servers)}',
+                hint="Make it, or let this user read it.",
             )
             return
         self._well()
@@ -255,28 +257,30 @@ class KafkaStream:
     def _origin(self, partition: Any) -> str:
         return f"{self._far_side}/{partition.topic}/{partition.partition}"
 
-    @property
-    def _where(self) -> str:
-        return ",".join(self._config.servers)
-
     def _reason(self, error: BaseException) -> str:
-        """Return what went wrong; of what a broker said only the name of its error."""
-        errors = self._library.errors
         if isinstance(error, FeatureStoreError):
             return error.message
-        if isinstance(error, (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)):
-            return f"{self._where} does not accept the user or the password"
-        if isinstance(error, (errors.TopicAuthorizationFailedError, errors.GroupAuthorizationFailedError)):
-            return f'{self._where} lets us not read topic "{self._config.topic}" as group "{self._group}"'
-        if isinstance(error, errors.UnsupportedCodecError):
-            return f'topic "{self._config.topic}" is compressed in a way that is not installed here'
-        if isinstance(error, TimeoutError):
-            return f"{self._where} did not answer in {self._config.timeout_seconds:g} s"
-        if isinstance(error, OSError):
-            return f"no connection to {self._where}: {error.strerror or type(error).__name__}"
-        if isinstance(error, errors.KafkaConnectionError):
-            return f"no connection to {self._where}"
-        return f"{self._where}: {type(error).__name__}"
+        return reason_of(self._library, error, self._config)
+
+
+def reason_of(library: Any, error: BaseException, config: StreamConfig) -> str:
+    """Return what went wrong; of what a broker said only the name of its error."""
+    errors, where = library.errors, ",".join(config.servers)
+    if isinstance(error, (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)):
+        return f"{where} does not accept the user or the password"
+    if isinstance(error, (errors.TopicAuthorizationFailedError, errors.GroupAuthorizationFailedError)):
+        return f'{where} lets us not read topic "{config.topic}", or not as this group'
+    if isinstance(error, errors.UnsupportedCodecError):
+        return f'topic "{config.topic}" is compressed in a way that is not installed here'
+    if isinstance(error, TimeoutError):
+        return f"{where} did not answer in {config.timeout_seconds:g} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {where} is not accepted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, errors.KafkaConnectionError):
+        return f"no connection to {where}"
+    if isinstance(error, OSError):
+        return f"no connection to {where}: {error.strerror or type(error).__name__}"
+    return f"{where}: {type(error).__name__}"
 
 
 class _Told:
@@ -358,7 +362,12 @@ def _listener(library: Any, revoked: Callable[[Sequence[Any]], Awaitable[None]])
     return Listener()
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Return ``aiokafka``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import aiokafka
     except ImportError:

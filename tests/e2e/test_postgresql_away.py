@@ -20,19 +20,23 @@ from typing import Any
 import psycopg
 import pytest
 
-from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
+from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.client import FeatureClient
 from featurestore.errors import FeatureStoreError
 from featurestore.registry import open_registry
 from featurestore.types import Int64
+from monitor.alerts.outbox import Courier
+from monitor.daemon import Jobs
 from monitor.history import History
 from monitor.history.upserting import put
+from monitor.metrics import MonitorMetrics
 from monitor.schema import meta
 from tests.conftest import ACCESS, SETTINGS, _free_port, _programs, _server_user
 
 VIEW = FeatureView(
     name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)]
 )
+SERVICE = FeatureService(name="svc", features=[VIEW])
 PROGRAM = """
 import sys
 from featurestore.config import load
@@ -114,7 +118,7 @@ def repo(tmp_path: Path, cluster: Cluster) -> Path:
     text = settings.read_text().replace('"sqlite:///data/registry.db"', f'"{cluster.url}"')
     settings.write_text(text.replace('"sqlite:///data/monitor.db"', f'"{cluster.url}"'))
     with FeatureStore(tmp_path / "repo") as store:
-        store.apply([FeatureService(name="svc", features=[VIEW])])
+        store.apply([SERVICE])
         store.push("counts", [{"user": 1, "x": 7, "event_timestamp": datetime.now(UTC)}])
     return tmp_path / "repo"
 
@@ -189,7 +193,7 @@ def test_a_change_is_heard_of_when_it_is_committed_and_after_the_line_was_away(c
             wait_for(lambda: len(heard) == 3)
         finally:
             listener.close()
-        registry.apply([VIEW, FeatureService(name="svc", features=[VIEW])], who="tests")  # and the pool has healed
+        registry.apply([SERVICE], who="tests")  # and the pool has healed
     time.sleep(0.1)
     assert len(heard) == 3
 
@@ -210,3 +214,39 @@ def test_the_monitor_hears_what_a_command_has_written_and_not_what_it_writes_its
         finally:
             listener.close()
     assert len(heard) == 2
+
+
+def test_the_monitor_takes_up_a_policy_at_once_and_goes_on_after_its_database_was_killed(
+    repo: Path, cluster: Cluster
+) -> None:
+    """It polls every minute, as it does unless told otherwise: what is taken up sooner was heard of."""
+
+    def counted(job: str, what: str) -> float:
+        found = metrics.samples()
+        return sum(one.values[0] for one in found if one.labels == (job,) and one.metric.name.endswith(what))
+
+    def policy(name: str) -> MonitorPolicy:
+        return MonitorPolicy(name=name, service=SERVICE)
+
+    def ran(name: str) -> bool:
+        return counted(f"policy {name}", "timestamp_seconds") + counted(f"policy {name}", "errors_total") > 0
+
+    with FeatureStore(repo) as store, History(cluster.url) as history, Courier(history, {}) as courier:
+        metrics = MonitorMetrics(history, "shop")
+        at_work = Jobs(store, history, courier, metrics)
+        try:
+            wait_for(lambda: counted("registry", "timestamp_seconds") > 0)
+            with FeatureStore(repo) as other:
+                other.apply([policy("before")])
+            wait_for(lambda: ran("before"))
+            cluster.kill()
+            time.sleep(2.5)  # the courier looks every second
+            cluster.start()
+            wait_for(lambda: counted("courier", "errors_total") > 0)
+            failed = time.time()
+            wait_for(lambda: counted("courier", "timestamp_seconds") > failed)
+            with FeatureStore(repo) as other:
+                other.apply([policy("after")])
+            wait_for(lambda: ran("after"))
+        finally:
+            at_work.finish()
