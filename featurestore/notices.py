@@ -1,8 +1,9 @@
 """Change notices of PostgreSQL: who waits for a change hears of it as it is committed, in place of at its next look.
 
-A notice is worth nothing by itself. One that comes while its listener is away is lost, and a proxy that shares connections
-passes none on. So it only says "look now", a listener that has found its way back says so too, and whoever waits keeps
-looking now and then: a lost notice costs time, and never the change. SQLite has none; there, looking is all there is.
+A notice is worth nothing by itself. One that comes while its listener is away is lost, and a proxy that shares
+connections passes none on. So it only says "look now", a listener that has found its way back says so too, and whoever
+waits keeps looking now and then: a lost notice costs time, and never the change. SQLite has none; there, looking is all
+there is.
 """
 
 from __future__ import annotations

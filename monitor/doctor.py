@@ -1,4 +1,4 @@
-"""What ``featurestore doctor`` looks at of the monitor: its database, its channels and policies, and whether it lives."""
+"""What ``featurestore doctor`` looks at of the monitor: its database, channels and policies, and whether it lives."""
 
 from __future__ import annotations
 

@@ -98,7 +98,10 @@ def _write(found: list[Kept], out: Path) -> None:
         with out.open("w", encoding="utf-8") as file:
             for one in found:
                 said = {"key": one.poisoned.message.key, "value": one.poisoned.message.value}
-                texts = {name: None if data is None else data.decode("utf-8", "backslashreplace") for name, data in said.items()}
+                texts = {
+                    name: None if data is None else data.decode("utf-8", "backslashreplace")
+                    for name, data in said.items()
+                }
                 file.write(json.dumps({**_shown(one), **texts}, default=str) + "\n")
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}.") from None

@@ -51,7 +51,9 @@ def probe_extras(patient: Patient) -> Iterator[Finding]:
         about = f"extra {need.extra}"
         if find_spec(need.module) is None:
             yield fault(
-                about, "The configuration needs it, and it is not installed.", f"pip install 'featurestore[{need.extra}]'"
+                about,
+                "The configuration needs it, and it is not installed.",
+                f"pip install 'featurestore[{need.extra}]'",
             )
         else:
             yield well(about, "it is needed, and installed")

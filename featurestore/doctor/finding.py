@@ -46,5 +46,5 @@ def warning(about: str, what: str, hint: str) -> Finding:
 def fault(about: str, what: str | FeatureStoreError, hint: str = "") -> Finding:
     """Return what is wrong with a thing: said by whoever asks, or by an error."""
     if isinstance(what, FeatureStoreError):
-        what, hint = what.message, hint or what.hint
+        return Finding(about=about, state=State.fault, what=what.message, hint=hint or what.hint)
     return Finding(about=about, state=State.fault, what=what, hint=hint)

@@ -64,7 +64,9 @@ def probe_clock(patient: Patient) -> Iterator[Finding]:
             )
             return
     offline = patient.offline
-    published = [load.published_at for one in patient.views for load in (offline.loads(one.definition) if offline else [])]
+    published = [
+        load.published_at for one in patient.views for load in (offline.loads(one.definition) if offline else [])
+    ]
     if published and max(published) > patient.now + _SKEW:
         yield fault(
             "clock",

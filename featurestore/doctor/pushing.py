@@ -59,4 +59,3 @@ def probe_streams(patient: Patient) -> Iterator[Finding]:
                 f"{waiting:,} messages are in quarantine.",
                 f"featurestore stream quarantine {name} says why; with --retry they are pushed again.",
             )
-

@@ -2,8 +2,8 @@
 
 What a consumer of messages has read is known to the broker only after the rows are written, and it may die in between.
 So the log itself says, in the very write that makes the rows durable, which of the messages they are: of each origin,
-such as a partition of a topic, the first offset and the one behind the last. Whoever reads the same messages again finds
-that they are there. When a segment goes, as the offline store has its rows, its newest origins stay in a file.
+such as a partition of a topic, the first offset and the one behind the last. Whoever reads the same messages again
+finds that they are there. When a segment goes, as the offline store has its rows, its newest origins stay in a file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +73,8 @@ def keep(folder: Path, entries: Iterable[Entry]) -> None:
     found = {name: span for one in entries for name, span in one.origins.items()}
     if not found:
         return
-    try:
+    with suppress(ValueError):  # what was lost by a damaged disk costs a few rows that are pushed twice, and no more
         found = kept(folder) | found
-    except ValueError:  # what was lost by a damaged disk costs a few rows that are pushed twice, and no more
-        pass
     part = folder / f".{uuid.uuid4().hex}"
     try:
         with part.open("xb") as file:

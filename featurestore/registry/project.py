@@ -15,7 +15,6 @@ from featurestore.notices import Listener, listen, notify
 from featurestore.registry import audit, schema, values
 from featurestore.registry.audit import Event
 
-
 #: On which servers and monitors hear that there is a new revision.
 _CHANNEL = "featurestore_registry"
 

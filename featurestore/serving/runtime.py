@@ -11,8 +11,8 @@ import structlog
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
-from featurestore.offline.store import OfflineStore
 from featurestore.notices import Listener
+from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore
 from featurestore.online.upkeep import longest_ttls
 from featurestore.pushing import Pusher

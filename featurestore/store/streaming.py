@@ -11,7 +11,9 @@ from featurestore.streaming import Fed, Kept, feed_of, quarantine_of, run_stream
 class Streaming(Pushing):
     """Streams."""
 
-    def stream(self, names: Collection[str] = (), *, announce: Callable[[str], None] = lambda _: None) -> Mapping[str, Fed]:
+    def stream(
+        self, names: Collection[str] = (), *, announce: Callable[[str], None] = lambda _: None
+    ) -> Mapping[str, Fed]:
         """Consume the topics of ``[streams.NAME]`` until SIGINT or SIGTERM; call it in the main thread.
 
         Each message is a row that is pushed, as :meth:`push` does, or is kept aside with the reason. Its offset is

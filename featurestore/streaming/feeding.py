@@ -1,7 +1,8 @@
 """Messages into a view: each is a row that is pushed, or is set aside with the reason; there is no third.
 
-First the messages that are no rows are kept aside, then, under the lock of the push log, rows that fail a check, and then
-the others are written and served. So whoever dies in between leaves no message behind that is neither here nor there.
+First the messages that are no rows are kept aside, then, under the lock of the push log, rows that fail a check, and
+then the others are written and served. So whoever dies in between leaves no message behind that is neither here nor
+there.
 """
 
 from __future__ import annotations
@@ -90,9 +91,7 @@ class Feed:
             self._set_aside([Poisoned(message=taken[one.row], reason=_printable(one.reason)) for one in rejected])
 
         try:
-            done = self._pusher.push(
-                self.config.view, to_table(rows, columns), origins=origins, set_aside=set_aside
-            )
+            done = self._pusher.push(self.config.view, to_table(rows, columns), origins=origins, set_aside=set_aside)
         except (DataError, pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             if columns != self._pusher.column_types(self.config.view)[1]:
                 return self(messages, origins)  # another version of the view has become current in between

@@ -1,9 +1,9 @@
 """One consumer of a topic of Kafka (extra ``kafka``): reads, has the messages pushed, and only then commits.
 
-A consumer may die at any point, and another one, here or on another host, goes on from what was committed. What had been
-pushed and not committed comes again then. On the host that pushed it the push log knows it (see
-:mod:`featurestore.pushing.origins`), and it is passed over; elsewhere it is pushed once more, under the same key and event
-time, of which lookups and joins see one.
+A consumer may die at any point, and another one, here or on another host, goes on from what was committed. What had
+been pushed and not committed comes again then. On the host that pushed it the push log knows it (see
+:mod:`featurestore.pushing.origins`), and it is passed over; elsewhere it is pushed once more, under the same key and
+event time, of which lookups and joins see one.
 """
 
 from __future__ import annotations
@@ -87,6 +87,10 @@ class KafkaStream:
             except (self._library.errors.KafkaError, OSError, TimeoutError) as error:
                 self._standing.connected(so=False)
                 self._told.trouble(self._reason(error), hint="It is tried again.")
+                await self._backoff.wait(stop)
+            except Exception:  # noqa: BLE001 - what is unforeseen must end neither this stream nor the others
+                self._standing.connected(so=False)
+                _log.exception("stream failed", stream=self._feed.name)
                 await self._backoff.wait(stop)
         self._standing.connected(so=False)
 

@@ -14,7 +14,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +104,7 @@ class MessageQuarantine:
     def without(self, gone: Callable[[Kept], bool], *, dry_run: bool) -> tuple[int, int]:
         """Remove messages for good, and return how many they were, and in how many files; for an erasure."""
         rows = files = 0
-        with self._alone():
+        with nullcontext() if dry_run else self._alone():
             for file in self._every_file():
                 found = list(_read(file))
                 rest = [one for one in found if not gone(one)]
@@ -139,7 +139,7 @@ class MessageQuarantine:
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with part.open("x", encoding="utf-8") as out:
-                    out.writelines(json.dumps(_to_json(one)) + "\n" for one in kept)
+                    out.writelines(json.dumps(_to_json(one), ensure_ascii=False) + "\n" for one in kept)
                     out.flush()
                     os.fsync(out.fileno())
                 part.replace(file)
@@ -185,7 +185,7 @@ def _to_json(one: Kept) -> dict[str, Any]:
 
 def _read(file: Path) -> Iterator[Kept]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:  # somebody has taken its messages meanwhile
         return
     except (OSError, ValueError) as error:
@@ -208,12 +208,20 @@ def _read(file: Path) -> Iterator[Kept]:
             raise _unreadable(file, error) from error
 
 
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode()
+def _text(data: bytes | None) -> str | dict[str, str] | None:
+    """Return bytes as JSON has them: as the text that they mostly are, so that people can read the file."""
+    if data is None:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
 
 
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
+def _bytes(said: str | dict[str, str] | None) -> bytes | None:
+    if said is None:
+        return None
+    return said.encode() if isinstance(said, str) else base64.b64decode(said["base64"])
 
 
 def _unreadable(file: Path, error: Exception) -> OfflineStoreError:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,7 @@ from monitor.metrics import MonitorMetrics
 from monitor.schema import meta
 from tests.conftest import ACCESS, SETTINGS, _free_port, _programs, _server_user
 
-VIEW = FeatureView(
-    name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)]
-)
+VIEW = FeatureView(name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)])
 SERVICE = FeatureService(name="svc", features=[VIEW])
 PROGRAM = """
 import sys
@@ -63,7 +61,11 @@ class Cluster:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(
-            [programs / "initdb", "-D", folder / "data", *options], check=True, capture_output=True, cwd="/", **self._as_user
+            [programs / "initdb", "-D", folder / "data", *options],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **self._as_user,
         )
         (folder / "data" / "pg_hba.conf").write_text(ACCESS)
 

@@ -183,7 +183,9 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_processes_that_open_a_new_database_at_once_agree_on_it(database: str) -> None:
     code = "import sys; from monitor.history import History; print(History(sys.argv[1]).instance)"
-    started = [subprocess.Popen([sys.executable, "-c", code, database], stdout=subprocess.PIPE, text=True) for _ in "1234"]
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, database], stdout=subprocess.PIPE, text=True) for _ in "12"
+    ]
     names = {process.communicate(timeout=60)[0].strip() for process in started}
     assert len(names) == 1
     assert all(process.returncode == 0 for process in started)

@@ -194,18 +194,13 @@ def test_the_monitor_looks_at_its_own(shop: Path) -> None:
     assert declared["featurestore.probes"] == {"monitor": "monitor.doctor:probes"}
 
 
-def test_the_command_exits_with_one_for_a_fault_and_speaks_json(shop: Path) -> None:
-    from featurestore.cli.app import run
-
-    assert run(["doctor", "--repo", str(shop)], debug=False) == 0
-    add(shop, '[channels.ops]\nkind = "webhook"\nurl = "https://x.invalid/"\nsecret = "file:none"\n')
-    assert run(["doctor", "--json", "--repo", str(shop)], debug=False) == 1
-
-
-def test_what_the_command_says_in_json_can_be_read(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exits_with_one_for_a_fault_and_speaks_json(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from featurestore.cli.app import run
 
     assert run(["doctor", "--json", "--repo", str(shop)], debug=False) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["faults"], said["warnings"]) == (0, 0)
     assert {"about", "state", "what", "hint"} == set(said["findings"][0])
+    add(shop, '[channels.ops]\nkind = "webhook"\nurl = "https://x.invalid/"\nsecret = "file:none"\n')
+    assert run(["doctor", "--repo", str(shop)], debug=False) == 1
+    assert "fault    secrets of channel ops: " in capsys.readouterr().out

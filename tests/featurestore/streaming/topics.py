@@ -43,9 +43,7 @@ def committed(port: int, topic: str, group: str, partitions: int = 3) -> list[in
     """Return what a group has committed, by partition."""
 
     async def run() -> list[int | None]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=f"127.0.0.1:{port}", group_id=group, enable_auto_commit=False
-        )
+        consumer = AIOKafkaConsumer(bootstrap_servers=f"127.0.0.1:{port}", group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
             return [await consumer.committed(TopicPartition(topic, one)) for one in range(partitions)]
