@@ -171,7 +171,7 @@ class KafkaStream:
             return int(committed)
         begin, end = known.get(self._origin(partition), (0, 0))
         # Only what was pushed last and not committed: who has set the group's offsets back wants messages once more.
-        if not begin <= committed < end or end > (await consumer.end_offsets([partition]))[partition]:
+        if not begin <= committed < end or end > consumer.highwater(partition):
             return int(committed)
         await consumer.commit({partition: end})
         return end
@@ -190,6 +190,8 @@ class KafkaStream:
 
         if await self._until_done(commit, (errors.KafkaError, OSError, TimeoutError), stop):
             self._committed |= ends
+            for partition, end in ends.items():
+                self._standing.lag(partition.partition, max(0, (consumer.highwater(partition) or end) - end))
 
     async def _until_done(
         self,
@@ -230,7 +232,8 @@ class KafkaStream:
                     at = await consumer.committed(partition)
                 if at is None:
                     at = (await consumer.beginning_offsets([partition]))[partition]
-                lags[partition.partition] = max(0, ends[partition] - at)
+                # The last fetch says it too, and better: not each broker counts here what is not in a transaction.
+                lags[partition.partition] = max(0, (consumer.highwater(partition) or ends[partition]) - at)
         self._standing.lags(lags)
         if not consumer.partitions_for_topic(self._config.topic):
             self._standing.connected(so=False)

@@ -56,8 +56,13 @@ class Standing:
         with self._lock:
             self._fed += done
 
+    def lag(self, partition: int, lag: int) -> None:
+        """Note how many messages of one partition wait."""
+        with self._lock:
+            self._lags[partition] = lag
+
     def lags(self, lags: Mapping[int, int]) -> None:
-        """Note how many messages of each of our partitions wait."""
+        """Note how many messages of each of our partitions wait, and that others are not ours."""
         with self._lock:
             self._lags = dict(lags)
 

@@ -23,13 +23,13 @@ from structlog.testing import capture_logs
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.settings.streams import StreamConfig
-from featurestore.streaming import feed_of, quarantine_of
+from featurestore.streaming import Fed, feed_of, quarantine_of
 from featurestore.streaming.access import access
 from featurestore.streaming.kafka import KafkaStream
 from featurestore.streaming.standing import Standing
 from featurestore.types import Int64
 from tests.contract.channel_far_sides.kafka import Broker, broker
-from tests.featurestore.streaming.topics import committed, make, write
+from tests.featurestore.streaming.topics import committed, make, set_back, write
 
 VIEW = FeatureView(
     name="clicks",
@@ -99,7 +99,10 @@ def test_what_is_read_is_served_or_set_aside_and_committed_and_the_page_says_how
     command = [sys.executable, "-m", "featurestore", "stream", "run", "--repo", str(shop)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(lambda: measured(page).get(f"featurestore_stream_messages_read_total{{{labels}") == 303)
+            lag = "featurestore_stream_lag_messages"
+            done = {f"featurestore_stream_messages_read_total{{{labels}": 303.0}
+            done |= {f'{lag}{{partition="{one}",{labels}': 0.0 for one in range(3)}
+            wait_for(lambda: done.items() <= measured(page).items())
             found = measured(page)
         finally:
             process.send_signal(signal.SIGTERM)
@@ -171,6 +174,42 @@ def test_a_broker_that_is_away_and_a_store_that_takes_nothing_are_waited_for_and
         ("stream waits", "The online store is away."),
         ("stream goes on", ""),
     ]
+
+
+def test_what_was_pushed_and_not_committed_is_passed_over_when_it_comes_again_unless_somebody_asks_for_it(
+    tansu: Broker, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tansu.port, "again", 1)
+    write(tansu.port, "again", [(0, message(1, seen)) for seen in range(4)])
+    configure(shop, tansu.port, topic="again", batch_rows=2)
+    with FeatureStore(shop) as store:
+
+        async def play(read: int, *, dies: bool = False) -> Fed:
+            config, standing = store.config.stream("clicks"), Standing("clicks", "again")
+            feed = feed_of("clicks", config, store._pusher, quarantine_of(store.config))
+            stream, stop = KafkaStream(feed, config, "g2", store._pusher.origins, standing), asyncio.Event()
+
+            async def commit(*_: Any) -> None:
+                stop.set()  # as one that is killed before it commits
+
+            with monkeypatch.context() as patched:
+                if dies:
+                    patched.setattr(stream, "_commit", commit)
+                running = asyncio.create_task(stream.run(stop))
+                while standing.total.read < read and not stop.is_set():
+                    await asyncio.sleep(0.01)
+                stop.set()
+                await running
+            return standing.total
+
+        assert asyncio.run(play(2, dies=True)) == Fed(read=2, pushed=2)
+        store.flush_pushes()  # what is known of them outlives their segment
+        assert asyncio.run(play(4)) == Fed(read=4, pushed=2, repeated=2)
+        assert committed(tansu.port, "again", "g2", 1) == [4]
+        store.flush_pushes()
+        assert sum(one.rows_written for one in store.loads("clicks")) == 4
+        set_back(tansu.port, "again", "g2", 0)
+        assert asyncio.run(play(4)) == Fed(read=4, pushed=4)
 
 
 @pytest.mark.parametrize(

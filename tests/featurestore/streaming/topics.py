@@ -51,3 +51,18 @@ def committed(port: int, topic: str, group: str, partitions: int = 3) -> list[in
             await consumer.stop()
 
     return asyncio.run(run())
+
+
+def set_back(port: int, topic: str, group: str, offset: int) -> None:
+    """Let a group that has no members begin somewhere else in the first partition."""
+
+    async def run() -> None:
+        consumer = AIOKafkaConsumer(bootstrap_servers=f"127.0.0.1:{port}", group_id=group, enable_auto_commit=False)
+        consumer.assign([TopicPartition(topic, 0)])
+        await consumer.start()
+        try:
+            await consumer.commit({TopicPartition(topic, 0): offset})
+        finally:
+            await consumer.stop()
+
+    asyncio.run(run())
