@@ -215,6 +215,9 @@ class Database:
                 connect_args=arguments,
                 # Fifty processes must fit into a server's hundred connections: each holds one, or two with threads.
                 pool_size=2,
+                # More only while as many threads ask at once; who gets none in time is told so.
+                max_overflow=10,
+                pool_timeout=30,
                 # A server that was restarted, or a firewall, has closed connections that look open.
                 pool_pre_ping=True,
             )

@@ -175,3 +175,14 @@ def test_where_rows_come_from_is_known_after_their_segment_is_gone(
         "p/0": (8, 9),
         "p/1": (0, 1),
     }
+
+
+def test_gc_removes_messages_when_their_time_is_over(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store.config.retention.model_copy(update={"quarantine": timedelta(days=30)})
+    monkeypatch.setattr(store, "config", store.config.model_copy(update={"retention": kept}))
+    quarantine, now = quarantine_of(store.config), datetime.now(UTC)
+    feed(store, quarantine)([message(999, b"no row")], {})
+    before = quarantine.count("s")
+    for days, left in ((29, before), (31, 0)):
+        store.gc(now=now + timedelta(days=days))
+        assert quarantine.count("s") == left

@@ -25,6 +25,7 @@ from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.settings.streams import StreamConfig
 from featurestore.streaming import Fed, feed_of, quarantine_of
 from featurestore.streaming.access import access
+from featurestore.streaming.asking import ask
 from featurestore.streaming.kafka import KafkaStream
 from featurestore.streaming.standing import Standing
 from featurestore.types import Int64
@@ -118,6 +119,10 @@ def test_what_is_read_is_served_or_set_aside_and_committed_and_the_page_says_how
         assert store.get_online_features("scoring", [{"user_id": 7}]).to_dict()["seen"] == [257]
         assert sum(one.rows_written for one in store.loads("clicks")) == 300
         kept = [one.poisoned for one in store.quarantined_messages("clicks")]
+        section = store.config.stream("clicks")
+        assert ask("clicks", section) == 3
+        with pytest.raises(ConfigError, match='no topic "clickz"'):
+            ask("clicks", section.model_copy(update={"topic": "clickz"}))
     assert [(one.message.partition, one.message.offset, one.reason) for one in kept] == [
         (0, 100, "This is not JSON"),
         (1, 100, "It has no value: a stream takes no rows back"),
