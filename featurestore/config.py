@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 
@@ -34,9 +34,12 @@ from featurestore.settings.sections import (
 )
 from featurestore.settings.serving import ServingConfig
 from featurestore.settings.signals import SignalsConfig
+from featurestore.settings.streams import StreamConfig, StreamingConfig
 from featurestore.settings.template import new_settings
 
 FILE_NAME = "featurestore.toml"
+
+_Section = TypeVar("_Section", bound=Section)
 
 #: Where a store keeps the key that it makes to sign heads of the audit log.
 OWN_SIGNING_KEY = "data/keys/audit.pem"
@@ -47,11 +50,11 @@ OWN_ERASURE_KEY = "data/keys/erasure.key"
 #: Settings whose values are left as they are written until someone needs the secret.
 _SECRETS = re.compile(
     r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)"
-    r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)"
+    r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)|streams\..+\.password"
 )
 
-#: Settings of channels that name a file.
-_CHANNEL_PATHS = frozenset({"ca_file", "path"})
+#: Settings of channels and streams that name a file.
+_PATHS = frozenset({"ca_file", "certificate", "key", "path"})
 
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
@@ -79,6 +82,7 @@ class Config(Section):
     offline: OfflineConfig = OfflineConfig()
     serving: ServingConfig = ServingConfig()
     push: PushConfig = PushConfig()
+    streaming: StreamingConfig = StreamingConfig()
     monitor: MonitorConfig = MonitorConfig()
     signals: SignalsConfig = SignalsConfig()
     actions: ActionsConfig = ActionsConfig()
@@ -91,6 +95,7 @@ class Config(Section):
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     connections: dict[str, ConnectionConfig] = Field(default_factory=dict)
     channels: dict[str, AnyChannelConfig] = Field(default_factory=dict)
+    streams: dict[str, StreamConfig] = Field(default_factory=dict)
     replay: str = ""  # set by for_replay, never in the file
 
     def for_replay(self, name: str) -> Config:
@@ -130,14 +135,29 @@ class Config(Section):
         """
         if name not in self.channels:
             raise ConfigError(f'There is no channel "{name}" in {FILE_NAME}.', hint=closest(name, self.channels))
-        channel = self.channels[name]
+        return self._with_secrets(self.channels[name], f"channels.{name}")
+
+    def stream(self, name: str) -> StreamConfig:
+        """Return a stream with its secrets read, and its paths absolute.
+
+        Raises:
+            ConfigError: there is no such stream, or a secret's variable or file is missing.
+        """
+        if name not in self.streams:
+            raise ConfigError(
+                f'There is no stream "{name}" in {FILE_NAME}.',
+                hint=closest(name, self.streams) or f"Add [streams.{name}] with a view, servers and a topic.",
+            )
+        return self._with_secrets(self.streams[name], f"streams.{name}")
+
+    def _with_secrets(self, section: _Section, where: str) -> _Section:
         read: dict[str, SecretStr | str] = {
-            key: SecretStr(self._secret(value.get_secret_value(), f"channels.{name}.{key}"))
-            for key, value in channel
+            key: SecretStr(self._secret(value.get_secret_value(), f"{where}.{key}"))
+            for key, value in section
             if isinstance(value, SecretStr)
         }
-        paths = {key: str(self.path(value)) for key, value in channel if key in _CHANNEL_PATHS and value}
-        return channel.model_copy(update=read | paths)
+        paths = {key: str(self.path(value)) for key, value in section if key in _PATHS and value}
+        return section.model_copy(update=read | paths)
 
     def fallback(self, name: str) -> str:
         """Return the channel that stands in for another one; "" where none does.

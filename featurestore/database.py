@@ -66,6 +66,7 @@ class Database:
         # Without what follows the "?", where a password can stand as well.
         self.name = parsed.set(query={}).render_as_string(hide_password=True)
         self.dialect = parsed.get_backend_name()
+        self._arguments: dict[str, Any] = {}
         self.path = Path(parsed.database) if self.dialect == "sqlite" and parsed.database else None
         self.engine = self._open(parsed)
         self._writer = self.engine.execution_options(writes=True)
@@ -76,6 +77,16 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def connect(self) -> Any:
+        """Return a connection of the driver beside the pool's, which the caller closes.
+
+        Raises:
+            Exception: one of the driver's own: it cannot be opened.
+        """
+        dialect = self.engine.dialect
+        arguments, options = dialect.create_connect_args(self.engine.url)
+        return dialect.loaded_dbapi.connect(*arguments, **options, **self._arguments)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -198,11 +209,15 @@ class Database:
             # A statement that is prepared is planned without its values: one with 500 names then took for ever on
             # tables that were filled a moment ago. And a proxy that shares connections knows nothing of it.
             arguments["prepare_threshold"] = None
+            self._arguments = arguments
             engine = create_engine(
                 url,
                 connect_args=arguments,
                 # Fifty processes must fit into a server's hundred connections: each holds one, or two with threads.
                 pool_size=2,
+                # More only while as many threads ask at once; who gets none in time is told so.
+                max_overflow=10,
+                pool_timeout=30,
                 # A server that was restarted, or a firewall, has closed connections that look open.
                 pool_pre_ping=True,
             )

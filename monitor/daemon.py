@@ -19,6 +19,7 @@ from functools import partial
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from featurestore.definitions import MonitorPolicy
@@ -185,6 +186,7 @@ class Jobs:
         self._courier = courier
         self._metrics = metrics
         self._finishing = threading.Event()
+        self._again: set[str] = set()
         self._started_at = datetime.now(UTC)
         self._revision: int | None = None
         # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
@@ -200,6 +202,9 @@ class Jobs:
         self.every(poll, "registry", self._follow_registry)
         self.every(min(poll, _COURIER_SECONDS), "courier", self._deliver)
         self.every(_PRUNING_SECONDS, "retention", self._prune)
+        # On PostgreSQL; elsewhere, and where a notice is lost, a change is found at the next look.
+        told = (store.registry.follow(partial(self.wake, "registry")), history.follow(partial(self.wake, "")))
+        self._listeners = [one for one in told if one is not None]
 
     def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
         """Do some work now and at an interval, one at a time; what fails is told in the log and done again.
@@ -227,14 +232,25 @@ class Jobs:
             for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=self._clock_at)
 
+    def wake(self, name: str) -> None:
+        """Do a job now that is done at an interval, or once more if it is at work; without a name, every job."""
+        with suppress(JobLookupError, SchedulerNotRunningError):
+            for job in self._scheduler.get_jobs():
+                if name in ("", job.id):
+                    self._again.add(job.id)
+                    job.modify(next_run_time=datetime.now(UTC))
+
     def finish(self) -> None:
         """Begin nothing more, and wait for what is at hand."""
         self._finishing.set()
         # Not by the scheduler: it would wait with its lock, and a job at hand that makes or removes others needs that.
         self._scheduler.shutdown(wait=False)
         self._threads.shutdown(wait=True)
+        for one in self._listeners:
+            one.close()
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        self._again.discard(name)
         try:
             work()
         except LeadershipLostError as error:
@@ -249,6 +265,9 @@ class Jobs:
             _log.exception("job failed", job=name)
         else:
             self._metrics.succeeded(name)
+        if name in self._again and not self._finishing.is_set():
+            # Whoever woke it did so while it was at work, and the scheduler has passed over that turn.
+            self.wake(name)
 
     def _follow_registry(self) -> None:
         """Have one job for each current policy, as applies change them."""

@@ -21,7 +21,12 @@ MODULES = sorted(
 
 #: Where a library may be imported. A backend is a file; a library with two homes is two backends in one.
 HOMES = {
-    "aiokafka": ("monitor/alerts/channels/kafka.py",),
+    # A channel that writes to a topic, and streams that read some.
+    "aiokafka": (
+        "featurestore/streaming/asking.py",
+        "featurestore/streaming/kafka.py",
+        "monitor/alerts/channels/kafka.py",
+    ),
     "altair": ("featurestore/plots.py",),
     "apprise": ("monitor/alerts/channels/apprise.py",),
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
@@ -43,7 +48,7 @@ HOMES = {
         "featurestore/loadtest/sending.py",
         "monitor/signalling/",
     ),
-    "certifi": ("monitor/alerts/channels/tls.py",),
+    "certifi": ("featurestore/streaming/access.py", "monitor/alerts/channels/tls.py"),
     "httpcore": ("monitor/alerts/channels/http.py",),
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),

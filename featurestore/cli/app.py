@@ -17,6 +17,7 @@ from featurestore.cli import (
     data,
     datasets,
     definitions,
+    doctor,
     erase,
     history,
     identity,
@@ -31,6 +32,7 @@ from featurestore.cli import (
     rollout,
     serving,
     sharing,
+    stream,
     tables,
     testing,
     tokens,
@@ -72,6 +74,7 @@ def build() -> typer.Typer:
 
     for group in (
         definitions,
+        doctor,
         testing,
         inspection,
         lineage,
@@ -80,6 +83,7 @@ def build() -> typer.Typer:
         ingest,
         materialize,
         push,
+        stream,
         data,
         datasets,
         models,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -15,14 +14,12 @@ import typer
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Repo, open_store
 from featurestore.cli.progress import rows_done
-from featurestore.cli.values import member, parsed
-from featurestore.errors import DataError, InvalidRequestError, TimestampError, closest
+from featurestore.errors import DataError, InvalidRequestError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurestore.store import FeatureStore
-    from featurestore.types import DType
 
 #: Rows that are acknowledged together.
 _ROWS = 10_000
@@ -106,6 +103,8 @@ class _Told:
 
 def _batches(store: FeatureStore, view: str, file: Path, told: _Told) -> Iterator[tuple[list[int], Any]]:
     """Yield rows that are pushed together, with the number of each in the file, from 1."""
+    from featurestore.pushing.json_rows import row_of, to_table
+
     columns = store.pushed_columns(view)
     if str(file) == "-" or file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         for numbers, lines in _lines(file):
@@ -113,12 +112,12 @@ def _batches(store: FeatureStore, view: str, file: Path, told: _Told) -> Iterato
             rows: list[dict[str, Any]] = []
             for number, line in zip(numbers, lines, strict=True):
                 try:
-                    rows.append(_row(line, columns))
+                    rows.append(row_of(line, columns))
                     kept.append(number)
-                except (InvalidRequestError, TimestampError) as error:
+                except InvalidRequestError as error:
                     told.reject(number, error.message.rstrip(".") + (f". {error.hint}" if error.hint else ""))
             if rows:
-                yield kept, _typed(rows, columns)
+                yield kept, to_table(rows, columns)
         return
     first = 1
     for batch in _read(store, view, file):
@@ -161,46 +160,3 @@ def _lines(file: Path) -> Iterator[tuple[list[int], list[bytes]]]:
     finally:
         if str(file) != "-":
             os.close(descriptor)
-
-
-def _row(line: bytes, columns: dict[str, DType]) -> dict[str, Any]:
-    """Return a line of JSON as a row; what it does not name is null.
-
-    Raises:
-        InvalidRequestError: it is no object, names something that the view has not, or has a value of another type.
-        TimestampError: an instant names no time zone.
-    """
-    try:
-        found = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
-    except ValueError:  # UnicodeDecodeError is one
-        raise InvalidRequestError("The line is not JSON.") from None
-    if not isinstance(found, dict):
-        raise InvalidRequestError("The line is no JSON object.", hint='Write {"name": value, ...}.')
-    for name in found:
-        if name not in columns:
-            raise InvalidRequestError(f'The view has no "{name}".', hint=closest(name, columns))
-    return {name: _value(value, columns[name], name) for name, value in found.items()}
-
-
-def _value(value: Any, dtype: DType, name: str) -> Any:
-    import pyarrow
-
-    from featurestore.offline.intake.conform import stored_type
-
-    try:
-        found = parsed(value, dtype, name) if dtype.scalar and isinstance(value, str) else member(value, dtype, name)
-        pyarrow.scalar(found, stored_type(dtype))
-    except (TypeError, ValueError, OverflowError, pyarrow.ArrowException):
-        raise InvalidRequestError(f'"{name}" is not {dtype}.') from None
-    return found
-
-
-def _typed(rows: list[dict[str, Any]], columns: dict[str, DType]) -> pa.Table:
-    """Return rows as a table in the types of their columns: a column of nulls would have none."""
-    import pyarrow
-
-    from featurestore.offline.intake.conform import stored_type
-
-    # In the types of the table, in which an embedding may be of any length: the checks tell.
-    types = {name: stored_type(dtype) for name, dtype in columns.items()}
-    return pyarrow.table({name: pyarrow.array([row.get(name) for row in rows], one) for name, one in types.items()})

@@ -12,8 +12,8 @@ from featurestore import types
 from featurestore.cli.calling import Ca, Certificate, Key, Tls, TokenFile
 from featurestore.cli.completion import names_of
 from featurestore.cli.options import HERE, Format, OutputFormat, Repo, open_store, print_json
-from featurestore.cli.values import parsed
 from featurestore.errors import InvalidRequestError, ServerUnavailableError
+from featurestore.types.written import parsed
 
 if TYPE_CHECKING:
     from featurestore.client import FeatureClient

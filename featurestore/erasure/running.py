@@ -18,6 +18,7 @@ from featurestore.erasure.online_places import OnlineRows, ReplayedRows
 from featurestore.erasure.place import Erased, Place, Task
 from featurestore.erasure.pushed_places import PushedRows
 from featurestore.erasure.report import ErasureReport, PlaceReport
+from featurestore.erasure.stream_places import StreamedMessages
 from featurestore.offline.erasure.suppression import members, suppressed, suppression_secret
 from featurestore.offline.sources.reading import location_of
 from featurestore.online import OnlineStore
@@ -35,7 +36,8 @@ def places_of(config: Config, online: OnlineStore) -> list[Place]:
     materialization that had read the tables before may bring rows once more. The log of pushed rows comes before the
     tables, into which its rows are brought.
     """
-    places: list[Place] = [OnlineRows(online, forgets=False), PushedRows(), OfflineTables(), Quarantine(), Datasets()]
+    places: list[Place] = [OnlineRows(online, forgets=False), StreamedMessages(), PushedRows(), OfflineTables()]
+    places += [Quarantine(), Datasets()]
     # Predictions are found through the log, so they go before it.
     places += [Feedback(), ServingLogs(), ReplayedFeedback(), ReplayedRows(), ReplayedLogs(), Leftovers()]
     for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):

@@ -139,7 +139,7 @@ class Flusher:
                     load, said = self._load(view, mine, segment)
                     loads += [] if load is None else [load]
                     notes |= dict.fromkeys(said)
-                self._log.remove(segment)
+                self._log.remove(segment, entries)
                 done += 1
         for note in notes:
             _logger.warning("pushed rows left out", note=note)

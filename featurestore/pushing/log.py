@@ -27,6 +27,7 @@ from pathlib import Path
 import structlog
 
 from featurestore.errors import OfflineStoreError
+from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
 from featurestore.pushing.segments import HEADER, MAX_BYTES, Entry, frame_of, parse
 
@@ -85,10 +86,13 @@ class PushLog:
 
     Args:
         folder: made when the first row comes.
+
+    Attributes:
+        folder: it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._known: _End | None = None  # of the newest segment; changed by whoever holds the lock of commits
 
     @contextlib.contextmanager
@@ -140,22 +144,23 @@ class PushLog:
 
         A segment says less: the first push makes it after that look.
         """
-        return self._folder.exists()
+        return self.folder.exists()
 
     def segments(self) -> list[Segment]:
         """Return all segments, in order; whoever reads the newest holds the lock of commits."""
         return [Segment(number=one, path=self._path(one)) for one in self._numbers()]
 
-    def remove(self, segment: Segment) -> None:
-        """Remove a segment whose rows the offline store has."""
+    def remove(self, segment: Segment, entries: Sequence[Entry] = ()) -> None:
+        """Remove a segment whose rows the offline store has; the origins of its entries stay known."""
         with _writing(segment.path):
+            origins.keep(self.folder, entries)
             forget(segment.path)
             segment.path.unlink(missing_ok=True)
-            _sync(self._folder)
+            _sync(self.folder)
 
     def rewrite(self, segment: Segment, entries: Sequence[Entry]) -> None:
         """Put entries in the place of a segment's; for an erasure, which holds both locks."""
-        part = self._folder / f".{uuid.uuid4().hex}"
+        part = self.folder / f".{uuid.uuid4().hex}"
         with _writing(segment.path):
             try:
                 data = HEADER + b"".join(frame_of([one]) for one in entries)
@@ -164,7 +169,7 @@ class PushLog:
                 part.replace(segment.path)
             finally:
                 part.unlink(missing_ok=True)
-            _sync(self._folder)
+            _sync(self.folder)
             acknowledge(segment.path, len(data), sync=True)
 
     def tidy(self) -> int:
@@ -172,7 +177,7 @@ class PushLog:
 
         For an erasure, which holds both locks: nobody can read whose rows a torn end has.
         """
-        left = [*self._folder.glob(".[0-9a-f]*"), *self._folder.glob(f"*{_TORN}")]
+        left = [*self.folder.glob(".[0-9a-f]*"), *self.folder.glob(f"*{_TORN}")]
         for one in left:
             one.unlink(missing_ok=True)
         return len(left)
@@ -239,7 +244,7 @@ class PushLog:
         """Put the torn end of a segment into a file of its own, before it is cut."""
         kept = path.with_name(f"{path.stem}-{place}-{uuid.uuid4().hex[:8]}{_TORN}")
         _write_new(kept, torn)
-        _sync(self._folder)
+        _sync(self.folder)
         _logger.warning(
             "the torn end of the push log was moved aside",
             segment=str(path),
@@ -257,7 +262,7 @@ class PushLog:
         path = self._path(number)
         with _writing(path):
             _write_new(path, HEADER)
-            _sync(self._folder)
+            _sync(self.folder)
             inode = path.stat().st_ino
         return self._remember(_End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
 
@@ -266,16 +271,16 @@ class PushLog:
         return end
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:0{_DIGITS}}{_SUFFIX}"
+        return self.folder / f"{number:0{_DIGITS}}{_SUFFIX}"
 
     def _numbers(self) -> list[int]:
-        return sorted(int(one.stem) for one in self._folder.glob(f"{'[0-9]' * _DIGITS}{_SUFFIX}"))
+        return sorted(int(one.stem) for one in self.folder.glob(f"{'[0-9]' * _DIGITS}{_SUFFIX}"))
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
-        file = self._folder / f"{name}.lock"
+        file = self.folder / f"{name}.lock"
         with _writing(file):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:

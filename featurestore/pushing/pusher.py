@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from featurestore import types
 from featurestore.config import Config
-from featurestore.errors import ConfigError, ObjectNotFoundError, OnlineStoreError
+from featurestore.errors import ConfigError, FeatureStoreError, ObjectNotFoundError, OnlineStoreError
 from featurestore.offline.erasure.suppression import Suppressed, suppressed
 from featurestore.offline.intake.checks import latest_event
 from featurestore.offline.intake.frames import to_table
@@ -24,12 +24,16 @@ from featurestore.pushing.flushing import Flusher
 from featurestore.pushing.group import GroupCommit
 from featurestore.pushing.log import PushLog
 from featurestore.pushing.order import provisional
+from featurestore.pushing.origins import Origins, newest
 from featurestore.pushing.rows import Checked, PushedView, RejectedRow, checked
 from featurestore.pushing.segments import Entry, body_of
 from featurestore.registry import Registry
 
 #: What changes which versions are live, and does not tell servers: models, and the end of a grace.
 _KNOWN_SECONDS = 10.0
+
+#: Keeps rows that are rejected.
+SetAside = Callable[[Sequence[RejectedRow]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +89,14 @@ class _Targets:
 class _Push:
     """A push on its way."""
 
-    def __init__(self, targets: _Targets, rows: pa.RecordBatch, latest: datetime) -> None:
+    def __init__(
+        self, targets: _Targets, rows: pa.RecordBatch, latest: datetime, origins: Origins, set_aside: SetAside | None
+    ) -> None:
         self.targets = targets
         self.latest = latest
+        self.origins = origins
+        self.failed: FeatureStoreError | None = None
+        self._set_aside = set_aside
         self._rows = rows
         self._digests: dict[str, frozenset[str]] = {}
         self._checked: Checked | None = None
@@ -102,9 +111,25 @@ class _Push:
         """Check the rows, or check them again if others get them, or are suppressed, than when they were checked."""
         digests = {name: one.digests for name, one in erased.items() if one is not None}
         if self._checked is None or digests != self._digests:
-            self._checked = checked(self._rows, self.targets.views, latest=self.latest, erased=erased)
+            self._checked = checked(
+                self._rows,
+                self.targets.views,
+                latest=self.latest,
+                erased=erased,
+                each=self._set_aside is not None,
+            )
             self._digests = digests
         return self._checked
+
+    def set_aside(self) -> bool:
+        """Keep the rows that are rejected for good, where somebody wants that; return whether the others may go on."""
+        if self._set_aside is not None and self.result.rejected:
+            try:
+                self._set_aside(self.result.rejected)
+            except FeatureStoreError as error:  # of the pushes that are committed together, this is no matter of others
+                self.failed = error
+                return False
+        return True
 
     @property
     def result(self) -> Checked:
@@ -140,8 +165,18 @@ class Pusher:
         self._commit = GroupCommit(self._commit_group)
         self.flusher = Flusher(config, registry, offline, online, self._log, who)
 
-    def push(self, view: str, rows: Any) -> PushReport:
-        """Serve rows at once, and keep them; see :meth:`featurestore.FeatureStore.push`."""
+    def push(
+        self, view: str, rows: Any, *, origins: Origins | None = None, set_aside: SetAside | None = None
+    ) -> PushReport:
+        """Serve rows at once, and keep them; see :meth:`featurestore.FeatureStore.push`.
+
+        Args:
+            view: the view.
+            rows: the rows.
+            origins: where they come from; durable with the rows, and only if some are accepted.
+            set_aside: keeps rejected rows, durably: it is called before the others are. What it raises is raised here,
+                and nothing is pushed. With it, a bad row costs only itself, whatever the view says of bad rows.
+        """
         table = to_table(rows, f'the rows for feature view "{view}"').combine_chunks()
         batches = table.to_batches()
         targets = self._targets_of(view)
@@ -149,12 +184,16 @@ class Pusher:
         if not batch.num_rows and not batch.num_columns:  # an empty list has no columns to be checked
             return PushReport(view=targets.id, accepted=0)
         latest = latest_event(datetime.now(UTC), self._config.offline.max_future_seconds)
-        push = _Push(targets, batch, latest)
+        push = _Push(targets, batch, latest, origins or {}, set_aside)
         # By what was suppressed at the last commit; this one asks again. So rows that seem to be of erased keys go on.
         first = push.check(self._erased(targets, self._suppressed))
         if first.accepted.num_rows or first.suppressed:
             self._commit(push)
             self.flusher.start()
+        else:
+            push.set_aside()
+        if push.failed is not None:
+            raise push.failed
         done = push.result
         return PushReport(
             view=targets.id,
@@ -168,6 +207,14 @@ class Pusher:
     def close(self) -> None:
         """Bring what waits into the offline store, unless somebody else does it, and end."""
         self.flusher.stop()
+
+    def origins(self) -> dict[str, tuple[int, int]]:
+        """Return, by origin, what was last pushed from there, by whatever process of this store.
+
+        Raises:
+            OfflineStoreError: the log cannot be read.
+        """
+        return newest(self._log)
 
     def column_types(self, view: str) -> tuple[str, dict[str, types.DType], set[str]]:
         """Return what a push of a view takes: the version's id, its columns with their types, and which may lack.
@@ -234,7 +281,7 @@ class Pusher:
                 if push.targets.revision != revision:
                     push.reach(push.targets.joined_by(self._targets_of(push.targets.view)))
                 done = push.check(self._erased(push.targets, erased))
-                if not done.accepted.num_rows:
+                if not push.set_aside() or not done.accepted.num_rows:
                     continue
                 named = push.targets.views[0]
                 entries.append(
@@ -246,6 +293,7 @@ class Pusher:
                         first=place,
                         rows=done.accepted.num_rows,
                         body=body_of(done.accepted),
+                        origins=push.origins,
                     )
                 )
                 for name, (rows, places) in done.online.items():

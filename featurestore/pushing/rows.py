@@ -152,6 +152,7 @@ def checked(
     *,
     latest: datetime,
     erased: Mapping[str, Suppressed | None],
+    each: bool = False,
 ) -> Checked:
     """Check the rows of a push.
 
@@ -160,6 +161,7 @@ def checked(
         views: the version that is named, or the current one, and then the others that get the rows.
         latest: the newest event time that is not "from the future".
         erased: by storage id, which rows are of someone who was erased.
+        each: whether a bad row costs only itself, whatever the view says.
 
     Raises:
         SchemaError: a key or an instant is missing, no version has a column, or a column is of another type.
@@ -177,7 +179,7 @@ def checked(
     parts = named.check(rows, latest=latest, suppressed=erased.get(named.storage_id))
     good, bad = parts.places()
     rejected = tuple(map(RejectedRow, bad.tolist(), parts.bad.column(REASON).to_pylist()))
-    if rejected and named.definition.on_bad_rows == "reject":
+    if rejected and named.definition.on_bad_rows == "reject" and not each:
         raise _refusal(named.name, rejected)
     # Taken, not sliced: what is written down must not bring the bytes of other rows along.
     kept = rows.select([name for name in rows.schema.names if name != UNREADABLE]).take(pa.array(good))

@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -47,6 +47,7 @@ class Entry:
         first: the place of the first row in the segment; the others follow.
         rows: how many they are.
         body: the rows, as they came, as an Arrow stream.
+        origins: see :mod:`featurestore.pushing.origins`.
     """
 
     view: str
@@ -56,6 +57,7 @@ class Entry:
     first: int
     rows: int
     body: bytes
+    origins: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def batch(self) -> pa.RecordBatch:
         """Return the rows."""
@@ -90,7 +92,8 @@ def frame_of(entries: Iterable[Entry]) -> bytes:
     parts: list[bytes] = []
     for one in entries:
         said = {"view": one.view, "version": one.version, "only": one.only}
-        record = json.dumps(said | {"at": one.at, "first": one.first, "rows": one.rows}).encode()
+        said |= {"at": one.at, "first": one.first, "rows": one.rows}
+        record = json.dumps(said | ({"origins": dict(one.origins)} if one.origins else {})).encode()
         parts += (_SIZE.pack(len(record)), record, _SIZE.pack(len(one.body)), one.body)
     content = b"".join(parts)
     head = _head_checksum(len(content))
@@ -194,7 +197,8 @@ def _entries(content: memoryview) -> Iterator[Entry]:
         record, at = _sized(content, at)
         body, at = _sized(content, at)
         said: dict[str, Any] = json.loads(bytes(record))
-        yield Entry(body=bytes(body), **said)
+        origins = {name: (int(first), int(end)) for name, (first, end) in said.pop("origins", {}).items()}
+        yield Entry(body=bytes(body), origins=origins, **said)
 
 
 def _sized(content: memoryview, at: int) -> tuple[memoryview, int]:

@@ -50,6 +50,25 @@ def open_database(url: str) -> Database:
     return database
 
 
+def found_revision(url: str) -> tuple[str, str]:
+    """Return the name of a registry's database without its password, and the revision of its tables; "" for none yet.
+
+    Nothing is made and nothing is changed.
+
+    Raises:
+        RegistryError: the URL is not one, or the database cannot be opened.
+    """
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not Path(url.removeprefix(prefix)).exists():  # opening would make it
+        return url, ""
+    database = Database(url, what="registry", error=RegistryError, hint=_HINT)
+    try:
+        with database.read() as connection:
+            return database.name, _revision(connection)
+    finally:
+        database.close()
+
+
 def _is_current(database: Database, connection: Connection) -> bool:
     stored = _revision(connection)
     if stored > REVISION:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from featurestore.database import Database
+from featurestore.notices import Listener, listen, notify
 from featurestore.registry import audit, schema, values
 from featurestore.registry.audit import Event
+
+#: On which servers and monitors hear that there is a new revision.
+_CHANNEL = "featurestore_registry"
 
 
 class Project:
@@ -33,6 +38,22 @@ class Project:
         """Close the connections."""
         self._database.close()
 
+    def follow(self, changed: Callable[[], None]) -> Listener | None:
+        """Hear of each new revision when it is there, until the listener is closed; None where one has to look.
+
+        Args:
+            changed: called in a thread of its own, now and then without need.
+        """
+        return listen(self._database, _CHANNEL, self.project, changed)
+
+    def server_time(self) -> datetime | None:
+        """Return how late it is for the database's server; None where there is none."""
+        if self._database.dialect != "postgresql":
+            return None
+        with self._database.read() as connection:
+            found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return found
+
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         with self._database.write() as connection:
@@ -46,3 +67,4 @@ class Project:
         """Tell servers that something they answer from has changed."""
         projects = schema.projects
         connection.execute(update(projects).filter_by(project=self.project).values(revision=projects.c.revision + 1))
+        notify(connection, _CHANNEL, self.project)

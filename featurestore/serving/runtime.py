@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -11,6 +11,7 @@ import structlog
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, ServingError
+from featurestore.notices import Listener
 from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore
 from featurestore.online.upkeep import longest_ttls
@@ -47,6 +48,10 @@ class Runtime:
     def revision(self) -> int:
         """Return a number that grows with every change that a server must see."""
         return self._registry.revision()
+
+    def follow(self, changed: Callable[[], None]) -> Listener | None:
+        """Hear of such changes at once, where the registry's database can tell; see :meth:`Registry.follow`."""
+        return self._registry.follow(changed)
 
     def services(self) -> dict[str, Registered[FeatureService]]:
         """Return, by each name that a request may use, the version of a service that it stands for."""

@@ -15,6 +15,7 @@ import structlog
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError
+from featurestore.notices import Listener
 from featurestore.online import open_online_store
 from featurestore.registry.records import Registered
 from featurestore.serving.access_log import nobody
@@ -110,9 +111,12 @@ class _Worker:
         self._revision = -1
         self._services: Mapping[str, Registered[FeatureService]] = {}
         self._reloading = threading.Lock()
+        self._listener: Listener | None = None
 
     def close(self) -> None:
-        """Say nothing of itself any more: however it ended, it serves no longer."""
+        """Say nothing of itself any more, and hear nothing: however it ended, it serves no longer."""
+        if self._listener is not None:
+            self._listener.close()
         if self._status is not None:
             self._status.close()
 
@@ -186,9 +190,16 @@ class _Worker:
         async def reload() -> None:
             await asyncio.to_thread(self._reload)
 
+        changed = asyncio.Event()
+
+        def hear() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(changed.set)
+
+        self._listener = self._runtime.follow(hear)
         beside = [
             asyncio.create_task(_every(_TICK_SECONDS, "serving log", tick)),
-            asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the services", reload)),
+            asyncio.create_task(_every(_RELOAD_SECONDS, "reload of the services", reload, changed)),
             asyncio.create_task(_every(_METRICS_SECONDS, "metrics", self._observing.publish)),
         ]
         if certificates is not None:
@@ -249,10 +260,15 @@ class _Worker:
         return feed.advance(now)
 
 
-async def _every(seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
-    said = ""
+async def _every(
+    seconds: float, name: str, work: Callable[[], Awaitable[None]], now: asyncio.Event | None = None
+) -> None:
+    """Do some work at an interval, and whenever ``now`` is set."""
+    said, now = "", now or asyncio.Event()
     while True:
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(now.wait(), seconds)
+        now.clear()
         try:
             await work()
             said = ""

@@ -13,12 +13,13 @@ from featurestore.store.definitions import Definitions
 from featurestore.store.erasing import Erasing
 from featurestore.store.rollout import Rollout
 from featurestore.store.scoring import Scoring
+from featurestore.store.streaming import Streaming
 from featurestore.store.tables import Tables
 
 __all__ = ["FeatureStore"]
 
 
-class FeatureStore(Backfilling, Rollout, Definitions, Tables, Scoring, Datasets, Auditing, Erasing, Clients):
+class FeatureStore(Backfilling, Rollout, Definitions, Tables, Streaming, Scoring, Datasets, Auditing, Erasing, Clients):
     """A folder with ``featurestore.toml``, and what it configures.
 
     Args:

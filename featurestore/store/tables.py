@@ -300,6 +300,12 @@ class Tables(Pushing):
             yield from by_age("leftover", f"log of {service.name}", service.glob(".*"), now)
             if kept is not None:
                 yield from garbage("log", service.name, older(service.glob("[!.]*.parquet"), now - kept))
+        aside = self.config.retention.quarantine
+        for stream in sorted(self.config.path(self.config.streaming.path).glob("quarantine/*/")):
+            what = f"messages of {stream.name}"
+            yield from by_age("leftover", what, stream.glob(".*"), now)
+            if aside is not None:
+                yield from garbage("quarantine", what, older(stream.glob("[!.]*.jsonl"), now - aside))
         folder = self.config.path(self.config.serving.feedback_path)
         for model in sorted(one for one in folder.glob("*/*") if one.is_dir()):
             what = f"{model.parent.name} of {model.name}"

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, inspect, select
 
 from featurestore.database import Database
 from featurestore.errors import MonitorError
+from featurestore.notices import Listener, listen, notify
 from featurestore.types import microseconds
 from monitor import schema
 from monitor.history.alerts import Alerts
@@ -35,6 +36,9 @@ _HINT = (
     'Write database = "sqlite:///data/monitor.db" under [monitor] in featurestore.toml, or a postgresql+psycopg URL.'
 )
 
+
+#: On which the monitor that works hears that somebody has asked for something.
+_CHANNEL = "featurestore_monitor"
 
 #: The row of the database's own facts that says how late it is in the data.
 _DATA_CLOCK = "data_clock"
@@ -62,6 +66,7 @@ class History(Ledger, Alerts, Incidents, People, Checks):
         self.name = self._database.name
         self.path = self._database.path
         self.fence: Callable[[Connection], None] | None = None
+        self.instance = ""
         with self._database.errors():
             self.instance = self._open()
 
@@ -100,6 +105,16 @@ class History(Ledger, Alerts, Incidents, People, Checks):
                 self.fence(connection)
             take_turn(connection)
             yield connection
+            if self.fence is None:
+                notify(connection, _CHANNEL, self.instance)
+
+    def follow(self, changed: Callable[[], None]) -> Listener | None:
+        """Hear of what others than the monitor that works have written, until the listener is closed; None on SQLite.
+
+        Args:
+            changed: called in a thread of its own, now and then without need.
+        """
+        return listen(self._database, _CHANNEL, self.instance, changed)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -31,6 +31,8 @@ from featurestore.erasure.running import places_of, run_erasure
 from featurestore.erasure.scope import scope_of
 from featurestore.online import open_online_store
 from featurestore.serving.log import WATERMARKS
+from featurestore.streaming import quarantine_of
+from featurestore.streaming.messages import Message, Poisoned
 from featurestore.types import Float64, Int64, String
 from monitor.alerts.base import Kind
 from monitor.alerts.outbox import enqueue
@@ -43,6 +45,7 @@ ROOT = Path(__file__).parent.parent.parent
 MARK, LIKE = "zq-marker-7741", "zq-marker-7742"
 NAMES = (
     "online store",
+    "messages in quarantine",
     "pushed rows",
     "offline tables",
     "quarantine",
@@ -131,11 +134,22 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     predict(store, scored.request_id, asked)
     rehearse(folder, store)
     push(store)
+    set_aside(store)
     leave_behind(folder)
     with History(store.config.database_url(store.config.monitor.database)) as history:
         tell(history)
     store.close()
     return folder
+
+
+def set_aside(store: FeatureStore) -> None:
+    """Messages of a stream that are no rows; some say not even whose they are."""
+    said = [f'{{"user_id": "{one}", "totl": 1}}' for one in (MARK, LIKE, "b")] + [f"{MARK} {LIKE}x", LIKE]
+    messages = [
+        Message(topic="t", partition=0, offset=offset, timestamp=0, key=None, value=one.encode())
+        for offset, one in enumerate(said)
+    ]
+    quarantine_of(store.config).add("s", "spending", [Poisoned(message=one, reason="no row") for one in messages])
 
 
 def predict(store: FeatureStore, request_id: str, asked: list[dict[str, Any]]) -> None:

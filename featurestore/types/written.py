@@ -1,4 +1,4 @@
-"""Values of features as people write them: texts of the command line, and JSON."""
+"""Values as people and other programs write them: texts of the command line, and JSON."""
 
 from __future__ import annotations
 

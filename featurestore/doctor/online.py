@@ -1,0 +1,41 @@
+"""The online store: does it take a row, give it back, and let it go? Whichever it is; nothing is left in it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+from featurestore.doctor.finding import Finding, fault, warning, well
+from featurestore.doctor.patient import Patient
+from featurestore.online import open_online_store
+from featurestore.online.base import ORDER_BYTES
+
+_ABOUT = "online store"
+#: A table of its own, which no view's can be: their names are hashes.
+_TABLE = "doctor"
+_LMDB = "lmdb://"
+
+
+def probe_online_store(patient: Patient) -> Iterator[Finding]:
+    """Write a row of a key that nobody else has, read it, and remove it."""
+    config = patient.config
+    if config.online.startswith(_LMDB) and not config.path(config.online.removeprefix(_LMDB)).exists():
+        yield warning(_ABOUT, f"There is nothing at {config.online} yet.", "featurestore materialize makes it.")
+        return
+    store = patient.online = open_online_store(config.online, config.root)
+    key, value = uuid.uuid4().bytes, bytes(ORDER_BYTES) + b"probe"
+    started = time.perf_counter()
+    store.put_newest(_TABLE, [(key, value)])
+    found = store.read([(_TABLE, [key])]).values[0][0]
+    store.delete(_TABLE, [key])
+    left = store.read([(_TABLE, [key])]).values[0][0]
+    milliseconds = (time.perf_counter() - started) * 1_000
+    if found != value:
+        yield fault(
+            _ABOUT, "A row that was written did not come back.", "Is this the store itself, or a copy that follows it?"
+        )
+    elif left is not None:
+        yield fault(_ABOUT, "A row that was removed is still there.", "Let this user remove rows.")
+    else:
+        yield well(_ABOUT, f"it takes, gives and removes a row ({milliseconds:.1f} ms for four calls)")

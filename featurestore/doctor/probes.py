@@ -1,0 +1,44 @@
+"""Every probe, in the order in which they run: whoever adds a backend adds its probe here.
+
+A package adds its own through the entry point group ``featurestore.probes``: a function that returns some, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from featurestore.doctor.extras import probe_extras
+from featurestore.doctor.machine import probe_clock, probe_disks, probe_ports
+from featurestore.doctor.offline import probe_freshness, probe_tables
+from featurestore.doctor.online import probe_online_store
+from featurestore.doctor.patient import Probe
+from featurestore.doctor.pushing import probe_push_log, probe_streams
+from featurestore.doctor.registry import probe_registry
+from featurestore.doctor.secrets import probe_secrets
+
+#: Where packages name theirs.
+GROUP = "featurestore.probes"
+
+#: By what each is about.
+PROBES: Mapping[str, Probe] = {
+    "extras": probe_extras,
+    "secrets": probe_secrets,
+    "registry": probe_registry,
+    "online store": probe_online_store,
+    "tables": probe_tables,
+    "freshness": probe_freshness,
+    "push log": probe_push_log,
+    "streams": probe_streams,
+    "disks": probe_disks,
+    "clock": probe_clock,
+    "ports": probe_ports,
+}
+
+
+def all_probes() -> dict[str, Probe]:
+    """Return ours, and those of packages that are installed."""
+    found = dict(PROBES)
+    for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):
+        found |= entry.load()()
+    return found
