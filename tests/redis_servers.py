@@ -55,6 +55,14 @@ class RedisServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def add(self, *options: str) -> None:
+        """Add options to its command line."""
+        self._command += options
+
+    def add_first(self, *options: str) -> None:
+        """Add options before all others, as a file of settings has to be."""
+        self._command[1:1] = options
+
     def start(self) -> None:
         """Start it, and return when it listens."""
         log = (self.folder / "log").open("ab")
@@ -73,7 +81,8 @@ class RedisServer:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or not Path(f"/proc/{self.pid}").exists():
+                    self.kill()
                     pytest.fail(f"{self._command[0]} does not start: {(self.folder / 'log').read_text()}")
                 time.sleep(0.02)
             else:
@@ -127,6 +136,7 @@ def started(program: str, *options: str) -> Iterator[RedisServer]:
 def cluster(program: str, *, masters: int = 3, replicas: int = 0) -> Iterator[list[RedisServer]]:
     """Yield the servers of a cluster: first the masters, then as many replicas of each."""
     options = ("--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
+    options += ("--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0")
     servers = [RedisServer(program, *options) for _ in range(masters * (1 + replicas))]
     try:
         for one in servers:

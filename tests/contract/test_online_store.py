@@ -38,7 +38,35 @@ def at(event: int, content: bytes = b"") -> bytes:
     return value((event, None, 1, 0), content)
 
 
-@pytest.fixture(params=["memory", "lmdb", "redis", "valkey", "cluster"])
+#: Where a cluster is more than one server: rows of many buckets, and what holds a table in all of them.
+ON_A_CLUSTER = {
+    "test_an_empty_store_finds_nothing",
+    "test_tables_do_not_share_keys",
+    "test_counts_tell_written_from_older",
+    "test_rows_of_several_tables_are_put_at_once_and_newest_wins_in_each",
+    "test_settling_leaves_a_newer_value_and_writes_one_that_is_missing_or_older",
+    "test_replacing_leaves_only_the_new_rows_in_a_new_generation",
+    "test_rows_of_some_keys_give_way_to_older_ones_and_the_others_stay",
+    "test_a_row_that_is_put_while_others_are_replaced_is_put_after_them_and_readers_do_not_wait",
+    "test_rows_and_clock_move_together_and_only_from_where_the_clock_stands",
+    "test_every_write_makes_a_greater_snapshot_and_names_the_tables_that_it_wrote",
+    "test_status_counts_rows_and_bytes",
+    "test_keys_of_a_table_are_listed_and_of_no_other",
+    "test_deleted_rows_are_gone_at_once_and_the_others_stay",
+    "test_other_writes_leave_the_progress_alone_but_a_replacement_begins_anew",
+    "test_a_store_that_is_emptied_has_no_progress_either",
+    "test_rows_before_an_instant_expire_and_no_other",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" in metafunc.fixturenames:
+        kinds = ["memory", "lmdb", "redis", "valkey"]
+        on_a_cluster = metafunc.function.__name__ in ON_A_CLUSTER
+        metafunc.parametrize("store", kinds + ["cluster"] * on_a_cluster, indirect=True)
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineStore]:
     where: str | RedisConfig = {"memory": "memory://"}.get(request.param, "lmdb://online")
     if request.param == "redis":
@@ -55,14 +83,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineStor
 def is_cluster(store: OnlineStore) -> bool:
     """Return whether a store has many buckets, each of which is as one server is."""
     return isinstance(store, RedisStore) and store.layout.many
-
-
-def has_clock(store: OnlineStore) -> None:
-    """Skip a test of what rehearsals need, whose stores are on the disk, for a store that cannot do it."""
-    if is_cluster(store):
-        with pytest.raises(OnlineStoreError, match="no clock of a rehearsal"):
-            store.advance(None, 1, {})
-        pytest.skip("a cluster has no clock")
 
 
 def get(store: OnlineStore, table: str, *keys: bytes | None) -> list[bytes | None]:
@@ -98,8 +118,6 @@ ORDERS = st.tuples(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(orders=st.lists(ORDERS, min_size=1, max_size=8, unique=True))
 def test_the_newest_row_wins_whatever_the_order_of_writes(store: OnlineStore, orders: list[Order]) -> None:
-    if is_cluster(store):
-        return  # the script is that of one server, and emptying a thousand buckets takes its time
     store.clear()
     for order in orders:
         store.put_newest("a-1", [(b"k", value(order, repr(order).encode()))])
@@ -248,7 +266,10 @@ def test_a_replacement_that_fails_changes_nothing(store: OnlineStore) -> None:
 
 
 def test_rows_and_clock_move_together_and_only_from_where_the_clock_stands(store: OnlineStore) -> None:
-    has_clock(store)
+    if is_cluster(store):  # rehearsals, which need this, have their stores on the disk
+        with pytest.raises(OnlineStoreError, match="no clock of a rehearsal"):
+            store.advance(None, 10, {})
+        return
     assert store.advance(None, 10, {"a-1": [(b"k", at(9))]}) == (1, 0)
     assert store.advance(None, 20, {"a-1": [(b"k", at(19))]}) is None
     assert store.advance(9, 20, {"a-1": [(b"k", at(19))]}) is None
@@ -308,7 +329,6 @@ def test_the_present_snapshot_is_that_of_the_next_read_or_not_known(store: Onlin
 
 
 def test_clearing_removes_rows_generations_and_clock(store: OnlineStore) -> None:
-    has_clock(store)
     store.advance(None, 10, {"a-1": [(b"k", at(9))]})
     store.clear()
     assert store.read([("a-1", [b"k"])])[:3] == (None, [0], [[None]])
@@ -332,7 +352,6 @@ def test_status_tells_the_latest_event_time_of_a_table(store: OnlineStore) -> No
 
 def test_a_reader_sees_two_tables_at_one_instant(store: OnlineStore) -> None:
     """A writer moves both tables and the clock together; no read may see one moved and the other not."""
-    has_clock(store)
     store.advance(None, 0, {"a-1": [(b"k", at(0))], "b-1": [(b"k", at(0))]})
     torn: list[object] = []
     done = threading.Event()
@@ -446,7 +465,6 @@ def test_deleted_rows_are_gone_at_once_and_the_others_stay(store: OnlineStore) -
 
 
 def test_forgetting_changes_nothing_that_readers_see(store: OnlineStore) -> None:
-    has_clock(store)
     store.advance(None, 10, {"a-1": [(b"k", at(9)), (b"gone", at(9))], "b-1": [(b"k", at(3))]})
     store.delete("a-1", [b"gone"])
     before = store.read([("a-1", [b"k", b"gone"]), ("b-1", [b"k"])])
@@ -530,8 +548,6 @@ def test_rows_before_an_instant_expire_and_no_other(store: OnlineStore) -> None:
 def test_expiry_in_steps_looks_at_every_row_once(
     store: OnlineStore, events: dict[bytes, int], before: int, limit: int
 ) -> None:
-    if is_cluster(store):
-        return  # as above
     store.clear()
     store.put_newest("a-1", [(key, at(event)) for key, event in events.items()])
     store.put_newest("a-2", [(b"", at(0))])

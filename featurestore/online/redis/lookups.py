@@ -95,7 +95,7 @@ class Line:
             if self._connecting is None or self._connecting.done():
                 self._connecting = loop.create_future()
             self._connecting.set_result(wire)
-            await wire.lost
+            await asyncio.shield(wire.lost)  # which others wait for too, when this task is ended
             self._connecting = loop.create_future()
             self.losses += 1
 
@@ -105,7 +105,7 @@ class Line:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._wire is not None:
-            self._wire.close()
+            await self._wire.close()
 
 
 class Waiting:

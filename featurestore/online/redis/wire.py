@@ -9,7 +9,6 @@ from typing import Any
 
 import hiredis
 
-from featurestore.errors import OnlineStoreAwayError
 from featurestore.online.redis.connecting import Command, split
 from featurestore.online.redis.faults import away, refused
 from featurestore.settings.online import RedisConfig
@@ -106,11 +105,12 @@ class Wire(asyncio.Protocol):
         self.open = False
         self._transport.abort()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close it; who waits is told that the server is away."""
-        if self.open:
-            self._transport.close()
-        self.open = False
+        if self._transport is not None:
+            self.open = False
+            self._transport.abort()
+            await asyncio.shield(self.lost)
 
 
 async def connected(address: str, settings: RedisConfig, context: ssl.SSLContext | None) -> Wire:
@@ -139,16 +139,14 @@ async def connected(address: str, settings: RedisConfig, context: ssl.SSLContext
                 said = await wire.ask(packed(command))
                 if isinstance(said, hiredis.ReplyError):
                     raise refused(address, str(said))
-    except OnlineStoreAwayError:
-        raise
     except (OSError, TimeoutError, ssl.SSLError) as error:
         if wire is not None:
-            wire.close()
+            await wire.close()
         text = f"no answer within {settings.connect_seconds:g} s" if isinstance(error, TimeoutError) else error
         raise away(address, text) from error
     except BaseException:
         if wire is not None:
-            wire.close()
+            await wire.close()
         raise
     return wire
 
