@@ -61,7 +61,6 @@ class RedisConfig(Section):
     connect_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # of one answer to a lookup
     replicas: Annotated[int, Field(ge=0)] = 0  # that must have a write before it is acknowledged
-    serve_stale_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # 0: never
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

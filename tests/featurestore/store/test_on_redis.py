@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.client import AsyncFeatureClient, FeatureClient
 from featurestore.definitions import storage_id
 from featurestore.errors import ConfigError, OnlineStoreError
+from featurestore.online.redis.store import RedisStore
 from featurestore.settings.online import RedisConfig
 from featurestore.types import Float64, Int64
 from tests.redis_servers import RedisServer
 
+SCALING = Path(__file__).parents[3] / "docs" / "scaling.md"
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
 SPENDING = FeatureView(
     name="spending",
@@ -156,6 +162,38 @@ def test_a_password_comes_from_environment_or_file_and_is_in_no_error(
             assert "docs/scaling.md" in caught.value.hint
         finally:
             client.acl_deluser("shop")
+
+
+def test_the_documented_user_may_do_all_that_a_store_does(
+    redis_server: RedisServer, redis_settings: RedisConfig
+) -> None:
+    (rule,) = re.findall(r"^ACL SETUSER features ([^`]*)```", SCALING.read_text(), re.MULTILINE)
+    words = shlex.split(rule.replace("\\\n", " ").replace("PASSWORD", "s3cret"))
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "features", *words)
+        given = {"user": "features", "password": SecretStr("s3cret")}
+        store = RedisStore(redis_settings.model_copy(update=given))
+        try:
+            with capture_logs() as logs:
+                store.put_newest("a-1", [(b"k", bytes(40)), (b"j", bytes(40))])
+                store.settle("a-1", [(b"k", bytes(40), bytes(31) + b"\x01")])
+                store.put_step("a-1", [(b"i", bytes(40))], expected=None, progress=lambda _: b"p")
+                store.replace_keys("a-1", [b"i"], [], expected=b"p", progress=b"q")
+                store.keep("a-1", 1000)
+                store.expire("a-1", 0)
+                store.keep("a-1", None)
+                store.expire("a-1", -(1 << 63))
+                assert store.replace("a-1", [(b"k", bytes(40))]) == 2
+                assert store.delete("a-1", list(store.keys("a-1"))) == 1
+                assert store.status()["a-1"].rows == 0
+                assert store._nodes.replicated([0], 0, 0.1)
+                store.advance(None, 1, {})
+                store.forget()
+                store.clear()
+            assert logs == []
+        finally:
+            store.close()
+            client.acl_deluser("features")
 
 
 def test_a_url_is_answered_with_the_section_to_write(tmp_path: Path) -> None:
