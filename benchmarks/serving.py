@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness import Row
-from benchmarks.serving_load import KEYS, Load, Server, bare, cpu_for_new_keys, framed, load, ours, request
+from benchmarks.serving_load import KEYS, REQUEST_ID, Load, Server, bare, cpu_for_new_keys, framed, load, ours, request
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.types import Float64, Int64
 from featurestore.v1 import serving_pb2 as pb
@@ -43,12 +43,14 @@ class _Case:
 
     folder: Path
     rows: int
+    requests: list[bytes]
     bodies: list[bytes]
     answer: bytes
+    id_digits: int = len(REQUEST_ID)
 
     @property
     def answer_bytes(self) -> int:
-        return len(self.answer) + 5
+        return len(self.answer) + 5 + self.id_digits - len(REQUEST_ID)
 
 
 def run(*, quick: bool) -> list[Row]:
@@ -87,7 +89,7 @@ def _case(folder: Path, views: list[FeatureView], *, rows: int) -> _Case:
             store.materialize(view.name)
         asked = [request(random, rows).SerializeToString() for _ in range(_PROCESSES)]
         answer = store.client()._transport("GetOnlineFeatures", asked[0])
-    return _Case(folder, rows, [framed([one]) for one in asked], answer)
+    return _Case(folder, rows, asked, [framed([one]) for one in asked], answer)
 
 
 def _in_turn(measure: list[Callable[[], float]], pairs: int) -> list[float]:
@@ -179,6 +181,9 @@ def _stream(case: _Case, scale: _Scale) -> list[Row]:
 
 
 def _log(case: _Case, scale: _Scale) -> list[Row]:
+    # By the id it is decided whether a request is logged: with one id for all it would be all of them, or none. Without
+    # one the server draws an id for each, of 32 digits.
+    case = replace(case, bodies=[framed([_without_id(one)]) for one in case.requests], id_digits=32)
     with ours(case.folder, sample=0.1) as tenth, ours(case.folder, sample=1.0) as all_, ours(case.folder) as none:
         rates = _in_turn(
             [lambda server=server: _asked(server, case, scale.requests).rate for server in (tenth, all_, none)],  # type: ignore[misc]
@@ -188,6 +193,12 @@ def _log(case: _Case, scale: _Scale) -> list[Row]:
         _row("log of 10 %; no log", (rates[0], rates[2]), "requests/s", 0.97 if scale.goals else None),
         _row("log of all; no log", (rates[1], rates[2]), "requests/s", None),
     ]
+
+
+def _without_id(request: bytes) -> bytes:
+    asked = pb.GetOnlineFeaturesRequest.FromString(request)
+    asked.ClearField("request_id")
+    return asked.SerializeToString()
 
 
 def _workers(case: _Case, scale: _Scale) -> Row:

@@ -171,7 +171,7 @@ class Flusher:
         Raises:
             OfflineStoreError: a segment cannot be read.
         """
-        if not self._log.segments():
+        if not self._log.begun():
             yield iter(())
             return
         with self._log.committing():
@@ -184,7 +184,7 @@ class Flusher:
             OfflineStoreError: a segment cannot be read.
             OnlineStoreError: the online store refuses.
         """
-        if not self._log.segments():
+        if not self._log.begun():
             return
         with self._log.settled(), self.waiting(view) as rows:
             self._online.put_newest(storage_id(view), list(rows))

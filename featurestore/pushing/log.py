@@ -135,6 +135,13 @@ class PushLog:
         """Return the segments that grow no more, in order."""
         return [Segment(number=one, path=self._path(one)) for one in self._numbers()[:-1]]
 
+    def begun(self) -> bool:
+        """Return whether anybody was ever about to push; whoever is not yet, has still to look which versions are live.
+
+        A segment says less: the first push makes it after that look.
+        """
+        return self._folder.exists()
+
     def segments(self) -> list[Segment]:
         """Return all segments, in order; whoever reads the newest holds the lock of commits."""
         return [Segment(number=one, path=self._path(one)) for one in self._numbers()]

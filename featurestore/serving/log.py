@@ -181,7 +181,10 @@ class ServingLog:
         name = f"{self._worker}-{self._sequence:08d}.parquet"
         part = folder / f".{name}"
         try:
-            pq.write_table(log_table(plan, entries, replay=self._replay), part, compression="zstd")
+            table = log_table(plan, entries, replay=self._replay)
+            # Texts repeat; of numbers and ids a dictionary takes longer to look up than it saves.
+            texts = [one.name for one in table.schema if pa.types.is_string(one.type) and one.name != "request_id"]
+            pq.write_table(table, part, compression="zstd", use_dictionary=texts)
             part.replace(folder / name)
         finally:
             part.unlink(missing_ok=True)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from featurestore.definitions import FeatureView, heritage, storage_id
 from featurestore.errors import OnlineStoreError
-from featurestore.materialize import materialize
+from featurestore.materialize import MaterializeReport
 from featurestore.offline.store import OfflineStore
-from featurestore.online import OnlineStore
+from featurestore.offline.tables.carry_over import taken_over
 from featurestore.registry import Plan, Registry
 from featurestore.registry.graph import collect
+from featurestore.registry.records import AuditEntry, Registered
+
+#: Brings the newest rows of a version online that nobody is served by yet, or has just begun to be.
+PutOnline = Callable[[FeatureView], MaterializeReport]
+
+#: For how long it is looked for applies that were killed before they had carried over all.
+_UNFINISHED = timedelta(days=1)
 
 _NOTHING_UNTIL = "lookups of the new version find nothing until: featurestore materialize"
 
@@ -32,7 +39,7 @@ def carried(
     plan: Plan,
     registry: Registry,
     offline: OfflineStore,
-    online: Callable[[], OnlineStore],
+    put_online: PutOnline,
     *,
     who: str,
     since: Mapping[str, int] | None = None,
@@ -45,7 +52,7 @@ def carried(
         plan: what is applied.
         registry: where it is.
         offline: has the tables.
-        online: gives the online store, where the rows of a version before are.
+        put_online: brings newest rows online.
         who: applies it.
         since: what :func:`newest_orders` gave before the plan was applied: until it was, only the versions before were
             fed what came after that, though by now the new ones are.
@@ -65,7 +72,7 @@ def carried(
             kept = f", {report.quarantined:,} kept aside by the new checks" if report.quarantined else ""
             foretold = (f"{report.written:,} rows carried over{kept}", *foretold[1:])
         if _goes_online(old, new, registry, offline):
-            foretold = (*foretold[:-1], *_put_online(new, registry, offline, online, who))
+            foretold = (*foretold[:-1], *_put_online(new, registry, put_online, who))
         if foretold:
             said[new.name] = foretold
     return said
@@ -77,13 +84,29 @@ def _goes_online(old: FeatureView, new: FeatureView, registry: Registry, offline
     return apart and registry.last_materialization(storage_id(old)) is not None and offline.table(new).exists()
 
 
-def _put_online(
-    new: FeatureView, registry: Registry, offline: OfflineStore, online: Callable[[], OnlineStore], who: str
-) -> Iterator[str]:
+def carry_rest(
+    view: Registered[FeatureView], registry: Registry, offline: OfflineStore, put_online: PutOnline, *, who: str
+) -> None:
+    """Carry over what an apply did not that was killed after it had made a version current.
+
+    Raises:
+        TableConflictError: the same rows come otherwise all the time.
+        OfflineStoreError: a table cannot be read, or the disk refuses.
+    """
+    entry = _applied_lately(registry, view.name).get(view.id)
+    old = None if entry is None else _left_behind(view.definition, entry, registry, offline)
+    if old is None or offline.carry_over(old, view.definition, who=who) is None:
+        return
+    if _goes_online(old, view.definition, registry, offline):
+        for _ in _put_online(view.definition, registry, put_online, who):
+            pass
+
+
+def _put_online(new: FeatureView, registry: Registry, put_online: PutOnline, who: str) -> Iterator[str]:
     """Materialize a version before anybody is served by it."""
     now = datetime.now(UTC)
     try:
-        done = materialize(new, offline, online(), now=now)
+        done = put_online(new)
     except OnlineStoreError as error:  # the definitions are right all the same
         yield f"{_NOTHING_UNTIL} {new.name} ({error.message})"
         return
@@ -98,25 +121,64 @@ def _successions(
 ) -> Iterator[tuple[FeatureView, FeatureView]]:
     """Yield the views that get another version, each with the version before.
 
-    With ``unfinished`` also those that have one and no table yet, though a version before has.
+    With ``unfinished`` also those that have one and lack rows of a version before, as an apply was killed midway.
     """
     views = [one for one in plan.changes if one.kind == "feature_view"]
     moved = [one for one in views if (one.to_version or 1) > 1 or one.from_version not in (None, one.to_version)]
     if not moved:
         return
     wanted = collect(plan.definitions)
+    applied = {} if unfinished is None else _applied_lately(registry)
     for change in moved:
         new = wanted[change.name].definition if change.name in wanted else None
         if not isinstance(new, FeatureView):
             continue
         if change.from_version is not None and change.from_version != change.to_version:
             yield registry.feature_view(f"{change.name}@{change.from_version}").definition, new
-        elif unfinished is not None and not unfinished.table(new).exists():
-            for one in reversed(registry.versions(change.name)):
-                old = one.definition
-                if isinstance(old, FeatureView) and unfinished.table(old).exists():
-                    yield old, new
-                    break
+        elif unfinished is not None:
+            old = _unfinished(new, applied.get(f"{change.name}@{change.to_version}"), registry, unfinished)
+            if old is not None:
+                yield old, new
+
+
+def _applied_lately(registry: Registry, name: str | None = None) -> dict[str, AuditEntry]:
+    """Return how versions became current not long ago, by their ids."""
+    since = datetime.now(UTC) - _UNFINISHED
+    return {one.object: one for one in registry.audit(object=name, action="apply", since=since)}
+
+
+def _unfinished(
+    new: FeatureView, applied: AuditEntry | None, registry: Registry, offline: OfflineStore
+) -> FeatureView | None:
+    """Return the version from which rows are to be taken over, if not all were."""
+    if not offline.table(new).exists():
+        for one in reversed(registry.versions(new.name)):
+            old = one.definition
+            if isinstance(old, FeatureView) and offline.table(old).exists():
+                return old
+        return None
+    return None if applied is None else _left_behind(new, applied, registry, offline)
+
+
+def _left_behind(
+    new: FeatureView, applied: AuditEntry, registry: Registry, offline: OfflineStore
+) -> FeatureView | None:
+    """Return the version before, if it was still loaded after its rows were taken over and before the new one was fed.
+
+    What comes after that, a version may lack for other reasons.
+    """
+    before = applied.details.get("from_version")
+    if before is None:
+        return None
+    old = registry.feature_view(f"{new.name}@{before}").definition
+    if storage_id(old) == storage_id(new) or heritage(old, new).obstacle or not offline.table(old).exists():
+        return None
+    # Of most views a look at the ledgers says that there is nothing.
+    upto = taken_over(old, registry.loads(storage_id(new)))
+    if not any(upto < one.order and one.published_at <= applied.at for one in registry.loads(storage_id(old))):
+        return None
+    lacking = offline.missing_loads(old, new)
+    return old if any(one.published_at <= applied.at for one in lacking) else None
 
 
 def _sentences(old: FeatureView, new: FeatureView, registry: Registry, offline: OfflineStore) -> Iterator[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.definitions import Definition, FeatureView
 from featurestore.errors import RegistryError
+from featurestore.materialize import MaterializeReport, materialize
 from featurestore.registry import Comparison, Match, Plan, planfile
 from featurestore.registry.graph import collect
 from featurestore.registry.records import Registered
@@ -86,7 +88,10 @@ class Definitions(Opened):
         return plan.with_notes(self._carried(plan, since) | before | unheard(plan.definitions))
 
     def _carried(self, plan: Plan, since: Mapping[str, int] | None = None) -> dict[str, tuple[str, ...]]:
-        return carried(plan, self.registry, self.offline, lambda: self.online, who=self.who(), since=since)
+        return carried(plan, self.registry, self.offline, self._put_online, who=self.who(), since=since)
+
+    def _put_online(self, view: FeatureView) -> MaterializeReport:
+        return materialize(view, self.offline, self.online, now=datetime.now(UTC))
 
     def apply_plan(self, file: str | os.PathLike[str], *, allow_breaking: bool = False) -> Plan:
         """Do what a plan of :meth:`save_plan` says, that and nothing else, and return what changed.

@@ -82,6 +82,18 @@ def lacking(
     ]
 
 
+def taken_over(old: FeatureView, ledger: Iterable[Load]) -> int:
+    """Return up to which order an older version's loads were looked at when its rows were last taken over; 0 never.
+
+    Args:
+        old: the older version.
+        ledger: the newer version's loads.
+    """
+    prefix = load_id(old, "")
+    names = (one.load_id.removeprefix(prefix) for one in ledger if one.load_id.startswith(prefix))
+    return max((int(name.partition(".")[0]) for name in names), default=0)
+
+
 def orders_covered(old: FeatureView, origins: Iterable[str]) -> int:
     """Return up to which order an older version's loads were taken over by loads that do not say which they are.
 

@@ -148,6 +148,50 @@ def test_an_apply_that_was_killed_after_the_registry_is_finished_by_the_next(sto
     assert [load.rows_written for load in store.offline.loads(WIDER)] == [1]
 
 
+@pytest.mark.parametrize("finish", ["apply", "promote"])
+def test_what_came_while_an_apply_was_killed_is_carried_by_the_next_or_before_it_is_served(
+    store: FeatureStore, finish: str
+) -> None:
+    """Killed between the registry's commit and the last carry-over, with a load in between that only the old one has.
+
+    Since then both are fed, so that the new one's ledger goes on as if it lacked nothing.
+    """
+    new = [WIDER, FeatureService(name="scoring", features=[WIDER])]
+    store.materialize("spending")
+    store.offline.carry_over(VIEW, WIDER, who="ada")
+    between = {"user_id": 3, "total": 3.0, "event_timestamp": NOON}
+    if finish == "apply":
+        store.ingest("spending", [between])
+    else:
+        store.push("spending", [between])
+        store.flush_pushes()
+    store.registry.apply(new, who="ada")
+    both = {"user_id": 2, "total": 2.0, "orders": 1, "event_timestamp": NOON}
+    store.ingest("spending", [both])
+    assert [load.rows_written for load in store.offline.missing_loads(VIEW, WIDER)] == [1]
+    if finish == "apply":
+        store.apply(new)
+    else:
+        store.promote("scoring@2", catch_up=True)
+        with store.client() as client:
+            found = client.get_online_features("scoring", [{"user_id": 3}, {"user_id": 2}]).to_dict()
+        assert found["total"] == [3.0, 2.0]
+    assert totals(store, WIDER) == [2.0, 3.0, 10.5]
+    store.apply(new)
+    assert totals(store, WIDER) == [2.0, 3.0, 10.5]
+
+
+def test_a_load_of_the_old_version_alone_after_an_apply_is_not_taken_for_what_an_apply_owed(
+    store: FeatureStore,
+) -> None:
+    new = [WIDER, FeatureService(name="scoring", features=[WIDER])]
+    store.apply(new)
+    store.ingest("spending@1", [{"user_id": 3, "total": 3.0, "event_timestamp": NOON}])
+    store.apply(new)
+    store.promote("scoring@2", catch_up=True)
+    assert totals(store, WIDER) == [10.5]
+
+
 def test_rows_that_reach_a_new_version_before_its_history_do_not_hide_that_it_lacks_it(store: FeatureStore) -> None:
     store.registry.apply([WIDER, FeatureService(name="scoring", features=[WIDER])], who="ada")
     later = {"user_id": 2, "total": 1.0, "orders": 1, "event_timestamp": NOON}

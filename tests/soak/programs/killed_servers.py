@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from served_shop import KEYS, Asked, Truth, begin
-from serving_load import Load, Server, Writer
+from serving_load import TIMEOUT, Load, Server, Writer
 
 from featurestore import FeatureStore
 from featurestore.client import FeatureClient
@@ -29,7 +29,7 @@ KINDS = ("a worker", "who loads", "all of the server", "who switches")
 
 def look(server: Server, truth: Truth) -> None:
     """Look every key up: nothing that was acknowledged may be missing."""
-    with FeatureClient(server.address, timeout=30) as client:
+    with FeatureClient(server.address, timeout=TIMEOUT) as client:
         for first in range(0, len(KEYS), 500):
             keys = KEYS[first : first + 500]
             asked = Asked(truth, [{"user_id": key, "friend_id": key} for key in keys])
@@ -46,7 +46,7 @@ def open_file(folder: Path) -> None:
 def until_answered(server: Server) -> float:
     """Return after how many seconds a new client has an answer."""
     began = time.monotonic()
-    with FeatureClient(server.address) as client:
+    with FeatureClient(server.address, timeout=TIMEOUT) as client:
         client.get_online_features("scoring", [{"user_id": 1, "friend_id": 2}])
     return time.monotonic() - began
 

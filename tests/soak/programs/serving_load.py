@@ -26,6 +26,8 @@ WORKERS = 2
 #: Lookups under way at once of each kind.
 UNARY, STREAMS, OF_A_STREAM = 6, 2, 5
 PUSHERS = 2
+#: Seconds that a call may take: how busy the machine is does not matter here, and what hangs is found all the same.
+TIMEOUT = 60.0
 #: The longest time after which a client that found no server tries to connect again, and what that takes.
 RECONNECT_SECONDS = 4.0
 
@@ -236,7 +238,7 @@ class Load:
     def _look_up(self) -> None:
         """Look up from a thread; it asks each version for its schema by itself."""
         chance = random.Random(1)
-        with FeatureClient(self._address) as client:
+        with FeatureClient(self._address, timeout=TIMEOUT) as client:
             while not self._ending.is_set():
                 asked = Asked(self._truth, self._rows(chance))
                 try:
@@ -255,7 +257,7 @@ class Load:
 
     async def _look_up_together(self) -> None:
         async with contextlib.AsyncExitStack() as open_ones:
-            clients = [AsyncFeatureClient(self._address) for _ in range(2)]
+            clients = [AsyncFeatureClient(self._address, timeout=TIMEOUT) for _ in range(2)]
             for one in clients:
                 await open_ones.enter_async_context(one)
             streams = [await open_ones.enter_async_context(clients[0].stream()) for _ in range(STREAMS)]
@@ -291,7 +293,7 @@ class Load:
         """Push rows, some of them late; the last bits of a number tell who wrote it."""
         chance = random.Random(lane)
         # A push that was tried again may be stored twice, which changes no value; here each is looked for once.
-        with FeatureClient(self._address, retries=0) as client:
+        with FeatureClient(self._address, retries=0, timeout=TIMEOUT) as client:
             while not self._ending.is_set():
                 number = now() - (0 if chance.random() < 0.7 else chance.randrange(600_000_000))
                 keys = chance.sample(KEYS, chance.choice([1, 1, 2, 10]))
