@@ -202,3 +202,21 @@ def test_a_url_is_answered_with_the_section_to_write(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("lmdb://data/online", "redis://127.0.0.1"))
     with FeatureStore(tmp_path / "shop") as store, pytest.raises(ConfigError, match="section of its own"):
         store.online.status()
+
+
+def test_without_its_package_the_error_names_the_extra() -> None:
+    program = """
+import sys
+sys.modules["hiredis"] = None
+from pathlib import Path
+from featurestore.errors import ConfigError
+from featurestore.online import open_online_store
+from featurestore.settings.online import RedisConfig
+try:
+    open_online_store(RedisConfig(type="redis"), Path())
+except ConfigError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "hiredis" in ran.stdout
+    assert "pip install 'featurestore[redis]'" in ran.stdout
