@@ -13,12 +13,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, SecretStr, Tag, ValidationError
 
 from featurestore.errors import ConfigError, closest
 from featurestore.settings.actions import ActionsConfig
 from featurestore.settings.alerts import AlertsConfig, Calendars
 from featurestore.settings.channels import KINDS, AnyChannelConfig
+from featurestore.settings.online import RedisConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
 from featurestore.settings.sections import (
@@ -50,6 +51,7 @@ OWN_ERASURE_KEY = "data/keys/erasure.key"
 #: Settings whose values are left as they are written until someone needs the secret.
 _SECRETS = re.compile(
     r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)"
+    r"|online\.(?:password|sentinel_password)"
     r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)|streams\..+\.password"
 )
 
@@ -71,6 +73,10 @@ def _checked_project(name: str) -> str:
     return name
 
 
+def _kind_of_online(value: object) -> str:
+    return "redis" if isinstance(value, (dict, RedisConfig)) else "url"
+
+
 class Config(Section):
     """``featurestore.toml``, checked; :func:`load` makes it."""
 
@@ -78,7 +84,9 @@ class Config(Section):
     project: Annotated[str, AfterValidator(_checked_project)] = "default"
     definitions: tuple[str, ...] = ("definitions.py",)
     registry: str = "sqlite:///data/registry.db"
-    online: str = "lmdb://data/online"
+    online: Annotated[
+        Annotated[str, Tag("url")] | Annotated[RedisConfig, Tag("redis")], Discriminator(_kind_of_online)
+    ] = "lmdb://data/online"
     offline: OfflineConfig = OfflineConfig()
     serving: ServingConfig = ServingConfig()
     push: PushConfig = PushConfig()
@@ -177,6 +185,22 @@ class Config(Section):
                 hint="Name another channel, best of another kind.",
             )
         return fallback
+
+    def online_store(self) -> str | RedisConfig:
+        """Return where the online store is: a URL; or the settings of its servers, secrets read and paths absolute.
+
+        Raises:
+            ConfigError: a secret's variable or file is missing.
+        """
+        if isinstance(self.online, str):
+            return self.online
+        secrets = {
+            key: SecretStr(self._secret(value.get_secret_value(), f"online.{key}"))
+            for key, value in self.online
+            if isinstance(value, SecretStr)
+        }
+        paths = {key: str(self.path(value)) for key, value in self.online.tls if isinstance(value, str) and value}
+        return self.online.model_copy(update={**secrets, "tls": self.online.tls.model_copy(update=paths)})
 
     def signing_key(self) -> str | None:
         """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.
@@ -336,6 +360,8 @@ def _first_fault(error: ValidationError) -> tuple[str, str]:
         kind, place = str(place[2]), (*place[:2], *place[3:])  # the kind is between the section and its setting
     else:
         kind = ""
+        if place[0] == "online":  # the same, or that it is a URL
+            place = (place[0], *place[2:])
     key = ".".join(str(part) for part in place)
     if fault["type"] == "extra_forbidden":
         known = list(KINDS[kind].model_fields) if kind else _settings(place[:-1])

@@ -18,6 +18,7 @@ The tree::
     ├── OfflineStoreError           a table cannot be read or written
     │   └── TableConflictError      another writer changed the same files meanwhile
     ├── OnlineStoreError            the online store cannot be read or written
+    │   └── OnlineStoreAwayError    its server does not answer (now)
     ├── ServingError                a lookup failed
     │   ├── InvalidRequestError     the request is wrong; sending it again will not help
     │   ├── LimitExceededError      too many rows, bytes or calls at once
@@ -60,6 +61,7 @@ __all__ = [
     "ObjectInUseError",
     "ObjectNotFoundError",
     "OfflineStoreError",
+    "OnlineStoreAwayError",
     "OnlineStoreError",
     "PermissionDeniedError",
     "PushRefusedError",
@@ -183,6 +185,10 @@ class TableConflictError(OfflineStoreError):
 
 class OnlineStoreError(FeatureStoreError):
     """The online store cannot be read or written."""
+
+
+class OnlineStoreAwayError(OnlineStoreError):
+    """The server of the online store does not answer, or not yet; trying again may help."""
 
 
 class ServingError(FeatureStoreError):

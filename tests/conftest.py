@@ -24,6 +24,10 @@ import psycopg
 import pytest
 from hypothesis import settings
 
+from tests.redis_servers import redis_cluster, redis_server, redis_settings, valkey_server
+
+__all__ = ["redis_cluster", "redis_server", "redis_settings", "valkey_server"]  # fixtures
+
 # How long an example takes says how busy the machine is. The same examples each time, here as on any other machine: a
 # commit is not refused for what it has not touched. `make explore` looks for new ones.
 settings.register_profile("suite", deadline=None, derandomize=True)

@@ -53,6 +53,8 @@ HOMES = {
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
+    "hiredis": ("featurestore/online/redis/",),
+    "redis": ("featurestore/online/redis/connecting.py",),
     # Settings; and what is known of an incident, which is kept as JSON and checked when it is read.
     "pydantic": (
         "featurestore/config.py",
@@ -134,11 +136,11 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     # The standard library's zoneinfo reads tzdata where the system has no zones.
     declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, pictures and
-    # OpenTelemetry are in extras.
+    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, OpenTelemetry, pictures
+    # and Redis are in extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
-    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "fsspec", "obstore", "opentelemetry"}
-    ours |= {"vl_convert"}
+    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "fsspec", "hiredis", "obstore", "opentelemetry"}
+    ours |= {"redis", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

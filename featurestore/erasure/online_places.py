@@ -55,10 +55,10 @@ class ReplayedRows:
         """See :class:`~featurestore.erasure.place.Place`."""
         total = Erased()
         for config in replays(task.config):
-            folder = config.path(config.online.removeprefix("lmdb://"))
+            folder = config.path(str(config.online).removeprefix("lmdb://"))
             if not folder.is_dir():
                 continue
-            store = open_online_store(config.online, config.root)
+            store = open_online_store(config.online_store(), config.root)
             try:
                 total += _erased(store, {**task.scope.foreign, **task.scope.views}, task)
                 if not task.dry_run:

@@ -8,25 +8,37 @@ from featurestore.errors import ConfigError
 from featurestore.online.base import OnlineStore, TableStatus
 from featurestore.online.lmdb import LmdbStore
 from featurestore.online.memory import MemoryStore
+from featurestore.settings.online import RedisConfig
 
 __all__ = ["LmdbStore", "MemoryStore", "OnlineStore", "TableStatus", "open_online_store"]
 
 
-def open_online_store(url: str, root: Path, *, durable: bool = True) -> OnlineStore:
-    """Open the online store that a URL names.
+def open_online_store(where: str | RedisConfig, root: Path, *, durable: bool = True) -> OnlineStore:
+    """Open an online store.
 
     Args:
-        url: ``lmdb://FOLDER``, or ``memory://``.
+        where: ``lmdb://FOLDER``, or ``memory://``; or the settings of one on Redis, with its passwords read, as
+            :meth:`Config.online_store <featurestore.config.Config.online_store>` returns them.
         root: the folder that a relative path starts from.
-        durable: whether a write is on disk before it returns.
+        durable: whether a write is on disk before it returns; a server of its own has settings of its own for that.
 
     Raises:
-        ConfigError: no store has such a URL.
+        ConfigError: no store has such a URL, or a package is not installed.
         OnlineStoreError: it cannot be opened.
     """
-    scheme, separator, rest = url.partition("://")
+    if isinstance(where, RedisConfig):
+        # Here, as nobody else has the packages.
+        from featurestore.online.redis.store import RedisStore
+
+        return RedisStore(where)
+    scheme, separator, rest = where.partition("://")
     if separator and scheme == "lmdb" and rest:
         return LmdbStore(root / rest, durable=durable)
-    if url == "memory://":
+    if where == "memory://":
         return MemoryStore()
-    raise ConfigError(f'There is no online store "{url}".', hint='Write online = "lmdb://data/online".')
+    if scheme in ("redis", "rediss", "valkey", "valkeys"):
+        raise ConfigError(
+            "An online store on Redis or Valkey is no URL: it has a section of its own.",
+            hint='Write [online] with type = "redis" and addresses = ["HOST:PORT"]; see docs/scaling.md.',
+        )
+    raise ConfigError(f'There is no online store "{where}".', hint='Write online = "lmdb://data/online".')

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -267,6 +267,23 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def keep(self, storage_id: str, milliseconds: int | None) -> bool:
+        """Have the store itself remove the rows of a table some time after they are so old.
+
+        Args:
+            storage_id: the table, which is made if it is not there.
+            milliseconds: after their event times; None for ever.
+
+        Returns:
+            Whether it does, for all rows. If not, they go by :meth:`expire`; a store that can do it by itself learns
+            there of the rows that it had before.
+        """
+        ...
+
+    def interruptions(self) -> int:
+        """Return how often the store was away: of the writes from a moment before some may be lost since."""
+        ...
+
     def space(self) -> Space:
         """Return how much of the store's file is in use; zeros for a store without one."""
         ...
@@ -305,4 +322,33 @@ class OnlineStore(Protocol):
 
     def close(self) -> None:
         """Release the store; it must not be used again."""
+        ...
+
+
+class Waiting(Protocol):
+    """Reads rows for the lookups of one event loop, without holding up one for another."""
+
+    async def read(self, requests: Sequence[tuple[str, Sequence[bytes | None]]], seconds: float | None = None) -> Read:
+        """Return what :meth:`OnlineStore.read` does.
+
+        Args:
+            requests: as there.
+            seconds: within which an answer, or an error, is wanted; None leaves that to the store.
+
+        Raises:
+            OnlineStoreError: the store cannot be read, or not in time.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release it; it must not be used again."""
+        ...
+
+
+@runtime_checkable
+class RemoteStore(Protocol):
+    """An online store that answers after a while, as it is another process: a server's lookups wait for it."""
+
+    def waiting(self) -> Waiting:
+        """Return what reads for the lookups of the event loop that runs."""
         ...

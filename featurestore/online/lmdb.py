@@ -278,6 +278,15 @@ class LmdbStore:
             note_expired(transaction, self._shared.state, storage_id, before, removed)
         return Expired(removed, last)
 
+    def keep(self, storage_id: str, milliseconds: int | None) -> bool:
+        """See :meth:`OnlineStore.keep <featurestore.online.base.OnlineStore.keep>`."""
+        del storage_id
+        return milliseconds is None
+
+    def interruptions(self) -> int:
+        """See :meth:`OnlineStore.interruptions <featurestore.online.base.OnlineStore.interruptions>`."""
+        return 0
+
     def space(self) -> Space:
         """See :meth:`OnlineStore.space <featurestore.online.base.OnlineStore.space>`."""
         self.read(())  # which goes on to the file that is the store now

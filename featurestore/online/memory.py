@@ -163,6 +163,15 @@ class MemoryStore:
                 self._standings[storage_id] = expired(self.standing(storage_id), before, len(gone))
         return Expired(len(gone), keys[limit - 1] if len(keys) >= limit else None)
 
+    def keep(self, storage_id: str, milliseconds: int | None) -> bool:
+        """See :meth:`OnlineStore.keep <featurestore.online.base.OnlineStore.keep>`."""
+        del storage_id
+        return milliseconds is None
+
+    def interruptions(self) -> int:
+        """See :meth:`OnlineStore.interruptions <featurestore.online.base.OnlineStore.interruptions>`."""
+        return 0
+
     def space(self) -> Space:
         """See :meth:`OnlineStore.space <featurestore.online.base.OnlineStore.space>`."""
         return Space(0, 0)

@@ -15,6 +15,8 @@ from featurestore.types import microseconds
 
 #: Rows that a step looks at: it is done in some milliseconds, and a server answers before the next one.
 _STEP_ROWS = 2_000
+#: An instant that no row is older than.
+_NEVER = -(1 << 63)
 #: A file is written anew when more of it than this is free ...
 _FREE_SHARE = 2 / 3
 #: ... and that is worth the work.
@@ -29,6 +31,15 @@ def longest_ttls(views: Iterable[FeatureView]) -> dict[str, timedelta | None]:
         other = found.get(name, timedelta())
         found[name] = None if view.ttl is None or other is None else max(view.ttl, other)
     return found
+
+
+def retain(store: OnlineStore, name: str, ttl: timedelta | None) -> bool:
+    """Have a store remove the rows of a table by itself when they are past a TTL, and return whether it does.
+
+    Raises:
+        OnlineStoreError: the store cannot be read or written.
+    """
+    return store.keep(name, None if ttl is None else -(-ttl // timedelta(milliseconds=1)))
 
 
 def expire(
@@ -49,9 +60,9 @@ def expire(
         return 0
     removed = 0
     for name, ttl in ttls.items():
-        if ttl is None:
+        if retain(store, name, ttl):
             continue
-        before, last = microseconds(now - ttl), None
+        before, last = _NEVER if ttl is None else microseconds(now - ttl), None
         while True:
             step = store.expire(name, before, after=last, limit=_STEP_ROWS)
             removed, last = removed + step.removed, step.last

@@ -36,6 +36,8 @@ from featurestore.registry.records import Load, Registered
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOKS_PER_AGE = 4
+#: How often at least it is looked whether the online store was away.
+_LOOK_SECONDS = 5.0
 _STOP_SECONDS = 60.0
 
 _logger = structlog.get_logger(__name__)
@@ -104,6 +106,7 @@ class Flusher:
         self._online = online
         self._log = log
         self._who = who
+        self._interruptions = online.interruptions()
         self._stopping = threading.Event()
         self._wakened = threading.Event()
         self._thread: threading.Thread | None = None
@@ -186,6 +189,30 @@ class Flusher:
         with self._log.settled(), self.waiting(view) as rows:
             self._online.put_newest(storage_id(view), list(rows))
 
+    def serve_again(self) -> None:
+        """Put online once more what waits in the log, if the store was away since: a server that took over may lack it.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read.
+            OnlineStoreError: the online store refuses; it is tried again.
+        """
+        now = self._online.interruptions()
+        if now == self._interruptions:
+            return
+        if self._log.segments():
+            with self._log.settled():
+                self._settle_published()
+                with self._log.committing():
+                    views = {
+                        one.storage_id: one.definition
+                        for segment in self._log.segments()
+                        for one, _ in self._fed(segment.read())
+                    }
+                for view in views.values():
+                    with self.waiting(view) as rows:
+                        self._online.put_newest(storage_id(view), list(rows))
+        self._interruptions = now
+
     def start(self) -> None:
         """Flush in the background from now on, when a segment has the rows or the age that the settings say."""
         with self._starting:
@@ -216,7 +243,7 @@ class Flusher:
     def _run(self) -> None:
         settings, said = self._config.push, ""
         while not self._stopping.is_set() and threading.main_thread().is_alive():
-            self._wakened.wait(settings.flush_seconds / _LOOKS_PER_AGE)
+            self._wakened.wait(min(settings.flush_seconds / _LOOKS_PER_AGE, _LOOK_SECONDS))
             self._wakened.clear()
             if not self._stopping.is_set():
                 said = self._try(said, due=True)
@@ -225,6 +252,7 @@ class Flusher:
         """Flush, and return what went wrong; that is told once, not at every turn."""
         settings = self._config.push
         try:
+            self.serve_again()
             if not due or self._log.due(rows=settings.flush_rows, seconds=settings.flush_seconds):
                 self.flush(wait=False)
         except FeatureStoreError as error:

@@ -14,13 +14,13 @@ from google.protobuf.message import DecodeError
 
 from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, closest
 from featurestore.online import OnlineStore
-from featurestore.online.base import event_time, oldest_order
+from featurestore.online.base import Waiting, event_time, oldest_order
 from featurestore.online.columns import to_column
 from featurestore.online.rowcodec import outside_max_age, varint
 from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
 from featurestore.serving.requests import columns_of
 from featurestore.serving.routing import Canary
-from featurestore.serving.rows import RowReader, StoredRow
+from featurestore.serving.rows import RowReader, StoredRow, StoredRows
 from featurestore.v1 import serving_pb2 as pb
 
 _INSTANT = struct.Struct("<q").pack
@@ -104,11 +104,7 @@ class Lookups:
         Raises:
             InvalidRequestError: the bytes are not a request.
         """
-        try:
-            request = pb.GetOnlineFeaturesRequest.FromString(data)
-        except DecodeError:
-            raise _no_request("GetOnlineFeaturesRequest") from None
-        return self.answer(request)
+        return self.answer(parsed(data))
 
     def answer(self, request: pb.GetOnlineFeaturesRequest) -> Answer:
         """Answer a request.
@@ -121,13 +117,42 @@ class Lookups:
         """
         # This runs once a request, between work of gRPC's that leaves nothing of it in the processor's caches: all that
         # is done here costs three times what it does in a loop of its own.
+        plan = self._chosen(request)
+        columns, count = columns_of(request.columns, plan, self._max_rows)
+        return self._answered(request, plan, columns, count, self._reader.read(plan.stored, columns))
+
+    async def answer_waiting(
+        self, request: pb.GetOnlineFeaturesRequest, waiting: Waiting, seconds: float | None
+    ) -> Answer:
+        """Answer a request as :meth:`answer`, from a store that is another process.
+
+        Args:
+            request: what is asked.
+            waiting: reads the rows, without holding up other requests.
+            seconds: within which an answer is wanted; None leaves that to the store.
+        """
+        plan = self._chosen(request)
+        columns, count = columns_of(request.columns, plan, self._max_rows)
+        rows = await self._reader.read_waiting(plan.stored, columns, waiting, seconds)
+        return self._answered(request, plan, columns, count, rows)
+
+    def _chosen(self, request: pb.GetOnlineFeaturesRequest) -> ServicePlan:
         plan = self._plan(request.service)
         if self.canaries:
             canary = self.canaries.get(request.service)
             if canary is not None and canary.takes(request):
-                plan = canary.plan
-        columns, count = columns_of(request.columns, plan, self._max_rows)
-        clock, snapshot, rows = self._reader.read(plan.stored, columns)
+                return canary.plan
+        return plan
+
+    def _answered(
+        self,
+        request: pb.GetOnlineFeaturesRequest,
+        plan: ServicePlan,
+        columns: dict[str, list[Any]],
+        count: int,
+        found: StoredRows,
+    ) -> Answer:
+        clock, snapshot, rows = found
         now = (clock or 0) if self.replay else time.time_ns() // 1000
         oldest = plan.ageless or [_oldest(view, now) for view in plan.stored]
         request_id = request.request_id or f"{random.getrandbits(128):032x}"
@@ -189,6 +214,18 @@ class Lookups:
         if isinstance(found, Unserved):
             raise found.error
         return found
+
+
+def parsed(data: bytes) -> pb.GetOnlineFeaturesRequest:
+    """Return a request.
+
+    Raises:
+        InvalidRequestError: the bytes are not one.
+    """
+    try:
+        return pb.GetOnlineFeaturesRequest.FromString(data)
+    except DecodeError:
+        raise _no_request("GetOnlineFeaturesRequest") from None
 
 
 def _no_request(kind: str) -> InvalidRequestError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from featurestore.online import OnlineStore
-from featurestore.online.base import ORDER_BYTES, Read
+from featurestore.online.base import ORDER_BYTES, Read, Waiting
 from featurestore.online.rowcodec import NOT_FOUND
 from featurestore.serving.plan import StoredView
 
@@ -101,6 +101,7 @@ class RowReader:
         self._taken = 0
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
+        self._takers: dict[str, _Kept] = {}
         #: The newest snapshot that was read, and its clock.
         self._snapshot = -1
         self._clock: int | None = None
@@ -122,6 +123,40 @@ class RowReader:
                 if found is not None:
                     return found
             return self._completed(views, columns, now)
+
+    async def read_waiting(
+        self,
+        views: Sequence[StoredView],
+        columns: Mapping[str, Sequence[Any]],
+        waiting: Waiting,
+        seconds: float | None,
+    ) -> StoredRows:
+        """Return the rows of some views, read by what waits for a store that is another process; none is kept.
+
+        Args:
+            views: uses of stored views.
+            columns: by name of a request's column, its values; all of one length.
+            waiting: reads them, in one round trip.
+            seconds: within which an answer is wanted; None leaves that to the store.
+
+        Raises:
+            OnlineStoreError: the store cannot be read, or not in time.
+        """
+        of: tuple[str, ...] | None = None
+        keys: Sequence[bytes | None] = ()
+        asked: list[tuple[str, Sequence[bytes | None]]] = []
+        for view in views:
+            if view.columns != of:  # else they are those of the view before
+                of, keys = view.columns, _encoded(view, _keys(view, columns))
+            asked.append((view.storage_id, keys))
+        found = await waiting.read(asked, seconds)
+        rows = []
+        for view, values in zip(views, found.values, strict=True):
+            taker = self._takers.get(view.kept_as)
+            if taker is None:
+                taker = self._takers[view.kept_as] = _Kept(view)
+            rows.append(list(map(taker.take, values)))
+        return StoredRows(found.clock, found.snapshot, rows)
 
     def _at_hand(
         self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]], now: int

@@ -59,7 +59,7 @@ def serve_here(
 ) -> None:
     """Serve in this process; ``metrics`` takes what it counts."""
     with contextlib.closing(Runtime(config)) as runtime:
-        store = open_online_store(config.online, config.root, durable=not config.replay)
+        store = open_online_store(config.online_store(), config.root, durable=not config.replay)
         try:
             lookups = Lookups(
                 store,

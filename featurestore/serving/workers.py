@@ -149,7 +149,7 @@ def _prepare(config: Config, clock: datetime | None, address: str, workers: int)
         # A worker compiles before it serves, and says what is wrong; here it must be known before the clock is set.
         compile_plans(services)
         start = instant(0) if clock is None else types.utc(clock, "The clock of the replay")
-        store = open_online_store(config.online, config.root, durable=False)
+        store = open_online_store(config.online_store(), config.root, durable=False)
         try:
             ReplayFeed(runtime.offline, store).start(start)
         finally:

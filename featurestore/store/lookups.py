@@ -13,7 +13,7 @@ from featurestore.erasure.online_places import remove_suppressed
 from featurestore.errors import OfflineStoreError
 from featurestore.materialize import MaterializeReport, Progress, Waiting, materialize
 from featurestore.offline.erasure.suppression import suppressed
-from featurestore.online.upkeep import compact, expire, longest_ttls
+from featurestore.online.upkeep import compact, expire, longest_ttls, retain
 from featurestore.registry import live_views
 from featurestore.registry.records import Registered
 from featurestore.store.loading import Loading
@@ -72,11 +72,13 @@ class NewestRows(Loading):
         who, now, definition = self.who(), datetime.now(UTC), view.definition
         table = storage_id(definition)
         erased = suppressed(definition, self.registry, self.config)
+        ttls = longest_ttls([definition, *(one.definition for one in live_views(self.registry))])
+        if self.offline.table_version(definition) is not None and not self.config.replay:
+            retain(self.online, table, ttls[table])  # before there are rows that the store would have to be told of
         report = self._run(partial(run or materialize, waiting=waiting), definition, now, progress)
         now_erased = suppressed(definition, self.registry, self.config)
         if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
             remove_suppressed(self.online, table, definition, now_erased)
-        ttls = longest_ttls([definition, *(one.definition for one in live_views(self.registry))])
         report = replace(report, view=view.id, removed=expire(self.online, {table: ttls[table]}, now))
         self._record(table, report, now, who)
         return report

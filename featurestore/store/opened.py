@@ -81,7 +81,7 @@ class Opened:
     @cached_property
     def online(self) -> OnlineStore:
         """The online store, opened when first used."""
-        return open_online_store(self.config.online, self.config.root)
+        return open_online_store(self.config.online_store(), self.config.root)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -108,7 +108,7 @@ def online_samples(config: Config) -> list[Sample]:
             for service in services
             for use in service.definition.uses
         }
-    store = open_online_store(config.online, config.root)
+    store = open_online_store(config.online_store(), config.root)
     try:
         found = store.status()
     finally:

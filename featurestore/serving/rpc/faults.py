@@ -21,6 +21,7 @@ from featurestore.errors import (
     MonitorError,
     ObjectNotFoundError,
     OfflineStoreError,
+    OnlineStoreAwayError,
     OnlineStoreError,
     PermissionDeniedError,
     RegistryError,
@@ -92,7 +93,8 @@ def fault_of(error: Exception, method: str) -> Fault:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
     hint = error.hint
     if code not in _CALLERS:
-        _logger.error("request failed", method=method, error=str(error))
+        if not isinstance(error, OnlineStoreAwayError):  # which is told of once, when it goes and when it is back
+            _logger.error("request failed", method=method, error=str(error))
         # A client tells our UNAVAILABLE from that of a server that is not there by its hint.
         hint = hint or "The log of the server says when it began."
     return _fault(code, error.sentence, hint, _details(error))

@@ -15,8 +15,9 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
 from featurestore.errors import InvalidRequestError, ObjectNotFoundError
+from featurestore.online.base import RemoteStore
 from featurestore.serving.log import ServingLog
-from featurestore.serving.lookup import LogEntry, Lookups
+from featurestore.serving.lookup import LogEntry, Lookups, parsed
 from featurestore.serving.replay import instant
 from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import fault_of
@@ -144,6 +145,8 @@ class FeatureServer:
         self._log = log
         self._refresh = methods.refresh
         self._watcher: Watcher = watcher or Nobody()
+        #: Reads a store that is another process; None where a lookup reads it by itself.
+        self._waiting = lookups.store.waiting() if isinstance(lookups.store, RemoteStore) else None
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 1), *limits.options()])
         unary: dict[str, Method] = {
@@ -158,7 +161,7 @@ class FeatureServer:
             unary[f"/{REPLAY}/AdvanceClock"] = self._guarded("AdvanceClock", advance)
             self._services.append(REPLAY)
         shown = (*self._services[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
-        self._streams = StreamedLookups(lookups, log, self._watcher, methods.refresh)
+        self._streams = StreamedLookups(lookups, log, self._watcher, methods.refresh, self._waiting)
         streams = {
             f"/{SERVING}/StreamOnlineFeatures": self._streams.answer,
             REFLECTION: reflected(shown),
@@ -191,13 +194,19 @@ class FeatureServer:
         await self._health.enter_graceful_shutdown()
         self._streams.end()
         await self._server.stop(grace)
+        if self._waiting is not None:
+            await self._waiting.close()
 
     async def _get_online_features(self, request: bytes, context: Any, *, again: bool = False) -> bytes:
         started = time.perf_counter()
         try:
             check_deadline(context)
-            # No await between the lookup and the log: a tick of the log then covers every lookup before it.
-            response, entry = self._lookups.get_online_features(request)
+            # No await between the instant of a lookup and the log: a tick of the log then covers every one before it.
+            if self._waiting is None:
+                response, entry = self._lookups.get_online_features(request)
+            else:
+                left = context.time_remaining()
+                response, entry = await self._lookups.answer_waiting(parsed(request), self._waiting, left)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             if isinstance(error, ObjectNotFoundError) and not again and self._refresh is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,9 +12,10 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from featurestore.errors import FeatureStoreError, InvalidRequestError, LimitExceededError, ObjectNotFoundError
+from featurestore.online.base import Waiting
 from featurestore.online.rowcodec import varint
 from featurestore.serving.log import ServingLog
-from featurestore.serving.lookup import Lookups
+from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import STOPPING, Fault, fault_of, field_of
 from featurestore.serving.rpc.outbox import Outbox
@@ -54,11 +55,18 @@ class StreamedLookups:
         log: where lookups are logged.
         watcher: is told of every request.
         refresh: takes in what is registered by now, before a service is said not to be; None if nothing can be.
+        waiting: reads a store that is another process; None where a lookup reads it by itself.
     """
 
     def __init__(
-        self, lookups: Lookups, log: ServingLog, watcher: Watcher, refresh: Callable[[], Awaitable[None]] | None = None
+        self,
+        lookups: Lookups,
+        log: ServingLog,
+        watcher: Watcher,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
+        self._waiting = waiting
         self._refresh = refresh
         self._lookups = lookups
         self._log = log
@@ -66,7 +74,7 @@ class StreamedLookups:
         self._ending = False
         self._streams: set[_Stream] = set()
         self._turns = Turns(self._answer_one)
-        #: Those that ask again for a service that there may be by then.
+        #: Those that wait: for a service that there may be by then, or for the store.
         self._later: set[asyncio.Task[None]] = set()
 
     def end(self) -> None:
@@ -123,23 +131,48 @@ class StreamedLookups:
         return STOPPING
 
     def _answer_one(self, asked: _Asked, *, again: bool = False) -> None:
-        data, who, context, outbox, at = asked
+        data, who, *_ = asked
         number = 0
         try:
             message = _parse(data)
             number, request = message.correlation_id, message.request
             if who is not None:
                 who.check_service(request.service)
+            if self._waiting is not None:
+                self._start(self._answer_waiting(asked, number, request, self._waiting, again=again))
+                return
             response, entry = self._lookups.answer(request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            if isinstance(error, ObjectNotFoundError) and self._refresh is not None and not again:
-                task = asyncio.create_task(self._answer_later(asked, self._refresh))
-                self._later.add(task)
-                task.add_done_callback(self._later.discard)
-                return
-            outbox.put(self._refused(error, number, asked))
+            self._not_answered(error, number, asked, again=again)
             return
+        self._answered(response, entry, number, asked)
+
+    async def _answer_waiting(
+        self, asked: _Asked, number: int, request: pb.GetOnlineFeaturesRequest, waiting: Waiting, *, again: bool
+    ) -> None:
+        try:
+            left = asked.context.time_remaining()
+            response, entry = await self._lookups.answer_waiting(request, waiting, left)
+            self._log.offer(entry)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            self._not_answered(error, number, asked, again=again)
+            return
+        self._answered(response, entry, number, asked)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    def _not_answered(self, error: Exception, number: int, asked: _Asked, *, again: bool) -> None:
+        if isinstance(error, ObjectNotFoundError) and self._refresh is not None and not again:
+            self._start(self._answer_later(asked, self._refresh))
+            return
+        asked.outbox.put(self._refused(error, number, asked))
+
+    def _answered(self, response: bytes, entry: LogEntry, number: int, asked: _Asked) -> None:
+        _, _, context, outbox, at = asked
         self._watcher.answered(_METHOD, entry, time.perf_counter() - at, context)
         before = b"\x08" + varint(number) if number else b""
         outbox.put(b"%b\x12%b%b" % (before, varint(len(response)), response))

@@ -1,0 +1,63 @@
+"""What goes wrong with a server, as sentences that say what to do. No password is ever part of one."""
+
+from __future__ import annotations
+
+import ssl
+
+from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
+
+#: What a server says while it is being replaced, or starts; it passes.
+PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MASTERDOWN", "NOREPLICAS")
+
+
+def away(where: str, why: object) -> OnlineStoreAwayError:
+    """Return the error for a server that does not answer.
+
+    Args:
+        where: its address.
+        why: what the system, or the library, says.
+    """
+    cause = why.__cause__ or why.__context__ if isinstance(why, Exception) else None
+    if isinstance(why, ssl.SSLError) or isinstance(cause, ssl.SSLError):
+        return OnlineStoreAwayError(
+            f"The online store at {where} cannot be reached by TLS: {_said(cause or why)}.",
+            hint="Check [online.tls] in featurestore.toml: ca_file, certificate and key, and the name in addresses.",
+        )
+    return OnlineStoreAwayError(
+        f"The online store at {where} is away: {_said(why)}.",
+        hint="Start it, or check [online] in featurestore.toml; what needs it goes on by itself when it is back.",
+    )
+
+
+def refused(where: str, said: str) -> OnlineStoreError:
+    """Return the error for what a server answers when it will not.
+
+    Args:
+        where: its address.
+        said: its answer, ``NOPERM ...``.
+    """
+    said = said.rstrip(".")
+    code = said.partition(" ")[0]
+    if code in PASSING:
+        return OnlineStoreAwayError(
+            f"The online store at {where} is not ready: {said}.",
+            hint="It starts, or another server takes over; what needs it goes on by itself then.",
+        )
+    hints = {
+        "NOAUTH": "Give [online] a password in featurestore.toml: ${NAME} of the environment, or file:PATH.",
+        "WRONGPASS": "Check user and password under [online] in featurestore.toml.",
+        "NOPERM": "Give the user the commands and keys that docs/scaling.md lists: ACL SETUSER.",
+        "OOM": "The server has no memory left: raise its maxmemory, or serve fewer rows.",
+        "MISCONF": "The server cannot write its snapshot: its own log says why.",
+        "CROSSSLOT": 'The server is a cluster: write mode = "cluster" under [online] in featurestore.toml.',
+        "MOVED": 'The server is a cluster: write mode = "cluster" under [online] in featurestore.toml.',
+    }
+    if "cluster support disabled" in said:
+        hint = 'The server is no cluster: write mode = "single" under [online] in featurestore.toml.'
+    else:
+        hint = hints.get(code, "It has to be Redis 7 or later, or Valkey.")
+    return OnlineStoreError(f"The online store at {where} refuses: {said}.", hint=hint)
+
+
+def _said(why: object) -> str:
+    return str(why).rstrip(".") or type(why).__name__
