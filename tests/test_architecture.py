@@ -136,8 +136,8 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     # The standard library's zoneinfo reads tzdata where the system has no zones.
     declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, OpenTelemetry, pictures
-    # and Redis are in extras.
+    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, OpenTelemetry,
+    # pictures and Redis are in extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
     ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "fsspec", "hiredis", "obstore", "opentelemetry"}
     ours |= {"redis", "vl_convert"}
