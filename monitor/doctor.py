@@ -47,11 +47,12 @@ def probe_monitor(patient: Patient) -> Iterator[Finding]:
             yield warning("monitor", f"No daemon works: it was {since} heard of.", hint)
         else:
             yield well("monitor", f"it works at {daemon['host']}, process {daemon['pid']}")
-    found = check(config, [one.definition for one in policies], disabled=disabled, now=patient.now)
+    definitions = [one.definition for one in policies]
+    found = check(config, definitions, disabled=disabled, now=patient.now)
     for name, said in found.channels.items():
         yield well(f"channel {name}", f"it {said}")
     for remark in found.remarks:
         about, _, what = remark.partition(": ")
         yield warning(about, f"{what[0].upper()}{what[1:]}.", "")
-    for one in (*found.faults, *faults_of_signals(config)):
+    for one in (*found.faults, *faults_of_signals(config, definitions)):
         yield fault(one.about, f"{one.what[0].upper()}{one.what[1:].rstrip('.')}.", one.hint)

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from featurestore.config import Config
 from featurestore.doctor.finding import Finding, fault, well
 from featurestore.doctor.patient import Patient
+from featurestore.settings.online import RedisConfig
+from featurestore.storage import is_object_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ NEEDS = (
         module="psycopg",
         wanted=lambda config: any(url.startswith("postgresql") for url in (config.registry, config.monitor.database)),
     ),
+    Need(extra="redis", module="redis", wanted=lambda config: isinstance(config.online, RedisConfig)),
+    Need(extra="s3", module="obstore", wanted=lambda config: is_object_url(config.offline.path)),
     Need(extra="kafka", module="aiokafka", wanted=lambda config: bool(config.streams) or _has_kind("kafka")(config)),
     Need(extra="apprise", module="apprise", wanted=_has_kind("apprise")),
     Need(extra="adbc", module="adbc_driver_manager", wanted=lambda config: bool(config.connections)),

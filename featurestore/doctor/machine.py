@@ -15,6 +15,7 @@ from featurestore.config import Config
 from featurestore.doctor.finding import Finding, fault, warning, well
 from featurestore.doctor.patient import Patient
 from featurestore.errors import FeatureStoreError
+from featurestore.offline.places import local_folder
 from featurestore.offline.tables.disk import low_disk
 
 #: Clocks that disagree by more make rows "from the future".
@@ -40,13 +41,13 @@ def probe_disks(patient: Patient) -> Iterator[Finding]:
 
 def _folders(config: Config) -> dict[str, Path]:
     named = {
-        "offline tables": config.offline.path,
+        "offline tables": str(local_folder(config)),
         "push log": config.push.path,
         "serving log": config.serving.log_path,
         "predictions and outcomes": config.serving.feedback_path,
         "messages in quarantine": config.streaming.path,
     }
-    return {about: config.path(path) for about, path in named.items() if "://" not in path}
+    return {about: config.path(path) for about, path in named.items()}
 
 
 def probe_clock(patient: Patient) -> Iterator[Finding]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from featurestore.definitions import PushSource, storage_id
 from featurestore.doctor.finding import Finding, fault, warning, well
@@ -14,6 +12,7 @@ from featurestore.doctor.patient import Patient
 from featurestore.errors import FeatureStoreError
 from featurestore.materialize.standing import filled, rows_left_out
 from featurestore.registry import stored_once
+from featurestore.storage.parquet import read_metadata
 
 
 def probe_tables(patient: Patient) -> Iterator[Finding]:
@@ -29,9 +28,8 @@ def probe_tables(patient: Patient) -> Iterator[Finding]:
             if not table.exists():
                 continue
             found = table.snapshot()
-            files = table.files()
-            if files and "://" not in files[-1]:
-                pq.read_metadata(Path(files[-1]))
+            if found.files:
+                read_metadata(found.files[-1].place)
         except FeatureStoreError as error:
             yield fault(about, error)
         except (OSError, pa.ArrowException) as error:

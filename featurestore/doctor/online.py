@@ -20,10 +20,11 @@ _LMDB = "lmdb://"
 def probe_online_store(patient: Patient) -> Iterator[Finding]:
     """Write a row of a key that nobody else has, read it, and remove it."""
     config = patient.config
-    if config.online.startswith(_LMDB) and not config.path(config.online.removeprefix(_LMDB)).exists():
-        yield warning(_ABOUT, f"There is nothing at {config.online} yet.", "featurestore materialize makes it.")
+    where = config.online_store()
+    if isinstance(where, str) and where.startswith(_LMDB) and not config.path(where.removeprefix(_LMDB)).exists():
+        yield warning(_ABOUT, f"There is nothing at {where} yet.", "featurestore materialize makes it.")
         return
-    store = patient.online = open_online_store(config.online, config.root)
+    store = patient.online = open_online_store(where, config.root)
     key, value = uuid.uuid4().bytes, bytes(ORDER_BYTES) + b"probe"
     started = time.perf_counter()
     store.put_newest(_TABLE, [(key, value)])

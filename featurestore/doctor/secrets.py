@@ -23,6 +23,8 @@ def probe_secrets(patient: Patient) -> Iterator[Finding]:
     wanted |= {f"secrets of channel {name}": partial(config.channel, name) for name in config.channels}
     wanted |= {f"secrets of connection {name}": partial(config.connection, name) for name in config.connections}
     wanted |= {f"secrets of stream {name}": partial(config.stream, name) for name in config.streams}
+    if not isinstance(config.online, str):
+        wanted["secrets of the online store"] = config.online_store
     if config.serving.tls.enabled:
         wanted["certificate of the server"] = partial(Certificates, config)
     missing = 0

@@ -188,7 +188,7 @@ class TableErasure:
                 self._remove(path, only_count)
         return total
 
-    def _rewritten(self, path: Path, found: int) -> bool:
+    def _rewritten(self, path: StoragePath, found: int) -> bool:
         """Write a file of the past anew; return whether another erasure has not done so since it was looked at."""
         try:
             staged = self._staged(_unread(path))
