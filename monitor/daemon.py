@@ -184,6 +184,7 @@ class Jobs:
         self._courier = courier
         self._metrics = metrics
         self._finishing = threading.Event()
+        self._changing = threading.RLock()
         self._started_at = datetime.now(UTC)
         self._revision: int | None = None
         # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
@@ -223,11 +224,13 @@ class Jobs:
         if self._clock_at < before - _SET_BACK:
             _log.warning("the clock was set back", by=str(before - self._clock_at))
             for job in self._scheduler.get_jobs():
-                job.modify(next_run_time=self._clock_at)
+                job.modify(next_run_time=datetime.now(UTC))
 
     def finish(self) -> None:
         """Begin nothing more, and wait for what is at hand."""
-        self._finishing.set()
+        # The scheduler, which waits for its jobs, would wait for ever for one that waits for it to take another job.
+        with self._changing:
+            self._finishing.set()
         self._scheduler.shutdown(wait=True)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
@@ -252,12 +255,16 @@ class Jobs:
         if revision == self._revision:
             return
         policies = {one.name: one for one in self._store.registry.list("monitor_policy")}
-        for name in policies:
-            policy = self._store.registry.policy(name)
-            self.every(self._store.config.monitor.poll_seconds, _JOB + name, partial(self._run_policy, policy))
-        for job in self._scheduler.get_jobs():
-            if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
-                job.remove()
+        current = [self._store.registry.policy(name) for name in policies]
+        with self._changing:
+            if self._finishing.is_set():
+                return
+            for policy in current:
+                work = partial(self._run_policy, policy)
+                self.every(self._store.config.monitor.poll_seconds, _JOB + policy.name, work)
+            for job in self._scheduler.get_jobs():
+                if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
+                    job.remove()
         left = close_left_behind(self._history, self._store.config, policies, now=datetime.now(UTC))
         if left:
             _log.warning("alerts of policies that are gone were closed", alerts=left)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -293,6 +294,29 @@ def _answers(port: int) -> bool:
             return bool(page.status == 200)
     except OSError:
         return False
+
+
+def test_it_ends_while_it_takes_policies_up(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    asked, told, policy = threading.Event(), threading.Event(), scene.registry.policy
+
+    def slow(name: str) -> Any:
+        asked.set()
+        assert told.wait(30)
+        return policy(name)
+
+    monkeypatch.setattr(scene.registry, "policy", slow)
+    with scene.history() as history, Courier(history, {}) as courier:
+        at_work = Jobs(scene, history, courier, MonitorMetrics(history, "default"))
+        assert asked.wait(30)
+        ending = threading.Thread(target=at_work.finish, daemon=True)
+        ending.start()
+        wait_for(at_work._finishing.is_set)
+        time.sleep(0.2)  # the scheduler waits for its jobs by now
+        told.set()
+        ending.join(30)
+        assert not ending.is_alive()
 
 
 def test_a_clock_that_is_set_back_stops_nothing(scene: Any, wait_for: Callable[..., None]) -> None:
