@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each process of the demo and of the tests would compile the whole package for itself.
+unexport PYTHONDONTWRITEBYTECODE
 # REQUIRE_SERVICES=1 turns "skipped: this machine has no ..." into a failure.
 export REQUIRE_SERVICES
 
@@ -65,7 +67,7 @@ imports: $(VENV)/.dev  ## import rules (docs/design.md)
 tests: $(VENV)/.dev  ## pytest
 	@command -v npm >/dev/null && $(MAKE) --no-print-directory node || \
 		{ echo "npm is missing or offline: the contract's checks with Node.js are skipped"; test -z "$(REQUIRE_SERVICES)"; }
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations 30
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 explore: $(VENV)/.dev  ## pytest, with random examples instead of the same ones
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile explore

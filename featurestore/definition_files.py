@@ -6,14 +6,22 @@ import gc
 import importlib.util
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from featurestore.config import Config
 from featurestore.definitions import Definition
 from featurestore.definitions.canonical import KINDS
 from featurestore.errors import ConfigError, DefinitionError, FeatureStoreError
 from featurestore.places import shown
+
+
+class _AsItStands(SourceFileLoader):
+    """Reads the file itself: Python takes bytecode for its own by the second and the size, which an edit may keep."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the signature is the loader's
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def load_definitions(config: Config) -> list[Definition]:
@@ -49,9 +57,11 @@ def run_file(path: Path) -> ModuleType:
             f"There is no definitions file {path}.",
             hint="Write it, or name another in featurestore.toml: definitions = [...].",
         )
-    spec = importlib.util.spec_from_file_location(f"featurestore_definitions_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    name = f"featurestore_definitions_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
         raise ConfigError(f"{path} is not a Python file.")
+    spec.loader = _AsItStands(name, str(path))
     module = importlib.util.module_from_spec(spec)
     # Files may import modules that lie beside them.
     sys.path.insert(0, str(path.parent))

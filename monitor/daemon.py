@@ -12,12 +12,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from featurestore.definitions import MonitorPolicy
@@ -184,12 +185,12 @@ class Jobs:
         self._courier = courier
         self._metrics = metrics
         self._finishing = threading.Event()
-        self._changing = threading.RLock()
         self._started_at = datetime.now(UTC)
         self._revision: int | None = None
         # Runs that were missed become one, however late: the ledger of windows knows what is to be done.
+        self._threads = ThreadPoolExecutor(_THREADS)
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(_THREADS)},
+            executors={"default": self._threads},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
@@ -228,10 +229,10 @@ class Jobs:
 
     def finish(self) -> None:
         """Begin nothing more, and wait for what is at hand."""
-        # The scheduler, which waits for its jobs, would wait for ever for one that waits for it to take another job.
-        with self._changing:
-            self._finishing.set()
-        self._scheduler.shutdown(wait=True)
+        self._finishing.set()
+        # Not by the scheduler: it would wait with its lock, and a job at hand that makes or removes others needs that.
+        self._scheduler.shutdown(wait=False)
+        self._threads.shutdown(wait=True)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
         try:
@@ -255,15 +256,12 @@ class Jobs:
         if revision == self._revision:
             return
         policies = {one.name: one for one in self._store.registry.list("monitor_policy")}
-        current = [self._store.registry.policy(name) for name in policies]
-        with self._changing:
-            if self._finishing.is_set():
-                return
-            for policy in current:
-                work = partial(self._run_policy, policy)
-                self.every(self._store.config.monitor.poll_seconds, _JOB + policy.name, work)
-            for job in self._scheduler.get_jobs():
-                if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
+        for name in policies:
+            policy = self._store.registry.policy(name)
+            self.every(self._store.config.monitor.poll_seconds, _JOB + name, partial(self._run_policy, policy))
+        for job in self._scheduler.get_jobs():
+            if job.id.startswith(_JOB) and job.id.removeprefix(_JOB) not in policies:
+                with suppress(JobLookupError):  # the scheduler has ended, and its jobs are gone
                     job.remove()
         left = close_left_behind(self._history, self._store.config, policies, now=datetime.now(UTC))
         if left:

@@ -17,6 +17,7 @@ from featurestore.cli.progress import rows_done
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore
+    from monitor.alerts.incident_state import Incident
     from monitor.history import History
     from monitor.retraining.store import StoredSignal
 
@@ -39,25 +40,35 @@ def retrain(
     output: OutputFormat = Format.text,
 ) -> None:
     """Ask for a new model by hand. While something is broken that the service reads, it waits."""
-    from monitor.retraining.asking import ask
+    from monitor.retraining.asking import ask, hears
 
     with _opened(repo, replay) as (store, history):
         found = ask(store, history, service, reason=reason, who=store.who(), now=datetime.now(UTC))
+        heard = hears(store, found)
     _tell(found, output)
+    if not heard:
+        whom = (
+            "no monitor policy watches its service" if not found.policy else f'policy "{found.policy}" routes nowhere'
+        )
+        typer.echo(f"  note: nobody hears of it: {whom}, and [signals] has neither a command nor a port", err=True)
 
 
 def signals(
     service: Annotated[str, typer.Argument(help="Only of this service, or version; all when not given.")] = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="Not only those that wait, and the newest 100: they are kept for ever.")
+    ] = False,
     repo: Repo = HERE,
     replay: Replay = "",
     output: OutputFormat = Format.text,
 ) -> None:
     """List retraining signals, those that wait too, with why they do."""
-    from monitor.retraining.overview import shown
+    from monitor.retraining.overview import current, shown
     from monitor.retraining.store import list_signals
 
+    of = [service] if service else []
     with _opened(repo, replay) as (_, history), history.read() as connection:
-        found = list_signals(connection, services=[service] if service else [])
+        found = list_signals(connection, services=of) if every else current(connection, of)
     if output is Format.json:
         print_json([shown(one) for one in found])
         return
@@ -75,14 +86,18 @@ def signal(id: _Signal, repo: Repo = HERE, replay: Replay = "", output: OutputFo
     with _opened(repo, replay) as (_, history), history.read() as connection:
         found = find_signal(connection, id)
         events = timeline(connection, found)
+        incident = history.incident_by_key(connection, found.incident) if found.incident else None
     if output is Format.json:
         print_json(shown(found) | {"events": events})
         return
-    for line in _lines(found, replay):
+    for line in _lines(found, replay, incident):
         typer.echo(line)
     for one in events:
         who = f" by {one['who']}" if one["who"] else ""
-        typer.echo(f"  {one['at'][:19].replace('T', ' ')}  {one['state']:9}{who}: {one['reason'] or '-'}")
+        # That a dataset was made says of which.
+        made = " and ".join(one[what] for what in ("dataset", "model") if one[what] and one[what] not in one["reason"])
+        said = "; ".join(filter(None, (made, one["reason"]))) or "-"
+        typer.echo(f"  {one['at'][:19].replace('T', ' ')}  {one['state']:9}{who}: {said}")
 
 
 def approve(
@@ -190,10 +205,11 @@ def _tell(found: StoredSignal, output: Format) -> None:
         typer.echo(f"  {one['text']}")
 
 
-def _lines(found: StoredSignal, replay: str) -> Iterator[str]:
+def _lines(found: StoredSignal, replay: str, incident: Incident | None) -> Iterator[str]:
+    from monitor.retraining.states import SignalState
     from monitor.retraining.wording import command
 
-    payload = found.payload
+    payload, asked = found.payload, found.state is SignalState.PENDING
     yield f"signal {found.id} is {found.state}"
     said = [
         ("service", found.service + (f", {found.slice}" if found.slice else "")),
@@ -202,10 +218,10 @@ def _lines(found: StoredSignal, replay: str) -> Iterator[str]:
         ("held", found.held),
         ("baseline", found.baseline),
         ("model", found.model),
-        ("incident", found.incident),
+        ("incident", found.incident if incident is None else command("incident", incident.name, replay=replay)),
         ("asked by", found.asked_by),
         ("approved by", found.approved_by),
-        ("expires", f"{found.expires_at:%Y-%m-%d %H:%M} UTC" if found.expires_at else ""),
+        ("expires", f"{found.expires_at:%Y-%m-%d %H:%M} UTC" if asked and found.expires_at else ""),
     ]
     yield from (f"  {word:12} {value}" for word, value in said if value)
     if "request" in payload:

@@ -80,6 +80,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(FailuresAtOnce(terminal))
 
 
+#: Files, and folders of files, with few tests that take long: one that comes last has one process work and the others
+#: wait for it.
+FIRST = ("tests/e2e/", "tests/soak/", "tests/test_docs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda one: not one.nodeid.startswith(FIRST))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard() -> Iterator[None]:
     """Have Ctrl-C do what it does at a terminal: a shell has it ignored by what runs in its background, for good."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,12 +77,20 @@ def _relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@functools.cache  # parsing them all takes a second, and each library asks for all
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _imports(path: Path) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            names.add(node.module)
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))
@@ -119,6 +127,17 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     ours = {"featurestore", "monitor", "pandas", "pytest"}
     ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "opentelemetry", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
+
+
+def test_of_scipy_only_its_functions_are_imported_before_they_are_used() -> None:
+    """The rest takes longer to import than most commands to run: whoever needs some of it imports it where he does."""
+    early = {
+        (_relative(path), node.module)
+        for path in MODULES
+        for node in _parsed(path).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scipy")
+    }
+    assert {module for _, module in early} == {"scipy.special"}, early
 
 
 def test_only_the_configuration_reads_the_environment() -> None:

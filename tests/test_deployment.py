@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import re
 import shlex
 import subprocess
@@ -32,10 +33,14 @@ def unit(file: Path) -> configparser.SectionProxy:
     return parser["Service"]
 
 
+@functools.cache
+def commands() -> Any:
+    return typer.main.get_command(build())
+
+
 def check_command(words: list[str]) -> None:
     """Check that a command of ours exists, with its options."""
-    node: Any = typer.main.get_command(build())
-    node = node.commands[words[1]]
+    node = commands().commands[words[1]]
     known = {option for parameter in node.params for option in parameter.opts}
     assert {word for word in words[2:] if word.startswith("-")} <= known
 

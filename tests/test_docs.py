@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -39,6 +40,7 @@ from featurestore.settings.serving import TlsConfig
 from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.channels.webhook import sign
+from tests import forking
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -253,9 +255,14 @@ def test_every_command_in_a_block_exists_with_its_options(document: Path) -> Non
         _check_command(command)
 
 
+@functools.cache
+def _commands() -> Any:
+    return typer.main.get_command(build())
+
+
 def _check_command(command: str) -> None:
     words = shlex.split(command)[1:]
-    node: Any = typer.main.get_command(build())
+    node = _commands()
     while hasattr(node, "commands"):
         assert words[0] in node.commands, command
         node, words = node.commands[words[0]], words[1:]
@@ -369,13 +376,12 @@ class Shop:
         self.address = ""
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        ran = subprocess.run(
+        ran = forking.run(
             [sys.executable, "-m", "featurestore", *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=120,
-            check=False,
             env=os.environ | {"COLUMNS": "200"},
         )
         assert ran.returncode == code, ran.stderr
@@ -396,7 +402,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     shop = Shop(tmp_path)
     for arguments in (["apply"], ["ingest", "spending", "rows.csv"], ["materialize"]):
         shop.run(*arguments)
-    server = subprocess.Popen(
+    server = forking.Forked(
         [sys.executable, "-m", "featurestore", "serve", "--port", "0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
     try:
@@ -523,9 +529,8 @@ EVENT = {"data": {"id": "b0b7", "service": "scoring@1", "reason": "drift", "requ
 
 def _hand(shop: Shop, program: str) -> str:
     """Run a program of the document with an event on its standard input."""
-    ran = subprocess.run(
-        [sys.executable, program], cwd=shop.folder, input=json.dumps(EVENT), capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, program]
+    ran = forking.run(command, cwd=shop.folder, input=json.dumps(EVENT), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -566,14 +571,13 @@ def _check_trainer(shop: Shop) -> None:
         try:
             for reason in ("users have changed", "and once more"):
                 shop.run("monitor", "retrain", "scoring", "--reason", reason)
-                ran = subprocess.run(
+                ran = forking.run(
                     [sys.executable, "trainer.py", "1"],
                     cwd=shop.folder,
                     env=os.environ | {"SIGNALS": server.address},
                     capture_output=True,
                     text=True,
                     timeout=60,
-                    check=False,
                 )
                 assert ran.returncode == 0, ran.stderr
                 assert ran.stdout.startswith("training for scoring@1 because ")

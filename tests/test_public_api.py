@@ -76,8 +76,9 @@ def _modules_after(code: str) -> set[str]:
     return {name.split(".")[0] for name in json.loads(ran.stdout)}
 
 
-def test_importing_the_package_imports_no_library() -> None:
-    assert not _modules_after("import featurestore") & (HEAVY | {"grpc", "google", "numpy"})
+def test_neither_the_package_nor_what_pytest_loads_of_it_imports_a_library() -> None:
+    code = "import featurestore, featurestore.testing.pytest_plugin"
+    assert not _modules_after(code) & (HEAVY | {"grpc", "google", "numpy"})
 
 
 def test_definitions_need_no_library() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import traceback
 from importlib.metadata import entry_points
@@ -35,6 +36,7 @@ from featurestore.cli import (
     tokens,
 )
 from featurestore.cli.options import show_error
+from featurestore.cli.tree import command_of
 from featurestore.errors import FeatureStoreError
 from featurestore.logs import configure_logging
 
@@ -93,16 +95,21 @@ def build() -> typer.Typer:
         tokens,
     ):
         group.add_to(app)
-    for entry in entry_points(group="featurestore.commands"):
-        app.add_typer(entry.load(), name=entry.name)
+    for name, added in _added():
+        app.add_typer(added, name=name)
     return app
+
+
+@functools.cache
+def _added() -> list[tuple[str, typer.Typer]]:
+    return [(entry.name, entry.load()) for entry in entry_points(group="featurestore.commands")]
 
 
 def run(arguments: list[str], *, debug: bool) -> int:
     """Run one command line and return the exit code."""
     configure_logging()
     try:
-        result = typer.main.get_command(build()).main(arguments, prog_name="featurestore", standalone_mode=False)
+        result = command_of(build()).main(arguments, prog_name="featurestore", standalone_mode=False)
     except _CommandLineError as error:
         error.show()
         return 1

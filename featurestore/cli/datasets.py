@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from featurestore.definitions import Split
     from featurestore.registry import DatasetRecord
 
-_dataset = typer.Typer(help="Training datasets.", no_args_is_help=True)
 
 _Dataset = Annotated[str, typer.Argument(help="A dataset: delays, the newest version, or delays@1.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    group = typer.Typer(help="Training datasets.", no_args_is_help=True)
     for command in (create, list_, show, reproduce, diff):
-        _dataset.command(command.__name__.rstrip("_"))(command)
-    app.add_typer(_dataset, name="dataset")
+        group.command(command.__name__.rstrip("_"))(command)
+    app.add_typer(group, name="dataset")
 
 
 def create(

@@ -25,14 +25,13 @@ Live = Callable[["FeatureStore", str, str, datetime | None], tuple[Sequence[str]
 #: Packages and features that are shown; all are in the JSON.
 _SHOWN = 12
 
-_model = typer.Typer(help="Recorded models.", no_args_is_help=True)
-
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    group = typer.Typer(help="Recorded models.", no_args_is_help=True)
     for command in (list_, compare):
-        _model.command(command.__name__.rstrip("_"))(command)
-    app.add_typer(_model, name="model")
+        group.command(command.__name__.rstrip("_"))(command)
+    app.add_typer(group, name="model")
 
 
 def list_(

@@ -249,6 +249,20 @@ class MonitorPolicy:
         signals = (*retrain.routes, *retrain.approval_routes) if isinstance(retrain, RetrainingPolicy) else ()
         return {"routes": self.routes, "escalates": self.escalate_to, "sends signals": signals}
 
+    @property
+    def signalled(self) -> Sequence[str]:
+        """The channels that get its retraining signals; none where it sends none."""
+        if isinstance(self.retrain, RetrainingPolicy):
+            return self.retrain.routes or self.routes
+        return self.routes if self.retrain else ()
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """The channels that are asked to agree to its retraining signals; none where nobody has to."""
+        if isinstance(self.retrain, RetrainingPolicy) and self.retrain.approval:
+            return self.retrain.approval_routes or self.signalled
+        return ()
+
     def watches(self, feature: str) -> bool:
         """Return whether a feature is watched."""
         return not self.features or feature in self.features

@@ -258,3 +258,7 @@ def _work(config: Config, address: str, parent: Connection, metrics: Connection 
     except FeatureStoreError as error:
         parent.send((error.message, error.hint))
         sys.exit(1)
+    finally:
+        # It ends by itself; a signal that came to the interpreter's last steps would be shown as a traceback.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)

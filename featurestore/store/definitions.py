@@ -38,7 +38,7 @@ class Definitions(Opened):
         """
         plan = self.registry.plan(self._checked(definitions), prune=prune)
         self._check_queries(plan)
-        return plan.with_notes(foretold(plan, self.registry, self.offline) | unheard(plan.definitions))
+        return plan.with_notes(foretold(plan, self.registry, self.offline) | unheard(plan.definitions, self.config))
 
     def save_plan(self, plan: Plan, file: str | os.PathLike[str]) -> None:
         """Write a plan to a file, for :meth:`apply_plan`: JSON, with the definitions and without secrets.
@@ -85,7 +85,7 @@ class Definitions(Opened):
         if ahead.is_empty:
             return ahead
         plan = apply()
-        return plan.with_notes(self._carried(plan, since) | before | unheard(plan.definitions))
+        return plan.with_notes(self._carried(plan, since) | before | unheard(plan.definitions, self.config))
 
     def _carried(self, plan: Plan, since: Mapping[str, int] | None = None) -> dict[str, tuple[str, ...]]:
         return carried(plan, self.registry, self.offline, self._put_online, who=self.who(), since=since)

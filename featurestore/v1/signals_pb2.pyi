@@ -41,6 +41,7 @@ class SignalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SIGNAL_STATE_RUNNING: _ClassVar[SignalState]
     SIGNAL_STATE_DONE: _ClassVar[SignalState]
     SIGNAL_STATE_FAILED: _ClassVar[SignalState]
+    SIGNAL_STATE_WITHDRAWN: _ClassVar[SignalState]
 
 class ActionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -71,6 +72,7 @@ SIGNAL_STATE_ACCEPTED: SignalState
 SIGNAL_STATE_RUNNING: SignalState
 SIGNAL_STATE_DONE: SignalState
 SIGNAL_STATE_FAILED: SignalState
+SIGNAL_STATE_WITHDRAWN: SignalState
 ACTION_STATE_UNSPECIFIED: ActionState
 ACTION_STATE_PROPOSED: ActionState
 ACTION_STATE_DONE: ActionState

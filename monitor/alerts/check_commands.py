@@ -43,7 +43,7 @@ def check(
         policies = [store.registry.policy(one.name).definition for one in store.registry.list("monitor_policy")]
         disabled, database = _disabled(store.config)
         found = run_check(store.config, policies, disabled=disabled, now=datetime.now(UTC), send=send, only=channel)
-        signals = [] if channel else faults_of_signals(store.config)
+        signals = [] if channel else faults_of_signals(store.config, policies)
     faults = [*database, *found.faults, *signals]
     if output is Format.json:
         print_json({"channels": found.channels, "remarks": found.remarks, "faults": [asdict(one) for one in faults]})

@@ -36,6 +36,7 @@ _SIGNALS: Mapping[str, tuple[str, Tone]] = {
     "SIGNAL_STATE_RUNNING": ("RETRAINING RUNS", "neutral"),
     "SIGNAL_STATE_DONE": ("RETRAINING DONE", "good"),
     "SIGNAL_STATE_FAILED": ("RETRAINING FAILED", "bad"),
+    "SIGNAL_STATE_WITHDRAWN": ("RETRAINING WITHDRAWN", "neutral"),
 }
 _ACTIONS: Mapping[str, tuple[str, Tone]] = {
     "ACTION_STATE_PROPOSED": ("ACTION PROPOSED", "warning"),
@@ -271,7 +272,6 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
     payload, kind = message.payload, message.kind
     request = payload.get("request") or {}
     since, until = instant(request.get("since") or ""), instant(request.get("until") or "")
-    commands = {command["text"] for command in payload.get("commands", ())}
     facts = (
         ("do", payload.get("suggestedAction")),
         ("since", instant(payload.get("onset") or "")),
@@ -280,7 +280,6 @@ def _facts(message: Message, limits: Limits) -> tuple[tuple[str, str], ...]:
         ("baseline", payload.get("baseline")),
         ("model", payload.get("model")),
         ("train on", f"{since} to {until}" if since and until else ""),
-        ("dataset", request.get("command") if request.get("command") not in commands else ""),
         ("expires", instant(payload.get("expiresAt") or "")),
         ("works on it", payload.get("acknowledgedBy") if kind is not Kind.ACKNOWLEDGED else ""),
         ("runbook", payload.get("runbook")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Achieved:
         """Pages a quarter, at most, with the confidence: Garwood's bound (1936) on the mean of a Poisson count."""
         if not self.windows:
             return float("inf")
-        return float(chi2.ppf(self.confidence, 2 * (self.pages + 1)) / 2) / self.windows * self.windows_per_quarter
+        return float(gammaincinv(self.pages + 1, self.confidence)) / self.windows * self.windows_per_quarter
 
     @property
     def least_run_length(self) -> float:

@@ -113,8 +113,10 @@ class History(Ledger, Alerts, Incidents, People, Checks):
             known = inspect(connection).has_table("meta")
         if not known:
             self._database.enable_write_ahead_log()
+            # The transaction is the lock: a second process waits here, then finds the tables there.
             with self.write() as connection:
-                schema.metadata.create_all(connection)
+                if not inspect(connection).has_table("meta"):
+                    schema.metadata.create_all(connection, checkfirst=False)  # none is there, so none is asked for
                 facts = {"schema_version": str(schema.VERSION), "instance": uuid.uuid4().hex}
                 for key, value in facts.items():
                     add(connection, schema.meta, {"key": key, "value": value})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, select, update
 
 from monitor import schema
-from monitor.migrating import v2, v3_alerts, v3_daemon, v3_outbox, v3_results, v3_rollback, v3_signals
+from monitor.migrating import v2, v3_alerts, v3_daemon, v3_outbox, v3_results, v3_rollback, v3_signals, v4_signals
 
 
 def stored_version(connection: Connection) -> int:
@@ -36,4 +36,5 @@ def _alerts_that_reach_people(connection: Connection) -> None:
 _STEPS: Mapping[int, Callable[[Connection], None]] = {
     2: v2.slices_rules_and_positions,
     3: _alerts_that_reach_people,
+    4: v4_signals.step,
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from monitor.performance.sample import Sample
 from monitor.performance.scored import Scored
@@ -147,6 +146,9 @@ def area(truth: Floats, scores: Floats) -> Scored | str:
     count, others = int(positive.sum()), int((~positive).sum())
     if not count or not others:
         return "all outcomes are of one class"
+    # Here, because scipy.stats takes half a second to import, and most monitors and commands need none of it.
+    from scipy.stats import rankdata
+
     ranks = rankdata(scores)
     won = np.empty(len(scores))
     won[positive] = (ranks[positive] - rankdata(scores[positive])) / others

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from featurestore.errors import MonitorError
 
@@ -117,6 +116,9 @@ class Calibration:
         Probabilities rise with scores: isotonic regression (Ayer and others 1955) pools neighbouring bins into levels.
         Bins without rows lie on the line between their neighbours, and belong to the nearer one's level.
         """
+        # Here, because scipy.optimize takes long to import, and most monitors and commands need none of it.
+        from scipy.optimize import isotonic_regression
+
         seen = np.flatnonzero(self.scores.counts)
         weights = self.scores.counts[seen].astype(np.float64)
         fitted = isotonic_regression(self.positives[seen] / weights, weights=weights)

@@ -23,8 +23,6 @@ from monitor.retraining.standing import Store, at_hand
 from monitor.retraining.states import SignalState
 from monitor.retraining.wording import SHOWN, signal_message
 
-_DECIDED = {True: SignalState.APPROVED, False: SignalState.REJECTED}
-
 
 def ask(store: Store, history: History, service: str, *, reason: str, who: str, now: datetime) -> signals.StoredSignal:
     """Ask for a new model by hand; return the signal as it stands.
@@ -130,13 +128,26 @@ def decide(
             "request": str(signal.payload.get("request", {}).get("hash", "")),
             **({"replay": store.config.replay} if store.config.replay else {}),
         }
-        routes_of(store.config, reviewer.desk.policy, reviewer.rules, _DECIDED[approve])
+        if approve:
+            routes_of(store.config, reviewer.desk.policy, reviewer.rules, SignalState.APPROVED)
         # First the audit log, which is another database: what cannot be entered there is not decided.
         store.registry.record(verb, f"signal {signal.id[:SHOWN]}", details, who=who)
         said = reason.strip() or "no reason given"
         if not approve:
             return reviewer.desk.send(connection, signal, SignalState.REJECTED, who=who, reason=said)
         return _approved(connection, reviewer, signal, who, said)
+
+
+def hears(store: Store, signal: signals.StoredSignal) -> bool:
+    """Return whether anybody is told of a signal, or may be: a channel, the command, or who watches the port.
+
+    Raises:
+        MonitorError: a route names no channel.
+    """
+    policy, rules = _rules(store, signal)
+    state = SignalState.PENDING if rules.approval else SignalState.APPROVED
+    told = routes_of(store.config, None if policy is None else policy.definition, rules, state)
+    return bool(told) or bool(store.config.signals.port)
 
 
 def watching(registry: Registry, service: str) -> Registered[MonitorPolicy] | None:
@@ -185,8 +196,13 @@ def _check(registry: Registry, signal: signals.StoredSignal, who: str, verb: str
         )
 
 
-def _reviewer(store: Store, history: History, signal: signals.StoredSignal, now: datetime) -> Reviewer:
+def _rules(store: Store, signal: signals.StoredSignal) -> tuple[Registered[MonitorPolicy] | None, RetrainingPolicy]:
+    """Return the policy that a signal is of, None where there is none, and the rules that hold for the signal."""
     known = {one.name for one in store.registry.list("monitor_policy")}
     policy = store.registry.policy(signal.policy) if signal.policy in known else None
-    rules = (None if policy is None else policy_of(policy.definition.retrain)) or RetrainingPolicy()
+    return policy, (None if policy is None else policy_of(policy.definition.retrain)) or RetrainingPolicy()
+
+
+def _reviewer(store: Store, history: History, signal: signals.StoredSignal, now: datetime) -> Reviewer:
+    policy, rules = _rules(store, signal)
     return Reviewer(store=store, history=history, policy=policy, rules=rules, now=now)

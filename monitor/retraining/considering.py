@@ -26,7 +26,7 @@ from monitor.retraining.wording import TOLD, reason_of, signal_message
 UNSEEN = "not looked at yet"
 
 #: States in which a signal is over without anything having come of it.
-_OVER = (SignalState.EXPIRED, SignalState.FAILED, SignalState.LAPSED)
+_OVER = (SignalState.EXPIRED, SignalState.FAILED, SignalState.LAPSED, SignalState.WITHDRAWN)
 
 
 def policy_of(retrain: bool | RetrainingPolicy) -> RetrainingPolicy | None:

@@ -12,6 +12,10 @@ from monitor.retraining.causes import REQUEST
 #: The quarter that a budget is of.
 QUARTER = timedelta(days=91)
 
+#: How long after it was sent a signal is looked after: for its training, its promotion, and all looks at whether it
+#: helped. So what is looked through at each run does not grow with the years.
+LOOKED_AFTER = timedelta(days=180)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:

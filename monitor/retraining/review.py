@@ -25,7 +25,7 @@ from monitor.retraining import episodes
 from monitor.retraining import store as signals
 from monitor.retraining.causes import CONFIGURATION, DRIFT, PERFORMANCE, REQUEST, important, signal_id
 from monitor.retraining.considering import keep, policy_of
-from monitor.retraining.gates import QUARTER, Facts, Fault, Verdict, judge
+from monitor.retraining.gates import LOOKED_AFTER, QUARTER, Facts, Fault, Verdict, judge
 from monitor.retraining.request import left_out_again, model_of, service_of, training_request
 from monitor.retraining.sending import Desk
 from monitor.retraining.standing import Found, Store, at_hand, judged_until, standing_causes
@@ -154,7 +154,7 @@ class Reviewer:
 
     def retry(self) -> None:
         """Keep causes that still stand although nobody decided in time, or the training failed, as causes anew."""
-        over = self._listed(SignalState.EXPIRED, SignalState.FAILED)
+        over = self._listed(SignalState.EXPIRED, SignalState.FAILED, since=self.now - LOOKED_AFTER)
         # What a person asked for is theirs to ask for again.
         for one in (one for one in over if one.cause != REQUEST):
             project = str(one.payload["project"])
@@ -184,9 +184,7 @@ class Reviewer:
                 return None  # somebody else has settled it
             verdict = self._verdict(connection, signal)
             if verdict.lapsed:
-                _log.info("retraining signal lapsed", signal=signal.id, reason=verdict.lapsed)
-                self._note(connection, signal, f"lapsed: {verdict.lapsed}")
-                return signals.move(connection, signal, SignalState.LAPSED, reason=verdict.lapsed, now=self.now)
+                return self._lapse(connection, signal, verdict.lapsed)
             if verdict.held:
                 if verdict.held != signal.held:
                     _log.info("retraining signal held", signal=signal.id, reason=verdict.held)
@@ -221,9 +219,9 @@ class Reviewer:
         """Return what was broken of the features of a signal's service, whenever."""
         return episodes.faults_between(connection, signal.service, self._views(signal), EPOCH, self.now)
 
-    def _listed(self, *states: SignalState) -> list[signals.StoredSignal]:
+    def _listed(self, *states: SignalState, since: datetime | None = None) -> list[signals.StoredSignal]:
         with self.history.read() as connection:
-            return list(filter(self.mine, signals.list_signals(connection, states=states)))
+            return list(filter(self.mine, signals.list_signals(connection, states=states, since=since)))
 
     def _send(
         self, connection: Connection, signal: signals.StoredSignal, request: dict[str, Any] | None, lack: str
@@ -243,6 +241,15 @@ class Reviewer:
             request=request,
             expires_at=self.now + self.rules.expires_after if ask else None,
         )
+
+    def _lapse(self, connection: Connection, signal: signals.StoredSignal, why: str) -> signals.StoredSignal:
+        """Let a signal go whose cause is gone; who was asked about it, and agreed, hears of that."""
+        _log.info("retraining signal lapsed", signal=signal.id, reason=why)
+        self._note(connection, signal, f"lapsed: {why}")
+        if not signal.approved_by:
+            return signals.move(connection, signal, SignalState.LAPSED, reason=why, now=self.now)
+        said = f"approved by {signal.approved_by}, and withdrawn before it went out: {why}"
+        return self.desk.send(connection, signal, SignalState.WITHDRAWN, reason=said)
 
     def _note(self, connection: Connection, signal: signals.StoredSignal, text: str) -> None:
         """Add a line to the timeline of the incident that asks for the signal."""

@@ -14,7 +14,7 @@ from featurestore.definitions import MonitorPolicy, RetrainingPolicy
 from monitor.alerts import outbox
 from monitor.alerts.base import Kind
 from monitor.retraining import store
-from monitor.retraining.routing import routes_of
+from monitor.retraining.routing import routes_of, told_before
 from monitor.retraining.states import SignalState
 from monitor.retraining.wording import standing
 
@@ -64,9 +64,13 @@ class Desk:
         Raises:
             MonitorError: it cannot go there, or a route names no channel.
         """
-        channels = routes_of(self.config, self.policy, self.rules, state)
+        channels = (
+            told_before(connection, self.config, signal.id)
+            if state.called_off
+            else routes_of(self.config, self.policy, self.rules, state)
+        )
         payload = standing(signal.payload, state, replay=self.config.replay, request=request, expires_at=expires_at)
-        if signal.state is SignalState.PENDING:
+        if signal.state is SignalState.PENDING or state.called_off:
             decided = f"{state} by {who}: {reason}" if who else reason
             payload["reason"] = f"{payload['reason']}; {decided}"
         moved = store.move(

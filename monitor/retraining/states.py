@@ -19,6 +19,8 @@ class SignalState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    # The last one: messages are told apart by the place of their state, so a new state comes after all others.
+    WITHDRAWN = "withdrawn"  # it was agreed to, and its cause was gone before it could be sent
 
     @property
     def wire(self) -> str:
@@ -31,6 +33,11 @@ class SignalState(StrEnum):
         return self not in (SignalState.HELD, SignalState.LAPSED)
 
     @property
+    def called_off(self) -> bool:
+        """Whether nothing is to be trained after all, so that whoever was told of it hears that."""
+        return self in (SignalState.REJECTED, SignalState.EXPIRED, SignalState.WITHDRAWN)
+
+    @property
     def may_be_trained(self) -> bool:
         """Whether it was sent, so that its dataset may be made."""
         return self is SignalState.APPROVED or self in OF_RECEIVERS
@@ -40,8 +47,9 @@ class SignalState(StrEnum):
 OF_RECEIVERS = (SignalState.ACCEPTED, SignalState.RUNNING, SignalState.DONE, SignalState.FAILED)
 
 _NEXT: Mapping[SignalState, frozenset[SignalState]] = {
-    SignalState.HELD: frozenset({SignalState.LAPSED, SignalState.PENDING, SignalState.APPROVED}),
+    SignalState.HELD: frozenset({SignalState.LAPSED, SignalState.WITHDRAWN, SignalState.PENDING, SignalState.APPROVED}),
     SignalState.LAPSED: frozenset(),
+    SignalState.WITHDRAWN: frozenset(),
     # Approved while something is broken, it is held until that is over.
     SignalState.PENDING: frozenset({SignalState.APPROVED, SignalState.REJECTED, SignalState.EXPIRED, SignalState.HELD}),
     SignalState.APPROVED: frozenset(OF_RECEIVERS),

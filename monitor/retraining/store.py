@@ -246,17 +246,21 @@ def list_signals(
     services: Collection[str] = (),
     states: Collection[SignalState] = (),
     since: datetime | None = None,
+    newest: int | None = None,
 ) -> list[StoredSignal]:
-    """Return signals, the oldest first.
+    """Return signals, the oldest first. They are kept for ever: name what bounds them where they are asked for often.
 
     Args:
         connection: the transaction.
         policy: only of this one.
         services: only of these, by name or version.
         states: only those that stand there.
-        since: only those whose cause was found then or later, or that were sent then or later.
+        since: only those that went out, or were asked about, then or later.
+        newest: at most so many, those whose causes were found last.
     """
-    query = select(signals).order_by(signals.c.created_at, signals.c.id)
+    query = select(signals)
+    if newest is not None:
+        query = query.order_by(signals.c.created_at.desc(), signals.c.id.desc()).limit(newest)
     if policy:
         query = query.where(signals.c.policy == policy)
     if services:
@@ -264,8 +268,9 @@ def list_signals(
     if states:
         query = query.where(signals.c.state.in_([str(one) for one in states]))
     if since is not None:
-        query = query.where((signals.c.created_at >= microseconds(since)) | (signals.c.sent_at >= microseconds(since)))
-    return [signal_of(row) for row in connection.execute(query)]
+        query = query.where(signals.c.sent_at >= microseconds(since))
+    # Sorted here: SQLite would rather read the whole table in this order than look up the few rows.
+    return sorted(map(signal_of, connection.execute(query)), key=lambda one: (one.noted_at, one.id))
 
 
 def signal_events(

@@ -79,6 +79,8 @@ def commands(signal: str, state: SignalState, *, replay: str, has_request: bool)
 def command(name: str, signal: str, *, replay: str) -> str:
     """Return a command on a signal: ``featurestore monitor approve 1cbb615e83e8``."""
     rest = f" --replay {replay}" if replay else ""
+    if name == "reject":
+        rest += ' --reason "..."'  # which it needs
     return f"featurestore monitor {name} {signal[:SHOWN]}{rest}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, MetaData, String, Table
 
 #: Grows with each change of the tables; :mod:`monitor.migrating` has a step for each.
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 

@@ -33,7 +33,10 @@ signals = Table(
     Column("sent_at", BigInteger),
     Column("expires_at", BigInteger),
     Column("decided_at", BigInteger),
-    Index("signals_state", "state", "service"),
+    # They are kept for ever, so what is asked again and again is found by time.
+    Index("signals_state", "state", "sent_at"),
+    Index("signals_sent", "sent_at"),
+    Index("signals_noted", "created_at", "id"),
 )
 
 #: The life of each signal, one line an event. Nothing in it is ever changed.

@@ -6,8 +6,8 @@ It goes by what is there, not by what has happened: run again after a death at a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -28,15 +28,14 @@ from monitor.performance.comparison import Margin
 from monitor.performance.live import METRICS
 from monitor.performance.reading import feedback_watermark
 from monitor.performance.versions import QUALITY, VersionComparison, compare_versions
+from monitor.retraining.asking import watching
 from monitor.retraining.considering import policy_of
+from monitor.retraining.gates import LOOKED_AFTER
 from monitor.retraining.routing import routes_of
 from monitor.retraining.states import SignalState
 from monitor.retraining.store import ALL, StoredSignal, list_signals, note, signal_events
 from monitor.schema import signal_results
 from monitor.signalling.verdict import CONFIDENCE, LOOKS, Verdict, looks_due, sentence, verdict
-
-#: How long after it was sent a signal is looked after: for its training, its promotion, and all looks.
-_LOOKED_AFTER = timedelta(days=180)
 
 _log = structlog.get_logger("monitor.closing")
 
@@ -66,22 +65,32 @@ def close_loops(
     now: datetime,
     faults: list[FeatureStoreError],
 ) -> int:
-    """Look after the signals of a policy whose training is done; return of how many it was settled whether it helped.
+    """Look after signals whose training is done; return of how many it was settled whether it helped.
+
+    Those of a policy, and those of none: what a person has asked for of a service that none watched, and what a policy
+    that is gone has left behind. These go by the policy that watches their service by now, if there is one.
 
     Args:
         store: whose predictions and outcomes.
         history: the monitor's database.
-        policy: whose signals.
+        policy: whose signals, beside those of none.
         now: the wall clock.
         faults: takes the faults of single signals: the others go on.
     """
+    others = {one.name for one in store.registry.list("monitor_policy")} - {policy.name}
     with history.read() as connection:
-        done = list_signals(connection, policy=policy.name, states=[SignalState.DONE], since=now - _LOOKED_AFTER)
-        open_ = [(one, model, result) for one, model, result in _with_results(connection, done)]
+        done = [
+            one
+            for one in list_signals(connection, states=[SignalState.DONE], since=now - LOOKED_AFTER)
+            if one.policy not in others
+        ]
+        open_ = list(_with_results(connection, done))
     settled = 0
     for signal, model, result in open_:
         try:
-            closing = _Closing(store=store, history=history, policy=policy.definition, signal=signal, now=now)
+            mine = policy if signal.policy == policy.name else watching(store.registry, signal.name)
+            rules = None if mine is None else mine.definition
+            closing = _Closing(store=store, history=history, policy=rules, signal=signal, now=now)
             settled += closing.go(model, result)
         except FeatureStoreError as error:
             faults.append(error)
@@ -99,7 +108,7 @@ def _with_results(
         events = signal_events(connection, signal=signal.id, limit=ALL)
         model = next((one.model for one in reversed(events) if one.model), "")
         if model:
-            yield signal, model, result if result is not None and result.model == model else None
+            yield signal, model, result
 
 
 def result_of(connection: Connection, signal: str) -> Result | None:
@@ -121,33 +130,32 @@ class _Closing:
     Attributes:
         store: whose predictions and outcomes.
         history: the monitor's database.
-        policy: whose signal.
+        policy: that watches its service; None where none does.
         signal: the signal.
         now: the wall clock.
     """
 
     store: FeatureStore
     history: History
-    policy: MonitorPolicy
+    policy: MonitorPolicy | None
     signal: StoredSignal
     now: datetime
 
-    def go(self, name: str, result: Result | None) -> bool:
-        """Do what is due; return whether it was settled."""
+    def go(self, name: str, before: Result | None) -> bool:
+        """Do what is due of the model that came of the signal; return whether it was settled."""
         new = self.store.registry.model(name)
         clock = feedback_watermark(self.store, now=self.now)
+        result = before if before is not None and before.model == new.id else self._promoted(new, before)
         if result is None:
-            result = self._promoted(new)
-            if result is None:
-                return False
+            return False
         due = looks_due(result.promoted_at, new.evaluation.label_delay, clock)
         if due <= result.looks:
             return False
         said, text = self._look(new, due, clock)
-        self._keep(Result(model=new.id, promoted_at=result.promoted_at, looks=due, verdict=said), text)
-        return said is not Verdict.OPEN
+        kept = self._keep(replace(result, looks=due, verdict=said), text, before=result)
+        return kept and said is not Verdict.OPEN
 
-    def _promoted(self, new: ModelRecord) -> Result | None:
+    def _promoted(self, new: ModelRecord, before: Result | None) -> Result | None:
         """Return since when the new version is served, and keep it; None while it is not."""
         if self.store.registry.resolve_service(new.service.partition("@")[0]).id != new.service:
             return None
@@ -162,8 +170,8 @@ class _Closing:
         result = Result(model=new.id, promoted_at=since)
         old = self.signal.model
         with_whom = f" and is compared with {old} after {LOOKS[0]} days" if old not in ("", new.id) else ""
-        self._keep(result, f"{new.id} is served since {since:%Y-%m-%d %H:%M} UTC{with_whom}")
-        return result
+        kept = self._keep(result, f"{new.id} is served since {since:%Y-%m-%d %H:%M} UTC{with_whom}", before=before)
+        return result if kept else None
 
     def _look(self, new: ModelRecord, look: int, clock: datetime) -> tuple[Verdict, str]:
         old = self.signal.model
@@ -187,7 +195,7 @@ class _Closing:
 
     def _metrics(self, new: ModelRecord) -> list[str]:
         """Return what the policy watches of the model, and then its task's own metric."""
-        watched = [one for one in self.policy.performance if one in QUALITY]
+        watched = [one for one in self.policy.performance if one in QUALITY] if self.policy is not None else []
         return list(dict.fromkeys([*watched, *METRICS.get(new.evaluation.task, ())]))
 
     def _compared(self, old: str, new: str, metric: str, clock: datetime) -> VersionComparison:
@@ -210,8 +218,11 @@ class _Closing:
         together = compared(all_times=False)
         return together if together.comparison.answer != "not enough data" else compared(all_times=True)
 
-    def _keep(self, result: Result, text: str) -> None:
-        """Keep how far it has got with an event, and tell what is settled, in one transaction."""
+    def _keep(self, result: Result, text: str, *, before: Result | None) -> bool:
+        """Keep how far it has got with an event, and tell what is settled, in one transaction; or say that it was kept.
+
+        Runs of several policies look after a signal of none, and do so at once.
+        """
         settled = result.verdict is not Verdict.OPEN
         channels = self._channels() if settled else ()
         values = {
@@ -221,6 +232,8 @@ class _Closing:
             "verdict": "" if not settled else str(result.verdict),
         }
         with self.history.write() as connection:
+            if result_of(connection, self.signal.id) != before:
+                return False
             put(connection, signal_results, {"signal": self.signal.id}, values)
             note(connection, self.signal.id, who="", reason=text, now=self.now, model=result.model)
             for channel in channels:
@@ -238,9 +251,10 @@ class _Closing:
                     now=self.now,
                 )
         _log.info("result of retraining", signal=self.signal.id, model=result.model, verdict=str(result.verdict))
+        return True
 
     def _channels(self) -> tuple[str, ...]:
-        rules = policy_of(self.policy.retrain) or RetrainingPolicy()
+        rules = (None if self.policy is None else policy_of(self.policy.retrain)) or RetrainingPolicy()
         return routes_of(self.store.config, self.policy, rules, SignalState.DONE)
 
     def _payload(self, text: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from monitor.alerts.base import Kind
 from monitor.alerts.outbox import enqueue
 from monitor.erasure import places as monitor_places
 from monitor.history import History
+from tests.forking import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 #: Whoever is to be erased, and somebody whose name is much like it.
@@ -374,32 +375,45 @@ with FeatureStore(sys.argv[1]) as store:
     print("ready", flush=True)
     store.erase("user", {"user_id": sys.argv[2]}, request="GDPR-1")
 """
+#: It goes on until a file is there, and then once more.
 LOAD = """
-import sys
+import itertools, sys, time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from featurestore import FeatureStore
 with FeatureStore(sys.argv[1]) as store:
     print("ready", flush=True)
-    for turn in range(8):
+    for turn in itertools.count():
+        last = Path(sys.argv[3]).exists()
         at = datetime.now(UTC) - timedelta(minutes=turn + 1)
         users = [sys.argv[2], f"user-{turn}"]
         store.ingest("spending", [{"user_id": one, "total": 1.0, "event_timestamp": at} for one in users])
         if turn % 3 == 0:
             store.materialize("spending")
+        print("loaded", flush=True)
+        if last:
+            break
+        time.sleep(0.05)
 """
+#: The same.
 PUSH = """
-import sys
+import itertools, sys, time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from featurestore import FeatureStore
 with FeatureStore(sys.argv[1]) as store:
     print("ready", flush=True)
-    for turn in range(60):
+    for turn in itertools.count():
+        last = Path(sys.argv[3]).exists()
         at = datetime.now(UTC) - timedelta(minutes=turn % 7 + 1)
         users = [sys.argv[2], f"user-{turn}"]
         done = store.push("spending", [{"user_id": one, "total": 1.0, "event_timestamp": at} for one in users])
         print(done.suppressed, flush=True)
         if turn % 10 == 0:
             store.flush_pushes(wait=False)
+        if last:
+            break
+        time.sleep(0.005)
 """
 
 
@@ -412,7 +426,7 @@ def started() -> Iterator[Start]:
 
     def start(program: str, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", program, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = Forked(command, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -441,10 +455,14 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(shop: Shop, 
     assert [one for one in holding(shop.folder, MARK) if not _has_only_the_longer_key(shop.folder / one)] == []
 
 
-def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: Shop, started: Start) -> None:
-    process = started(LOAD, str(shop.folder), MARK)
-    time.sleep(0.5)
+def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(
+    shop: Shop, started: Start, tmp_path: Path
+) -> None:
+    process = started(LOAD, str(shop.folder), MARK, str(tmp_path / "over"))
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["loaded\n"] * 2
     run_erasure(shop.task(), places(shop.store))
+    (tmp_path / "over").touch()
     process.communicate(timeout=120)
     assert process.returncode == 0
     left = [one for one in holding(shop.folder, MARK) if not _has_only_the_longer_key(shop.folder / one)]
@@ -454,11 +472,12 @@ def test_loads_and_materializations_that_run_meanwhile_bring_nobody_back(shop: S
     assert [one for one in loads if one.rows_suppressed]
 
 
-def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop, started: Start) -> None:
-    process = started(PUSH, str(shop.folder), MARK)
+def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop, started: Start, tmp_path: Path) -> None:
+    process = started(PUSH, str(shop.folder), MARK, str(tmp_path / "over"))
     assert process.stdout is not None
     before = [process.stdout.readline() for _ in range(5)]
     run_erasure(shop.task(), places(shop.store))
+    (tmp_path / "over").touch()
     after, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert set(before) == {"0\n"}

@@ -21,6 +21,7 @@ import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore import types as t
+from tests.forking import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "serving.md"
@@ -95,7 +96,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for view in ("everything", "spending"):
             store.materialize(view)
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--repo", str(folder)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = Forked(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         said = server.stdout.readline()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online
 from featurestore.online import lmdb as lmdb_store
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix, placed
 from featurestore.online.lmdb_state import State
+from tests import forking
 
 Order = tuple[int, int | None, int, int]
 
@@ -342,7 +342,7 @@ store.put_newest("a-1", [(b"k", {at(7, b"theirs")!r})])
 store.replace("a-1", [(b"k", {at(8, b"theirs")!r})])
 store.close()
 """
-    subprocess.run([sys.executable, "-c", theirs], check=True, timeout=60)
+    forking.run([sys.executable, "-c", theirs], check=True, timeout=60)
     assert ours.read([("a-1", [b"k"])])[:3] == (None, [2], [[at(8, b"theirs")]])
     ours.close()
 

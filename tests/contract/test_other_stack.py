@@ -14,6 +14,7 @@ import pytest
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.types import Float64, Int64
 from featurestore.v1 import serving_pb2 as pb
+from tests.forking import Forked
 
 #: Calls a method with a serialized message; returns the body, and what the client says of headers and trailers.
 Call = Callable[[str, bytes], tuple[bytes, str]]
@@ -29,7 +30,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         store.apply([FeatureService(name="scoring", features=[view])])
         store.ingest("spending", [{"user_id": 1, "total": 10.5, "event_timestamp": datetime(2024, 1, 1, tzinfo=UTC)}])
         store.materialize("spending")
-    server = subprocess.Popen(
+    server = Forked(
         [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--repo", str(folder)],
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""The programs as a user starts them: processes, in folders of their own."""
+"""The programs as a user has them: processes, in folders of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests import forking
 
 DEFINITIONS = """
 from datetime import timedelta
@@ -48,8 +50,9 @@ def run(tmp_path: Path) -> Run:
     return call
 
 
-def featurestore(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    ran = subprocess.run(
+def featurestore(*arguments: str, cwd: Path, afresh: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end: by a fork, or afresh as a user does."""
+    ran = (subprocess.run if afresh else forking.run)(
         [sys.executable, "-m", "featurestore", *arguments],
         cwd=cwd,
         capture_output=True,
@@ -67,12 +70,12 @@ def featurestore(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A feature store with one service and two rows offline and online, made by the commands that a user types."""
     parent = tmp_path_factory.mktemp("template")
-    assert featurestore("init", "shop", cwd=parent).returncode == 0
+    assert featurestore("init", "shop", cwd=parent, afresh=True).returncode == 0
     folder = parent / "shop"
     (folder / "definitions.py").write_text(DEFINITIONS)
     (folder / "rows.csv").write_text(ROWS)
     for arguments in (["apply"], ["ingest", "spending", "rows.csv"], ["materialize"]):
-        ran = featurestore(*arguments, cwd=folder)
+        ran = featurestore(*arguments, cwd=folder, afresh=True)
         assert ran.returncode == 0, ran.stderr
     return folder
 

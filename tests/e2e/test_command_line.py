@@ -18,12 +18,13 @@ import pytest
 
 from featurestore.cli.app import run as command_line
 from featurestore.client import FeatureClient
+from tests.e2e.conftest import featurestore
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_a_row_goes_from_a_file_to_a_lookup(run: Run, repo: Path) -> None:
-    ran = run("get", "scoring", "user_id=1", "basket=2.1", "--format", "json", cwd=repo)
+def test_a_row_goes_from_a_file_to_a_lookup(repo: Path) -> None:
+    ran = featurestore("get", "scoring", "user_id=1", "basket=2.1", "--format", "json", cwd=repo, afresh=True)
     assert ran.returncode == 0
     views = json.loads(ran.stdout)["views"]
     assert views["spending"]["features"] == {"total": 10.5, "orders": 2}

@@ -9,25 +9,98 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.e2e.conftest import featurestore
+
 ROOT = Path(__file__).parent.parent.parent
 DEMO = [sys.executable, str(ROOT / "examples" / "nycflights" / "demo.py")]
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """A demo that was interrupted in the middle of its rehearsal, and what was done beside it and after.
+
+    Attributes:
+        folder: where it worked.
+        pid: its process.
+        beside: another demo in the same folder, while it ran.
+        code: its exit code.
+        output: what it printed.
+        left: its processes that were still there when it had ended.
+        status: ``featurestore status`` of the store that it left.
+    """
+
+    folder: Path
+    pid: int
+    beside: subprocess.CompletedProcess[str]
+    code: int
+    output: str
+    left: list[psutil.Process]
+    status: subprocess.CompletedProcess[str]
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a demo that has run twice: the second run must work too. What it printed is in ``screen.txt``."""
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     folder = tmp_path_factory.mktemp("demo")
-    for _ in range(2):
-        ran = subprocess.run([*DEMO, "--dir", str(folder)], capture_output=True, text=True, timeout=400, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        assert ran.stderr == ""
-        (folder / "screen.txt").write_text(ran.stdout)
+    command = [*DEMO, "--dir", str(folder)]
+    demo = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        _wait_for(folder / ".lock")
+        beside = subprocess.run(command, capture_output=True, text=True, check=False)
+        # In the middle of the rehearsal: server and monitor are at work.
+        _wait_for(folder / "monitor.log")
+        until = time.monotonic() + 30
+        while len(children := psutil.Process(demo.pid).children(recursive=True)) < 2:
+            assert time.monotonic() < until, "server and monitor are never there at once"
+            time.sleep(0.1)
+        time.sleep(1)
+        os.killpg(demo.pid, signal.SIGINT)
+        output, _ = demo.communicate(timeout=60)
+    finally:
+        if demo.poll() is None:
+            os.killpg(demo.pid, signal.SIGKILL)
+    return Interrupted(
+        folder=folder,
+        pid=demo.pid,
+        beside=beside,
+        code=demo.returncode,
+        output=output,
+        left=[child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE],
+        status=featurestore("status", "--repo", str(folder / "repo"), cwd=folder),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(interrupted: Interrupted) -> Path:
+    """The folder of a demo that has run to its end where one was interrupted. What it printed is in ``screen.txt``."""
+    folder = interrupted.folder
+    ran = subprocess.run([*DEMO, "--dir", str(folder)], capture_output=True, text=True, timeout=280, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    (folder / "screen.txt").write_text(ran.stdout)
     return folder
+
+
+def test_a_second_demo_beside_the_first_is_refused_in_one_line(interrupted: Interrupted) -> None:
+    assert interrupted.beside.returncode == 1
+    assert f"Another demo (process {interrupted.pid}) works in" in interrupted.beside.stderr
+    assert "--dir" in interrupted.beside.stderr
+
+
+def test_ctrl_c_leaves_no_process_and_a_whole_store(interrupted: Interrupted) -> None:
+    assert interrupted.code == 130
+    assert "Interrupted" in interrupted.output
+    assert "Traceback" not in interrupted.output
+    assert interrupted.left == []
+    assert interrupted.status.returncode == 0, interrupted.status.stderr
+    assert "flight_delay@1" in interrupted.status.stdout
 
 
 def test_the_readme_shows_what_the_demo_prints(finished: Path) -> None:
@@ -78,52 +151,6 @@ def test_the_rehearsal_is_on_record(finished: Path) -> None:
     assert "REPLAY july: clock at 2013-01-01T00:00:00+00:00" in said
     shown = (finished / "monitor.log").read_text().splitlines()
     assert [line for line in shown if line.startswith("REPLAY july: PAGE") and "flight_delay@1 drifted" in line]
-
-
-def test_a_second_demo_beside_the_first_is_refused_in_one_line(tmp_path: Path) -> None:
-    first = subprocess.Popen(
-        [*DEMO, "--dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        _wait_for(tmp_path / ".lock")
-        second = subprocess.run([*DEMO, "--dir", str(tmp_path)], capture_output=True, text=True, check=False)
-        assert second.returncode == 1
-        assert f"Another demo (process {first.pid}) works in" in second.stderr
-        assert "--dir" in second.stderr
-    finally:
-        os.killpg(first.pid, signal.SIGINT)
-        first.communicate(timeout=60)
-
-
-def test_ctrl_c_leaves_no_process_and_the_demo_can_be_run_again(tmp_path: Path) -> None:
-    demo = subprocess.Popen(
-        [*DEMO, "--dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        # In the middle of the rehearsal: server and monitor are at work.
-        _wait_for(tmp_path / "monitor.log")
-        until = time.monotonic() + 30
-        while len(children := psutil.Process(demo.pid).children(recursive=True)) < 2:
-            assert time.monotonic() < until, "server and monitor are never there at once"
-            time.sleep(0.1)
-        time.sleep(1)
-        os.killpg(demo.pid, signal.SIGINT)
-        output, _ = demo.communicate(timeout=60)
-    finally:
-        if demo.poll() is None:
-            os.killpg(demo.pid, signal.SIGKILL)
-    assert demo.returncode == 130
-    assert b"Interrupted" in output
-    assert b"Traceback" not in output
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-    store = subprocess.run(
-        [sys.executable, "-m", "featurestore", "status", "--repo", str(tmp_path / "repo")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert store.returncode == 0, store.stderr
-    assert "flight_delay@1" in store.stdout
 
 
 def _wait_for(file: Path, seconds: float = 120) -> None:

@@ -19,6 +19,7 @@ from featurestore import (
     Field,
     MonitorPolicy,
     OnDemandFeatureView,
+    RetrainingPolicy,
 )
 from featurestore.definitions import storage_id
 from featurestore.errors import ConfigError, DefinitionError, ObjectNotFoundError, OfflineStoreError
@@ -244,7 +245,44 @@ def test_a_policy_that_nobody_hears_of_is_noted_and_applied(store: FeatureStore)
     policy = MonitorPolicy(name="drift", service=SCORING)
     for plan in (store.plan([policy]), store.apply([policy])):
         assert "It routes to nothing: nobody is told of what it finds." in plan.render()
+        assert (
+            "It asks for new models, and nobody hears of that. Name channels in routes=[...], or set" in plan.render()
+        )
     assert store.get("drift").version == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "signals", "said"),
+    [
+        ({"retrain": False}, "", ["It routes to nothing"]),
+        ({}, 'command = ["train"]', ["It routes to nothing"]),
+        ({}, "port = 6577", ["It routes to nothing"]),
+        ({"retrain": RetrainingPolicy(routes=["ops"])}, "", ["It routes to nothing"]),
+        ({"escalate_to": ["ops"], "escalate_after": timedelta(hours=1)}, "", ["It asks for new models, and nobody"]),
+        ({"retrain": RetrainingPolicy(approval=True, approval_routes=["ops"]), "routes": ["ops"]}, "", []),
+        ({"retrain": RetrainingPolicy(approval=True), "routes": ["ops"]}, "", []),
+        (
+            {"retrain": RetrainingPolicy(approval=True)},
+            'command = ["train"]',
+            ["It routes to nothing", "Its retraining signals wait for somebody to agree, and nobody is asked"],
+        ),
+        ({"retrain": RetrainingPolicy(approval=True)}, "port = 6577", ["It routes to nothing"]),
+        (
+            {"retrain": RetrainingPolicy(approval=True, approval_routes=["ops"])},
+            "",
+            ["It routes to nothing", "It asks for new models, and nobody hears of that"],
+        ),
+    ],
+)
+def test_what_of_a_policy_reaches_nobody_is_noted(
+    store: FeatureStore, policy: dict[str, Any], signals: str, said: list[str]
+) -> None:
+    text = f'\n[channels.ops]\nkind = "console"\n[signals]\n{signals}\n'
+    with _with_channels(store, text) as told:
+        plan = told.plan([MonitorPolicy(name="drift", service=SCORING, **policy)])
+    notes = [note for change in plan.changes for note in change.notes if change.name == "drift"]
+    assert len(notes) == len(said)
+    assert all(note.startswith(begin) for note, begin in zip(notes, said, strict=True))
 
 
 def test_a_store_is_not_made_twice(store: FeatureStore) -> None:

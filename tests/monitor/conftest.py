@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -179,31 +180,7 @@ class Scene:
             settings: ``shift`` of temp in standard deviations; ``missing``: share of rows without their view;
                 ``service``; ``span``: over which rows are spread.
         """
-        shift, missing = settings.get("shift", 0.0), settings.get("missing", 0.0)
-        span: timedelta = settings.get("span", timedelta(days=1))
-        random = np.random.default_rng(int(day.timestamp()))
-        temp, wind = random.normal(shift, 1, count), random.exponential(5, count)
-        hour = random.integers(0, 24, count)
-        absent = random.random(count) < missing
-        served = [day + span * (number / count) for number in range(count)]
-        event = [None if gone else at - timedelta(minutes=30) for at, gone in zip(served, absent, strict=True)]
-        return pa.table(
-            {
-                "request_id": [f"{day:%j}-{number}" for number in range(count)],
-                "row": pa.array([0] * count, pa.int32()),
-                "served_at": pa.array(served, _INSTANT),
-                "service": [settings.get("service", "flight_delay@1")] * count,
-                "origin": random.choice(["EWR", "JFK", "LGA"], count).tolist(),
-                "hour": pa.array(hour, pa.int64()),
-                "temp": pa.array(temp, mask=absent),
-                "wind": pa.array(wind, mask=absent),
-                "pilot": pa.array(random.choice(["Ada Private", "Bob Secret"], count), pa.string(), mask=absent),
-                "felt": pa.array(temp + hour, mask=absent),
-                "weather__status": pa.array(np.where(absent, 2, 1), pa.int8()),
-                "weather__event_timestamp": pa.array(event, _INSTANT),
-                "replay": [bool(self.config.replay)] * count,
-            }
-        )
+        return _rows(day, count, replay=bool(self.config.replay), **settings)
 
     def train(
         self,
@@ -215,12 +192,9 @@ class Scene:
         dated: bool = False,
     ) -> str:
         """Record a dataset with a baseline of so many days, and a model where one is named; return the dataset's id."""
-        rows = pa.concat_tables([self.rows(TRAINING_START + timedelta(days=day)) for day in range(days)])
-        fields = [one for fields in SERVICE.outputs.values() for one in fields]
-        table = rows.select([one.name for one in fields]).append_column("event_timestamp", rows.column("served_at"))
         path = f"data/offline/datasets/{name}.parquet"
         self.config.path(path).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(fit_baseline(table, fields).to_arrow(), self.config.path(path))
+        pq.write_table(_baseline(days), self.config.path(path))
         manifest = {"service": version, "baseline": path}
         if dated:
             manifest["last_instant"] = (TRAINING_START + timedelta(days=days)).isoformat()
@@ -256,6 +230,51 @@ class Scene:
 
     def replayed(self, name: str = "july") -> Scene:
         return Scene(self.config.for_replay(name), self.registry)
+
+
+@functools.cache  # many tests have the same days; a table never changes
+def _rows(
+    day: datetime,
+    count: int,
+    *,
+    replay: bool,
+    shift: float = 0.0,
+    missing: float = 0.0,
+    service: str = "flight_delay@1",
+    span: timedelta = timedelta(days=1),
+) -> pa.Table:
+    random = np.random.default_rng(int(day.timestamp()))
+    temp, wind = random.normal(shift, 1, count), random.exponential(5, count)
+    hour = random.integers(0, 24, count)
+    absent = random.random(count) < missing
+    served = [day + span * (number / count) for number in range(count)]
+    event = [None if gone else at - timedelta(minutes=30) for at, gone in zip(served, absent, strict=True)]
+    return pa.table(
+        {
+            "request_id": [f"{day:%j}-{number}" for number in range(count)],
+            "row": pa.array([0] * count, pa.int32()),
+            "served_at": pa.array(served, _INSTANT),
+            "service": [service] * count,
+            "origin": random.choice(["EWR", "JFK", "LGA"], count).tolist(),
+            "hour": pa.array(hour, pa.int64()),
+            "temp": pa.array(temp, mask=absent),
+            "wind": pa.array(wind, mask=absent),
+            "pilot": pa.array(random.choice(["Ada Private", "Bob Secret"], count), pa.string(), mask=absent),
+            "felt": pa.array(temp + hour, mask=absent),
+            "weather__status": pa.array(np.where(absent, 2, 1), pa.int8()),
+            "weather__event_timestamp": pa.array(event, _INSTANT),
+            "replay": [replay] * count,
+        }
+    )
+
+
+@functools.cache
+def _baseline(days: int) -> pa.Table:
+    """Return the baseline of so many days of training."""
+    rows = pa.concat_tables([_rows(TRAINING_START + timedelta(days=day), 200, replay=False) for day in range(days)])
+    fields = [one for fields in SERVICE.outputs.values() for one in fields]
+    table = rows.select([one.name for one in fields]).append_column("event_timestamp", rows.column("served_at"))
+    return fit_baseline(table, fields).to_arrow()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from monitor import schema
 from monitor.cli import app
 from monitor.leading import sole_monitor
 from monitor.pipeline import run_once as run_policy
+from tests.forking import Forked
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def test_start_works_until_it_is_told_to_stop(
     written.serve_days(0, 2)
     written.serve_days(2, 8, shift=1.0)
     command = [sys.executable, "-c", "from monitor.cli import app; app()", "start", "--repo", str(written.config.root)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: len(receiver.requests) == 2)
         process.send_signal(signal.SIGTERM)

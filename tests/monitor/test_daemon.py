@@ -28,6 +28,7 @@ from monitor.daemon import Jobs
 from monitor.leading import sole_monitor
 from monitor.metrics import MonitorMetrics
 from monitor.status import status
+from tests.forking import Forked
 
 _DAEMON = textwrap.dedent(
     """
@@ -78,7 +79,7 @@ def start(receiver: Any, secret: str) -> Iterator[Start]:
     def begin(scene: Any, *, standby: bool = True, metrics_port: int = 0) -> subprocess.Popen[str]:
         how = ["standby" if standby else "alone", str(metrics_port), scene.config.monitor.database]
         command = [sys.executable, "-c", _DAEMON, str(scene.config.root), receiver.url, secret, *how]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
         return process
 
@@ -199,6 +200,22 @@ def test_what_is_unforeseen_is_told_in_the_log_and_ends_no_other_job(scene: Any,
     assert [(line["job"], line["exc_info"]) for line in failed] == [("odd", True)]
 
 
+def test_a_job_that_makes_another_while_the_monitor_ends_does_not_hold_it_up(scene: Any) -> None:
+    at_hand, made = threading.Event(), threading.Event()
+
+    def work() -> None:
+        at_hand.set()
+        at_work._finishing.wait(60)
+        time.sleep(0.1)  # by now the scheduler is told to end
+        at_work.every(3600, "another", lambda: None)
+        made.set()
+
+    with jobs(scene) as (at_work, _):
+        at_work.every(3600, "odd", work)
+        assert at_hand.wait(60)
+    assert made.is_set()
+
+
 def test_a_second_one_that_is_not_to_stand_by_is_refused_and_told_the_first_ones_pid(
     scene: Any, start: Start, wait_for: Callable[..., None]
 ) -> None:
@@ -294,29 +311,6 @@ def _answers(port: int) -> bool:
             return bool(page.status == 200)
     except OSError:
         return False
-
-
-def test_it_ends_while_it_takes_policies_up(
-    scene: Any, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
-) -> None:
-    asked, told, policy = threading.Event(), threading.Event(), scene.registry.policy
-
-    def slow(name: str) -> Any:
-        asked.set()
-        assert told.wait(30)
-        return policy(name)
-
-    monkeypatch.setattr(scene.registry, "policy", slow)
-    with scene.history() as history, Courier(history, {}) as courier:
-        at_work = Jobs(scene, history, courier, MonitorMetrics(history, "default"))
-        assert asked.wait(30)
-        ending = threading.Thread(target=at_work.finish, daemon=True)
-        ending.start()
-        wait_for(at_work._finishing.is_set)
-        time.sleep(0.2)  # the scheduler waits for its jobs by now
-        told.set()
-        ending.join(30)
-        assert not ending.is_alive()
 
 
 def test_a_clock_that_is_set_back_stops_nothing(scene: Any, wait_for: Callable[..., None]) -> None:

@@ -17,6 +17,7 @@ from monitor import schema
 from monitor.alerts.states import Alert, State
 from monitor.history import Check, Detector, History, JudgedWindow, Standing, Watch
 from monitor.windows import Position
+from tests.forking import Forked
 
 _START = datetime(2013, 7, 1, tzinfo=UTC)
 _WATCH = Watch(policy="drift", policy_version=1, service="f@1")
@@ -184,7 +185,7 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
 def test_processes_that_open_a_new_database_at_once_agree_on_it(tmp_path: Path) -> None:
     code = "import sys; from monitor.history import History; print(History(sys.argv[1]).instance)"
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/monitor.db"]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    started = [Forked(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     names = {process.communicate(timeout=60)[0].strip() for process in started}
     assert len(names) == 1
     assert all(process.returncode == 0 for process in started)

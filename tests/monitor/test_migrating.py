@@ -22,6 +22,7 @@ from monitor.history import History, Watch
 from monitor.pipeline import run_once
 from monitor.status import status
 from monitor.windows import Position
+from tests.forking import Forked
 
 #: The tables of version 1, as SQLite had them.
 VERSION_1 = """
@@ -229,7 +230,7 @@ def test_it_is_migrated_once_by_several_processes(old: Any) -> None:
     code = "import sys; from monitor.history import History; print(History(sys.argv[1]).instance)"
     url = old.config.database_url(old.config.monitor.database)
     started = [
-        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        Forked([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     said = [process.communicate(timeout=120) for process in started]

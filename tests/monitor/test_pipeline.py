@@ -32,6 +32,7 @@ from monitor.history import History
 from monitor.pipeline import NO_BASELINE, NO_WINDOW, ServiceReport, run_once
 from monitor.schema import outbox, signals, windows
 from monitor.status import status
+from tests.forking import Forked
 
 _NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -595,12 +596,11 @@ _RUNNER = textwrap.dedent(
 def test_a_run_killed_at_any_moment_goes_on_where_it_was(scene: Any, wait_for: Callable[..., None]) -> None:
     """Short form: killed three times between windows; ledger, signals and messages are those of an unbroken run."""
     scene.train()
-    scene.serve_days(0, 15)
-    scene.serve_days(15, 15, shift=1.0)
     database = scene.config.path("data/monitor.db")
     command = [sys.executable, "-c", _RUNNER, str(scene.config.root)]
-    for kills in range(3):
-        runner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for kills, shift in enumerate((0.0, 1.0, 1.0)):
+        scene.serve_days(10 * kills, 10, shift=shift)  # each has windows left, however many the one before it judged
+        runner = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         seen = len(ledger(scene))
         wait_for(lambda seen=seen, kills=kills: len(ledger(scene)) > seen + kills)
         os.kill(runner.pid, signal.SIGKILL)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forking
+
 PROGRAM = Path(__file__).parent / "programs" / "killed_monitors.py"
 
 
 def _ran(folder: Path, kills: int, *url: str) -> dict[str, int]:
-    ran = subprocess.run([sys.executable, PROGRAM, folder, str(kills), *url], capture_output=True, text=True)
+    ran = forking.run([sys.executable, PROGRAM, folder, str(kills), *url], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     sys.stdout.write(f"\n{PROGRAM.name}: {ran.stdout}")
     counts: dict[str, int] = json.loads(ran.stdout)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import forking
 
 PROGRAM = Path(__file__).parent / "programs" / "killed_pushes.py"
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.soak)])
 def test_what_was_acknowledged_survives_every_kill_online_and_offline_exactly_once(tmp_path: Path, kills: int) -> None:
-    ran = subprocess.run([sys.executable, PROGRAM, tmp_path / "shop", str(kills)], capture_output=True, text=True)
+    ran = forking.run([sys.executable, PROGRAM, tmp_path / "shop", str(kills)], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     sys.stdout.write(f"\n{PROGRAM.name}: {ran.stdout}")
     counts: dict[str, int] = json.loads(ran.stdout)

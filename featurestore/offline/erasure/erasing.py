@@ -176,15 +176,25 @@ class TableErasure:
             if path.name in named:
                 if broken is not None:
                     raise broken
-                total += Erased(rows=found, files=1)
-                if not only_count:
-                    self._enter({path.name: (self._staged(_unread(path)), found)})
+                if only_count or self._rewritten(path, found):
+                    total += Erased(rows=found, files=1)
             elif time.time() - path.stat().st_mtime < AT_WORK_SECONDS:
                 total += Erased(waiting=1)
             else:  # what nothing names, and nobody can read or may read
                 total += Erased(rows=found, files=1)
                 self._remove(path, only_count)
         return total
+
+    def _rewritten(self, path: Path, found: int) -> bool:
+        """Write a file of the past anew; return whether another erasure has not done so since it was looked at."""
+        try:
+            staged = self._staged(_unread(path))
+        except OfflineStoreError:
+            if not path.exists():
+                return False
+            raise
+        self._enter({path.name: (staged, found)})
+        return True
 
     def _named(self, rewritten: Mapping[str, RewrittenFile]) -> set[str]:
         """Return every file that a commit ever named, whose log is never cut, or that stands for such a one by now."""

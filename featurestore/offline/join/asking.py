@@ -24,7 +24,6 @@ from featurestore.offline.opened import Opened
 from featurestore.offline.sources import reading
 from featurestore.offline.sources.csv_rows import by_content
 from featurestore.offline.tables.arrivals import among, arrivals, rows_until
-from featurestore.queries import check_select
 
 _QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
 _ONE_OF = "Pass entity_df, or both start and end."
@@ -112,6 +111,8 @@ class Asking(Opened):
         Raises:
             DataError: it is no such query, or cannot be run.
         """
+        from featurestore.queries import check_select  # with a parser of SQL that nothing else here has to wait for
+
         sources = _file_sources([*(one.definition for one in self._registry.list("feature_view")), *service.views])
         others = {name: table for name, table in (tables or {}).items() if name not in sources}
         whose = f"The query of {what}"

@@ -28,7 +28,6 @@ from featurestore.offline.sources.source_files import SourceFiles
 from featurestore.offline.sources.sql_pieces import QUERY, SqlPiece, query_fault
 from featurestore.offline.tables.table import LoadMetadata
 from featurestore.places import place_of as built_at
-from featurestore.queries import named_columns
 
 _OR_A_SOURCE = 'Name a file, or give the view FileSource(path="{file}/*.parquet").'
 
@@ -243,6 +242,8 @@ class _Sources:
 
 
 def _sources(query: str, sources: Sequence[FileSource], config: Config, what: str) -> _Sources:
+    from featurestore.queries import named_columns  # with a parser of SQL that nothing else here has to wait for
+
     named = named_columns(query)
     tables: dict[str, Any] = {}
     files: list[Path] = []

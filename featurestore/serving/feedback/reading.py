@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from featurestore import types
 from featurestore.errors import OfflineStoreError
@@ -105,6 +104,8 @@ def _within(column: str, start: datetime | None, end: datetime | None) -> pc.Exp
 def _read(
     kind: Kind, folder: Path, model: str, wanted: pc.Expression | None, columns: Sequence[str] | None = None
 ) -> pa.Table:
+    import pyarrow.dataset as ds  # which imports pandas, where that is installed
+
     schema, where = kind.stored, folder / kind.name / model
     names = schema.names if columns is None else list(columns)
     for attempt in range(_ATTEMPTS):

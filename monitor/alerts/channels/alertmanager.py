@@ -53,6 +53,7 @@ _ENDED = frozenset(
         "SIGNAL_STATE_REJECTED",
         "SIGNAL_STATE_EXPIRED",
         "SIGNAL_STATE_DONE",
+        "SIGNAL_STATE_WITHDRAWN",
         "ACTION_STATE_UNDONE",
     }
 )

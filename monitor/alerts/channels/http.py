@@ -256,7 +256,7 @@ class Client:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        return tls.context(self._channel, self._ca_file)
+        return tls.context(self._channel, self._ca_file, protocol="http")
 
     def _unreachable(self, address: Address, error: Exception, network: _Network) -> UnreachableError:
         fault = tls.fault(error.__cause__)

@@ -76,7 +76,8 @@ class Kafka:
         self._allow_private = config.allow_private_addresses
         self._servers = config.servers
         self._where = ",".join(config.servers)
-        self._access = _access(config, tls.context(name, config.ca_file) if config.security == "tls" else None)
+        trusted = tls.context(name, config.ca_file, protocol="kafka") if config.security == "tls" else None
+        self._access = _access(config, trusted)
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -114,7 +115,10 @@ class Kafka:
         loop = _CheckingLoop(allow_private=self._allow_private)
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(self._in_time(act, attempt))
+                try:
+                    runner.run(self._in_time(act, attempt))
+                finally:
+                    runner.run(loop.hang_up())
         except (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.RecordTooLargeError) as error:
             return Outcome(Status.REFUSED, self._broken(error), untaken=True)
         except (errors.KafkaError, OSError, TimeoutError) as error:
@@ -217,7 +221,14 @@ class _CheckingLoop(asyncio.SelectorEventLoop):
     def __init__(self, *, allow_private: bool) -> None:
         super().__init__()
         self._allow_private = allow_private
+        self._made: list[asyncio.Transport] = []
         self.hindrance = ""
+
+    async def hang_up(self) -> None:
+        """Close what is left of connections: one that was given up while it was made is closed by nobody else."""
+        for one in self._made:
+            one.abort()
+        await asyncio.sleep(0)
 
     async def create_connection(  # type: ignore[override] # of all its ways to connect, the one that is used here
         self,
@@ -237,9 +248,12 @@ class _CheckingLoop(asyncio.SelectorEventLoop):
         name = host if ssl else None
         for address in found:
             try:
-                return await super().create_connection(protocol_factory, address, port, ssl=ssl, server_hostname=name)
+                made = await super().create_connection(protocol_factory, address, port, ssl=ssl, server_hostname=name)
             except OSError as error:  # the next address may do
                 failure = error
+            else:
+                self._made.append(made[0])
+                return made
         raise failure
 
 

@@ -62,7 +62,7 @@ class Mail:
             for place, text in enumerate(config.recipients, start=1)
         )
         self._config = config
-        self._context = None if config.security == "none" else tls.context(name, config.ca_file)
+        self._context = None if config.security == "none" else tls.context(name, config.ca_file, protocol="smtp")
         self._template = Template(name, config)
 
     def close(self) -> None:

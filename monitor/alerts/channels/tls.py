@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
 import certifi
@@ -16,18 +16,29 @@ from featurestore.errors import ConfigError
 SOON = timedelta(days=14)
 
 
-def context(channel: str, ca_file: str) -> ssl.SSLContext:
+@functools.cache
+def _public(protocol: str) -> ssl.SSLContext:  # noqa: ARG001 - one for each
+    found = ssl.create_default_context()
+    found.load_verify_locations(certifi.where())
+    return found
+
+
+def context(channel: str, ca_file: str, *, protocol: str) -> ssl.SSLContext:
     """Return what a channel trusts: the public authorities, or only those of a file.
+
+    The public ones are read once: there are hundreds, which takes longer than a message does. Channels share them as
+    long as they speak one protocol, for that is negotiated by what is set on them.
 
     Args:
         channel: the channel's name.
         ca_file: a file of certificates in PEM; "" for the public ones: the system's, and those of ``certifi``.
+        protocol: what is spoken over it: "http".
 
     Raises:
         ConfigError: the file cannot be read, or has no certificate.
     """
     if not ca_file:
-        return _public()
+        return _public(protocol)
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # an ssl.SSLError too
@@ -36,14 +47,6 @@ def context(channel: str, ca_file: str) -> ssl.SSLContext:
             f'The ca_file of channel "{channel}", {ca_file}, cannot be used: {said}.',
             hint="It is a file of certificates in PEM, which begin with -----BEGIN CERTIFICATE-----.",
         ) from error
-
-
-@cache
-def _public() -> ssl.SSLContext:
-    """Return what all channels share: reading some hundred certificates takes a fifth of a second."""
-    public = ssl.create_default_context()
-    public.load_verify_locations(certifi.where())
-    return public
 
 
 def fault(error: BaseException | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -76,15 +76,20 @@ def enqueue(
     return add(connection, outbox, values)
 
 
-def told(connection: Connection, incident: str) -> list[str]:
+def told(connection: Connection, incident: str, *, kinds: Collection[str] = STATES) -> list[str]:
     """Return the channels that were told of an incident, or are going to be; the first one first.
 
     What comes of an incident later goes to these: where it was told, not where its policy routes by now. Whether there
     is anything to resolve at a channel is decided when its turn comes.
+
+    Args:
+        connection: a transaction.
+        incident: its deduplication key, or the id of a signal.
+        kinds: by which messages: of a signal those that say where it stands.
     """
     query = (
         select(outbox.c.channel)
-        .where(outbox.c.incident == incident, outbox.c.kind.in_(STATES))
+        .where(outbox.c.incident == incident, outbox.c.kind.in_(kinds))
         .group_by(outbox.c.channel)
         .order_by(func.min(outbox.c.id))
     )

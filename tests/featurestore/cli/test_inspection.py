@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests import forking
+
 
 def test_a_list_is_narrowed_by_kind_and_by_tag(command: Any) -> None:
     assert command("list").out == "Nothing is registered. Next: featurestore apply\n"
@@ -78,7 +80,7 @@ def test_versions_are_compared(command: Any) -> None:
 
 
 def complete(words: str, cwd: Path) -> tuple[list[str], str]:
-    ran = subprocess.run(
+    ran = forking.run(
         [sys.executable, "-m", "featurestore"],
         cwd=cwd,
         env=os.environ

@@ -19,6 +19,7 @@ import pytest
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, OnDemandFeatureView
 from featurestore.cli.app import run
 from featurestore.types import Float64, Int64
+from tests import forking
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 #: A key that would be seen, were it printed anywhere.
@@ -49,7 +50,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(repo: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(repo)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = forking.Forked(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     found = re.search(r" at (127\.0\.0\.1:\d+),", process.stdout.readline())
     assert found
@@ -157,7 +158,7 @@ def test_a_mistake_is_said_with_what_to_do(
 def test_ctrl_c_gives_the_figures_so_far(repo: Path, server: str) -> None:
     command = [sys.executable, "-m", "featurestore", "loadtest", "scoring", "--server", server, "--duration", "60s"]
     # A group of its own, as a terminal's: Ctrl-C reaches the senders too.
-    process = subprocess.Popen(
+    process = forking.Forked(
         [*command, "--rate", "50", "-C", str(repo)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

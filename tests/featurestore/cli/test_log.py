@@ -18,6 +18,7 @@ import pytest
 from featurestore import FeatureStore
 from featurestore.cli.app import run
 from featurestore.client import FeatureClient
+from tests import forking
 
 Command = Any
 
@@ -30,7 +31,7 @@ def served(command: Command) -> Iterator[str]:
         now = datetime.now(UTC) - timedelta(hours=1)
         store.ingest("spending", [{"user_id": 1, "total": 987.5, "orders": 3, "event_timestamp": now}])
         store.materialize("spending")
-    process = subprocess.Popen(
+    process = forking.Forked(
         [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(command.folder)],
         stdout=subprocess.PIPE,
         text=True,
@@ -50,7 +51,7 @@ class Following:
     """A command that follows the log."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.process = subprocess.Popen(
+        self.process = forking.Forked(
             [sys.executable, "-m", "featurestore", "log", "tail", "-f", *options, "-C", str(folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

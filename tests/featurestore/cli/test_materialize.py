@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from featurestore.cli.repeating import again_and_again, next_start
+from tests import forking
 
 CSV = "user_id,total,orders,event_timestamp\n"
 STORE_SHOP = [sys.executable, "-m", "featurestore", "materialize", "--repo"]
@@ -89,7 +90,7 @@ def test_a_view_that_fails_does_not_keep_the_others_from_it(shop: Any) -> None:
 
 @pytest.fixture
 def started(shop: Any) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
+    process = forking.Forked(
         [*STORE_SHOP, str(shop.folder), "--every", "1s"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurestore import FeatureStore
+from tests import forking
 
 AT = "2024-01-01T00:00:00Z"
 
@@ -88,7 +89,7 @@ def test_a_csv_file_and_a_parquet_file_are_pushed_with_their_declared_types(appl
 
 def test_lines_of_standard_input_are_served_as_they_come(applied: Any) -> None:
     program = [sys.executable, "-m", "featurestore", "push", "spending", "-", "--repo", str(applied.folder)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with forking.Forked(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         for number in (1, 2):
             process.stdin.write(json.dumps(recent(number, orders=number)) + "\n")
@@ -102,7 +103,7 @@ def test_lines_of_standard_input_are_served_as_they_come(applied: Any) -> None:
 
 def test_what_a_killed_command_had_pushed_waits_and_is_shown_and_brought_in(applied: Any) -> None:
     program = [sys.executable, "-m", "featurestore", "push", "spending", "-", "--repo", str(applied.folder)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, text=True) as process:
+    with forking.Forked(program, stdin=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps(recent(1, orders=1)) + "\n")
         process.stdin.flush()

@@ -29,6 +29,7 @@ from featurestore.errors import (
     UnauthenticatedError,
 )
 from featurestore.types import Float64, Int64
+from tests import forking
 
 
 async def ask(stream: FeatureStream, key: int, **options: Any) -> float:
@@ -197,7 +198,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def serve(repo: Path, port: int = 0) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "featurestore", "serve", "--port", str(port), "--repo", str(repo)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    process = forking.Forked(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     assert process.stdout is not None
     return process, process.stdout.readline().split(" at ")[1].split(",")[0]
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -235,23 +236,32 @@ def test_no_server_is_said_with_how_to_start_one() -> None:
     assert "starts none: featurestore serve" in caught.value.hint
 
 
+def senders() -> list[psutil.Process]:
+    found = []
+    for one in psutil.Process().children():
+        with suppress(psutil.Error):  # it has just ended
+            if "spawn_main" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
 def test_the_first_ctrl_c_gives_the_result_so_far_and_no_process_stays(serve: Callable[[Handler], str]) -> None:
     def interrupt(_: float, sent: Progress) -> None:
         if sent.answered >= 20:
             os.kill(os.getpid(), signal.SIGINT)
 
+    before = senders()
     found = run(job(serve(good), seconds=20.0), processes=2, watch=interrupt)
     assert found.interrupted
     assert 20 <= found.answered < 1000
     assert found.seconds < 30
-    assert not [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+    assert not [one for one in senders() if one not in before]
 
 
 def test_a_sender_that_is_killed_is_reported(serve: Callable[[Handler], str]) -> None:
     def kill(*_: Any) -> None:
-        for one in psutil.Process().children():
-            if "spawn_main" in " ".join(one.cmdline()):
-                one.kill()
+        for one in senders():
+            one.kill()
 
     with pytest.raises(ServingError, match="sender of the load test ended"):
         run(job(serve(good), seconds=30.0), watch=kill)

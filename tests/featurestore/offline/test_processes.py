@@ -18,6 +18,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registry
+from tests import forking
 
 ROWS = 2_000
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -68,7 +69,7 @@ for number in range(loads):
 def start_writer(config: Config, name: str, loads: int, file_bytes: int = 0) -> subprocess.Popen[str]:
     script = textwrap.dedent(WRITER).replace("ROWS", str(ROWS))
     arguments = [str(config.root), name, str(loads), str(file_bytes)]
-    writer = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
+    writer = forking.Forked([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"
     return writer

@@ -14,6 +14,7 @@ from featurestore.errors import OnlineStoreError
 from featurestore.online import LmdbStore
 from featurestore.online.base import ORDER_BYTES
 from featurestore.online.lmdb_files import STATE, copy_rows, new_place, place_of, point_to
+from tests import forking
 
 MARK = b"zq-marker-%05d"
 
@@ -61,7 +62,7 @@ for line in sys.stdin:
 store.close()
 """
     program = [sys.executable, "-c", theirs]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with forking.Forked(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdin is not None
         assert other.stdout is not None
 
@@ -144,7 +145,7 @@ except OnlineStoreError:
     print("refused")
 print(store.status()["a-1"].rows)
 """
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    ran = forking.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.splitlines() == ["refused", "3000"]
     assert [one.name for one in tmp_path.glob("rows-*")] == []
     assert place_of(tmp_path) == tmp_path

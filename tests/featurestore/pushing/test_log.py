@@ -20,6 +20,7 @@ from featurestore.errors import OfflineStoreError
 from featurestore.pushing.group import GroupCommit
 from featurestore.pushing.log import PushLog
 from featurestore.pushing.segments import HEADER, Entry, body_of, frame_of
+from tests import forking
 
 
 def entry(first: int, rows: int = 1, at: int = 17) -> Entry:
@@ -55,7 +56,7 @@ from featurestore.pushing.log import PushLog
 
 def in_another_process(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     program = PROGRAM.format(tests=str(Path(__file__).parent)) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=60)
+    return forking.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=60)
 
 
 def test_places_go_on_from_process_to_process(tmp_path: Path) -> None:

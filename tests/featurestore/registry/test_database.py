@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, inspect
 
 from featurestore import database
 from featurestore.definitions import Entity, Evaluation, MonitorPolicy
@@ -27,6 +28,7 @@ from featurestore.errors import RegistryError
 from featurestore.registry import Registry, audit, migrating, open_registry
 from featurestore.registry.migrating import open_database
 from featurestore.registry.schema import metadata
+from tests import forking
 
 MIGRATIONS = Path(migrating.__file__).parent / "migrations"
 
@@ -68,12 +70,49 @@ def make_registry_of_the_first_schema(url: str) -> None:
 
 
 def test_the_migrations_build_the_tables_that_the_code_expects(bare_url: str) -> None:
+    make_registry_of_the_first_schema(bare_url)
     open_registry(bare_url, "flights").close()
     engine = create_engine(bare_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": migrating.VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_a_new_registry_has_what_the_migrations_build_to_the_last_default(bare_url: str) -> None:
+    def shape() -> dict[str, Any]:
+        engine = create_engine(bare_url)
+        with engine.begin() as connection:
+            found = inspect(connection)
+            names = sorted(found.get_table_names())
+            shape: dict[str, Any] = {
+                name: (
+                    {one["name"]: one | {"type": str(one["type"])} for one in found.get_columns(name)},
+                    found.get_pk_constraint(name),
+                    sorted(found.get_foreign_keys(name), key=lambda one: one["name"] or ""),
+                    found.get_unique_constraints(name),
+                    found.get_check_constraints(name),
+                    found.get_indexes(name),
+                )
+                for name in names
+            }
+            # No trigger, and no view either.
+            others = "sqlite_master WHERE type <> 'table' AND name NOT LIKE 'sqlite_%'"
+            if engine.dialect.name == "postgresql":
+                others = "pg_trigger JOIN pg_class ON pg_class.oid = tgrelid WHERE NOT tgisinternal"
+            shape["others"] = connection.exec_driver_sql(f"SELECT count(*) FROM {others}").scalar_one()
+            shape["revision"] = connection.exec_driver_sql(f"SELECT * FROM {migrating.VERSION_TABLE}").all()
+            for name in names:
+                connection.exec_driver_sql(f"DROP TABLE {name}{' CASCADE' * (engine.dialect.name == 'postgresql')}")
+        engine.dispose()
+        return shape
+
+    open_registry(bare_url, "flights").close()
+    made = shape()
+    assert "versions" in made
+    make_registry_of_the_first_schema(bare_url)
+    open_registry(bare_url, "flights").close()
+    assert shape() == made
 
 
 def test_the_revision_that_opening_compares_with_is_the_newest_migration() -> None:
@@ -131,8 +170,7 @@ def test_two_processes_that_open_an_old_registry_together_migrate_it_once(bare_u
     )
     pipe = subprocess.PIPE
     started = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        for _ in range(2)
+        forking.Forked([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)
     ]
     for one in started:
         assert one.stdout is not None
@@ -327,7 +365,7 @@ with open_registry(url, "flights") as registry:  # also imports what an unprivil
 def test_a_file_that_may_only_be_read_is_refused_to_writers() -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         nobody = 65534 if os.geteuid() == 0 else 0
-        done = subprocess.run(
+        done = forking.run(
             [sys.executable, "-c", READ_ONLY, f"sqlite:///{folder}/registry.db", str(nobody)],
             capture_output=True,
             text=True,

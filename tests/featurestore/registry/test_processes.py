@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registry
 from featurestore.registry.migrating import open_database
+from tests import forking
 
 PROGRAMS = Path(__file__).parents[2] / "soak" / "programs"
 
@@ -18,7 +18,7 @@ PROGRAMS = Path(__file__).parents[2] / "soak" / "programs"
 def figures(program: str, *arguments: object) -> dict[str, float]:
     """Run a program that checks the registry, and return what it prints."""
     command = [sys.executable, PROGRAMS / program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = forking.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, float] = json.loads(done.stdout)
     return found

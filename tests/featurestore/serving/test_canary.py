@@ -16,6 +16,7 @@ import pytest
 
 from featurestore import Entity, FeatureClient, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.types import Int64
+from tests import forking
 
 PROGRAM = """
 import sys
@@ -50,7 +51,7 @@ def repo(tmp_path: Path) -> Path:
 def address(repo: Path, tmp_path: Path) -> Iterator[str]:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    process = subprocess.Popen([sys.executable, str(program), str(repo)], stdout=subprocess.PIPE, text=True)
+    process = forking.Forked([sys.executable, str(program), str(repo)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().split(" at ")[1].split(",")[0]

@@ -27,6 +27,7 @@ from featurestore.serving import exposure
 from featurestore.settings.serving import ServingConfig, TlsConfig
 from featurestore.types import Int64
 from featurestore.v1 import serving_pb2 as pb
+from tests import forking
 
 SCHEMA = "/featurestore.v1.ServingService/GetServiceSchema"
 VIEW = FeatureView(name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)])
@@ -38,7 +39,7 @@ class Served:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--repo", str(folder), *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = forking.Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
         found = re.search(r" at (\S+):(\d+),", self.line)

@@ -18,6 +18,7 @@ from featurestore.registry import Head
 from featurestore.serving.heads import HeadLog, logged_heads
 from featurestore.serving.runtime import Runtime
 from featurestore.types import Int64
+from tests import forking
 
 VIEW = FeatureView(name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)])
 
@@ -36,7 +37,7 @@ def lines(repo: Path) -> list[Head]:
 
 def test_a_server_adds_a_head_when_it_starts_and_when_the_registry_changes(repo: Path) -> None:
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(repo)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with forking.Forked(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().partition(" at ")[2].partition(",")[0]

@@ -28,6 +28,7 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.client import FeatureClient
 from featurestore.errors import ObjectNotFoundError
 from featurestore.types import Int64, String
+from tests import forking
 
 VIEW = FeatureView(
     name="counts",
@@ -79,7 +80,7 @@ class Server:
             r"\[serving\]\n", f"[serving]\nmetrics_port = {port}\nworkers = {workers}\n{settings}", file.read_text()
         )
         file.write_text(text)
-        self.process = subprocess.Popen(
+        self.process = forking.Forked(
             [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(repo)],
             stdout=subprocess.PIPE,
             text=True,
@@ -241,7 +242,7 @@ def test_a_taken_port_for_metrics_is_said_at_the_start(repo: Path) -> None:
             file.read_text().replace("[serving]\n", f"[serving]\nmetrics_port = {taken.getsockname()[1]}\n")
         )
         command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(repo)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ran = forking.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 1
     assert "for metrics, is taken by another process" in ran.stderr
     assert "metrics_port" in ran.stderr

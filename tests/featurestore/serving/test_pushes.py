@@ -29,6 +29,7 @@ from featurestore.pushing import Pusher
 from featurestore.serving.pushes import PushMethod
 from featurestore.types import Array, Date, Decimal, Float32, Float64, Int64, String, Timestamp
 from featurestore.v1 import serving_pb2 as pb
+from tests import forking
 
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
 VIEW = FeatureView(
@@ -66,7 +67,7 @@ def repo(tmp_path: Path) -> Path:
 @contextmanager
 def served(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--repo", str(folder), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = forking.Forked(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = re.search(r" at (127\.0\.0\.1:\d+),", process.stdout.readline())

@@ -17,6 +17,7 @@ from featurestore import Entity, FeatureClient, FeatureService, FeatureStore, Fe
 from featurestore.errors import FeatureStoreError, ObjectNotFoundError, RegistryError
 from featurestore.serving.refreshing import Refreshing
 from featurestore.types import Int64
+from tests import forking
 
 VIEW = FeatureView(name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)])
 
@@ -50,7 +51,7 @@ def test_a_registry_that_is_away_is_no_fault_of_who_asks() -> None:
 @contextlib.contextmanager
 def two_workers(repo: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--workers", "2", "--repo", str(repo)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with forking.Forked(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().split(" at ")[1].split(",")[0]

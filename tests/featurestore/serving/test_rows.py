@@ -24,6 +24,7 @@ from featurestore.registry.records import Registered
 from featurestore.serving.plan import StoredView, compile_plan
 from featurestore.serving.rows import RowReader
 from featurestore.types import Float64, Int64
+from tests import forking
 
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
 PAIR = Entity(name="pair", join_keys=["left", "right"], dtypes=[Int64, Int64])
@@ -187,7 +188,7 @@ def test_while_another_process_writes_each_read_is_one_snapshot_and_none_is_behi
     columns = {"user_id": [1], "left": [1], "right": [2]}
     reads = 0
     command = [sys.executable, "-c", WRITER, str(tmp_path), __file__]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+    with forking.Forked(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         for line in writer.stdout:
             for _ in range(5):

@@ -23,6 +23,7 @@ from featurestore.online.upkeep import compact, expire, longest_ttls
 from featurestore.serving.runtime import Runtime
 from featurestore.serving.upkeep import Upkeep
 from featurestore.types import Int64, microseconds
+from tests import forking
 
 HOUR = timedelta(hours=1)
 VIEW = FeatureView(
@@ -57,7 +58,7 @@ def until_only(store: OnlineStore, *keys: bytes) -> None:
 def test_a_server_removes_what_no_live_version_may_serve(store: FeatureStore, workers: int) -> None:
     store.online.put_newest(NAME, [row(b"old", 4 * HOUR), row(b"young", 2 * HOUR)])
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--workers", str(workers)]
-    server = subprocess.Popen([*command, "--repo", str(store.config.root)], stdout=subprocess.PIPE, text=True)
+    server = forking.Forked([*command, "--repo", str(store.config.root)], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         assert "Serving svc@1" in server.stdout.readline()

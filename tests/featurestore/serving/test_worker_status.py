@@ -18,6 +18,7 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.serving.log import DEAD_AFTER_SECONDS
 from featurestore.serving.worker_status import STATUS, StatusFile, read_statuses, remove_dead_statuses
 from featurestore.types import Int64
+from tests import forking
 
 VIEW = FeatureView(name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)])
 
@@ -32,7 +33,7 @@ def repo(tmp_path: Path) -> Path:
 def test_a_server_says_what_it_serves_follows_the_registry_and_is_silent_when_it_ends(repo: Path) -> None:
     log = repo / "data/log"
     command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(repo)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, FeatureStore(repo) as store:
+    with forking.Forked(command, stdout=subprocess.PIPE, text=True) as server, FeatureStore(repo) as store:
         try:
             assert server.stdout is not None
             server.stdout.readline()

@@ -30,6 +30,7 @@ from featurestore.errors import AddressInUseError, ConfigError, RegistryError, S
 from featurestore.serving import worker
 from featurestore.serving.workers import serve
 from featurestore.types import Int64
+from tests import forking
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -87,7 +88,7 @@ def start(repo: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
     def begin(replay: str = "", clock: str = "", workers: int = 1) -> Served:
         command = [sys.executable, str(program), str(repo), replay, clock, str(workers)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = forking.Forked(command, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         return Served(process)
 

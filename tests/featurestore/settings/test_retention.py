@@ -32,7 +32,8 @@ def test_anything_else_is_refused(text: object) -> None:
         RetentionConfig.model_validate({"log": text})
 
 
-def test_only_the_history_of_tables_has_an_end_unless_one_is_set() -> None:
+def test_only_the_history_of_tables_and_messages_have_an_end_unless_one_is_set() -> None:
     ends = RetentionConfig().model_dump()
     assert ends.pop("history") == timedelta(days=30)
+    assert ends.pop("messages") == timedelta(days=90)
     assert set(ends.values()) == {None}

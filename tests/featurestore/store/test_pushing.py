@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -31,6 +30,7 @@ from featurestore.errors import (
 )
 from featurestore.pushing.segments import HEADER
 from featurestore.types import Array, Embedding, Int64, String
+from tests import forking
 
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
 VIEW = FeatureView(name="clicks", entities=[USER], schema=[Field(name="seen", dtype=Int64, ge=0)])
@@ -342,7 +342,7 @@ threading.Thread(target=lambda: (time.sleep(1), store.push("clicks", [row(2, 2)]
 """
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
     command = [sys.executable, "-c", path + program, str(store.config.root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = forking.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     store.flush_pushes()
     assert online(store, 1, 2) == offline(store, 1, 2) == [1, 2]
@@ -436,7 +436,7 @@ store.online.put_all = lambda rows: os._exit(9)
 store.push("clicks", [row(1, 1)])
 """
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
-    done = subprocess.run([sys.executable, "-c", path + program, str(store.config.root)], timeout=60)
+    done = forking.run([sys.executable, "-c", path + program, str(store.config.root)], timeout=60)
     assert done.returncode == 9
     assert online(store, 1) == [None]
     store.flush_pushes()

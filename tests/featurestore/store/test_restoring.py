@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from featurestore.errors import ConfigError, OfflineStoreError
 from featurestore.materialize import materialize
 from featurestore.online import MemoryStore
 from featurestore.types import Int64, String
+from tests import forking
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
@@ -276,7 +276,7 @@ def test_a_restore_that_is_killed_leaves_before_or_after_and_the_next_one_finish
         a_bad_load(store)
         store.push("clicks", [row(0, 20, 20)])
     program = [sys.executable, "-c", _KILLED, str(tmp_path / "shop"), where]
-    done = subprocess.run(program, capture_output=True, text=True, env=os.environ, check=False)
+    done = forking.run(program, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     before, then = [20, -1, -1, -1, -1], [20, 1, 1, 1, None]
     with FeatureStore(tmp_path / "shop") as store:

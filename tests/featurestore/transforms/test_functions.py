@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -48,6 +47,7 @@ from featurestore.types import (
     Struct,
     Timestamp,
 )
+from tests import forking
 
 WEATHER = FeatureView(
     name="weather",
@@ -445,7 +445,7 @@ def test_another_process_computes_it_from_the_registry_alone_offline_and_online(
         store.materialize("weather")
         with pytest.raises(InvalidRequestError, match="failed in line 5"):
             store.get_online_features("cold", [{"origin": "JFK", "hour": 24}])
-    ran = subprocess.run(
+    ran = forking.run(
         [sys.executable, "-c", ELSEWHERE, str(tmp_path / "shop")], capture_output=True, text=True, cwd=tmp_path
     )
     assert ran.stderr == ""

@@ -134,6 +134,17 @@ class Life(RuleBasedStateMachine):
         assert len({one.id for one in found}) == len(found)
 
     @invariant()
+    def who_was_told_of_one_is_told_where_it_stands_and_of_others_nobody_is(self) -> None:
+        with self.history.read() as connection:
+            events = signals.signal_events(connection, limit=signals.ALL)
+        told = {one.signal: one.state for one in events}
+        for one in self._listed():
+            if one.state is not SignalState.HELD:
+                assert told.get(one.id, SignalState.LAPSED) is one.state
+            elif one.id in told:
+                assert one.approved_by, "it waits, although somebody was asked and agreed to nothing"
+
+    @invariant()
     def by_itself_it_keeps_to_cooldown_and_budget(self) -> None:
         cause = {one.id: one.cause for one in self._listed()}
         with self.history.read() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from featurestore import BaselineSource, RetrainingPolicy
 from featurestore.errors import MonitorError
 from featurestore.registry.signing import PrivateKey, generate
+from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import signals_pb2 as pb
 from monitor.alerts.base import Kind
 from monitor.alerts.states import Alert, State
@@ -23,7 +25,7 @@ from monitor.pipeline import run_once
 from monitor.pipeline.left_behind import close_left_behind
 from monitor.retraining import episodes
 from monitor.retraining import store as signals
-from monitor.retraining.asking import ask, decide
+from monitor.retraining.asking import ask, decide, hears
 from monitor.retraining.dataset import make_dataset
 from monitor.retraining.request import dataset_of
 from monitor.retraining.review import Reviewer
@@ -145,9 +147,34 @@ def test_nothing_goes_out_while_something_is_broken_and_it_says_why(scene: Any) 
         assert reasons == ["not looked at yet", signal.held]
         with history.write() as connection:
             episodes.ends(connection, "k", START + 3 * DAY)
-    # Both causes still stand: the monitor's own came first, and what a person asks for need not wait a day.
-    assert run(scene) == 2
-    assert the_states(scene) == {"drift": "approved", "request": "approved"}
+    # Both causes still stand. What a person asks for need not wait, so it goes first; one training is enough for a day.
+    assert run(scene) == 1
+    assert the_states(scene) == {"drift": "held", "request": "approved"}
+
+
+@pytest.mark.parametrize(
+    ("section", "policy", "heard"),
+    [
+        ({}, "flight_drift", True),
+        ({}, "", False),
+        ({"port": 6577}, "", True),
+        ({"command": ["train"]}, "", True),
+    ],
+)
+def test_who_asks_is_told_where_nobody_hears_of_it(
+    scene: Any, section: dict[str, Any], policy: str, heard: bool
+) -> None:
+    scene.apply()
+    cause = signals.Cause(
+        id="0" * 32, policy=policy, policy_version=1, service="flight_delay@1", cause="request", subject="s",
+        baseline="", model="", incident="", payload={"id": "0" * 32, "reason": "why", "createdAt": ""},
+    )  # fmt: skip
+    with scene.history() as history:
+        with history.write() as connection:
+            signals.record_cause(connection, cause, reason="new", now=NOW)
+        (signal,) = _listed(history)
+    config = scene.config.model_copy(update={"signals": SignalsConfig(**section)})
+    assert hears(replace(scene, config=config), signal) is heard
 
 
 def the_states(scene: Any) -> dict[str, str]:
@@ -271,6 +298,32 @@ def test_what_was_agreed_to_while_something_is_broken_waits_and_nobody_is_asked_
     assert (request["since"], request["until"]) == (old["since"], old["until"])
     assert [one["until"] for one in request["leftOut"]] == ["2013-07-10T00:00:00Z"]
     assert request["hash"] != old["hash"]
+
+
+def test_what_was_agreed_to_and_then_is_wanted_no_more_is_withdrawn_and_who_was_asked_hears_of_it(people: Any) -> None:
+    fault(people, START + 8 * DAY, None)
+    assert decided(people, approve=True, who="ada") is SignalState.HELD
+    # Asked was where the policy does not route any more.
+    people.apply(retrain=RetrainingPolicy(causes=["performance"], approval=True))
+    assert run(people) == 0
+    signal = the_signal(people)
+    assert signal.state is SignalState.WITHDRAWN
+    (asked, over) = messages(people)
+    assert [(channel, one["state"]) for channel, one in (asked, over)] == [
+        ("here", "SIGNAL_STATE_PENDING"),
+        ("here", "SIGNAL_STATE_WITHDRAWN"),
+    ]
+    said = (
+        'approved by ada, and withdrawn before it went out: monitor policy "flight_drift" asks for no new model '
+        "because of drift any more"
+    )
+    assert over[1]["reason"] == f"{asked[1]['reason']}; {said}"
+    assert "expiresAt" not in over[1]
+    with people.history() as history, history.read() as connection:
+        seen = signals.signal_events(connection)
+    assert [(one.state, one.reason) for one in seen][1:] == [(SignalState.WITHDRAWN, said)]
+    with people.history() as history, pytest.raises(MonitorError, match="is withdrawn, and no dataset is made of it"):
+        make_dataset(people, history, signal.id, who="tests", now=NOW)
 
 
 def test_who_asks_does_not_agree(people: Any) -> None:

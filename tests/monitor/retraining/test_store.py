@@ -5,18 +5,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from featurestore.errors import MonitorError
 from featurestore.v1 import signals_pb2 as pb
 from monitor.history import History
 from monitor.retraining import store
+from monitor.retraining.overview import current
 from monitor.retraining.states import OF_RECEIVERS, SignalState, may_follow
 
 _NOW = datetime(2026, 5, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -128,6 +133,49 @@ def test_a_note_changes_no_state(history: History) -> None:
         cursor = store.note(connection, "a" * 32, who="monitor", reason="it helped", now=_NOW)
         event = store.signal_events(connection)[-1]
         assert (event.cursor, event.state, event.reason) == (cursor, SignalState.APPROVED, "it helped")
+
+
+def test_the_newest_are_found_and_those_that_went_out_lately(history: History) -> None:
+    with history.write() as connection:
+        for number, day in enumerate((0, 200, 400)):
+            id_ = f"{number}" * 32
+            at = _NOW + timedelta(days=day)
+            store.record_cause(connection, cause(id_), reason="new", now=at)
+            if number:
+                store.move(
+                    connection, store.find_signal(connection, id_), SignalState.PENDING, reason="", now=at + DAY * 250
+                )
+        store.record_cause(connection, cause("9" * 32, "fraud@1"), reason="new", now=_NOW + DAY * 500)
+        lately = store.list_signals(connection, since=_NOW + DAY * 600)
+        newest = store.list_signals(connection, newest=2)
+        assert ([one.id[0] for one in lately], [one.id[0] for one in newest]) == (["2"], ["2", "9"])
+        assert [one.id[0] for one in store.list_signals(connection, newest=2, services=["flight_delay"])] == ["1", "2"]
+        # What waits is shown however old it is.
+        assert [one.id[0] for one in current(connection, newest=1)] == ["0", "1", "2", "9"]
+        expired = store.find_signal(connection, "1" * 32)
+        store.move(connection, expired, SignalState.EXPIRED, reason="", now=_NOW + DAY * 600)
+        assert [one.id[0] for one in current(connection, newest=1)] == ["0", "2", "9"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"services": ["flight_delay"], "since": _NOW},
+        {"states": [SignalState.HELD, SignalState.PENDING], "services": ["flight_delay"]},
+        {"states": [SignalState.EXPIRED, SignalState.FAILED], "since": _NOW},
+        {"newest": 100},
+    ],
+)
+def test_what_is_asked_at_every_run_does_not_read_the_signals_of_years(tmp_path: Path, asked: dict[str, Any]) -> None:
+    seen: list[tuple[str, Any]] = []
+    with History(f"sqlite:///{tmp_path}/monitor.db") as history, history.read() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *given: seen.append((given[2], given[3])))
+        store.list_signals(connection, **asked)
+        ((statement, parameters),) = seen
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    steps = [row[3] for row in plan]
+    assert any("USING INDEX signals_" in one for one in steps)
+    assert not any("TEMP B-TREE FOR ORDER BY" in one or one == "SCAN signals" for one in steps)
 
 
 def test_every_state_that_is_told_has_a_name_on_the_wire() -> None:

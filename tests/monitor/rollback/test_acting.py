@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -20,6 +18,7 @@ from featurestore.types import Float64
 from monitor.history import History
 from monitor.rollback import ActionState, Deed, acting
 from monitor.rollback.facts import outlook
+from tests import forking
 
 from .conftest import POLICY, SERVICE, WEATHER, Night
 
@@ -201,7 +200,7 @@ opened = Opened(
 with History(store.config.database_url(store.config.monitor.database)) as history:
     Actions(store, history).consider(store.registry.policy("flight_drift"), opened, now=now)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, check=False)
+    done = forking.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert night.messages() == []
     assert night.served() == [None, None, 99.0]

@@ -8,15 +8,30 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from featurestore import FeatureStore, config
+from featurestore import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    MonitorPolicy,
+    RetrainingPolicy,
+    config,
+)
 from featurestore.cli.app import build
+from featurestore.types import Float64, Int64
 from monitor.signalling.checking import faults
 from tests.contract.channel_far_sides.receiving import certificate_file
+
+_VIEW = FeatureView(
+    name="spending", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="total", dtype=Float64)]
+)
+_SERVICE = FeatureService(name="scoring", features=[_VIEW])
 
 
 def found(folder: Path, text: str) -> list[str]:
     (folder / config.FILE_NAME).write_text(text)
-    return [str(one) for one in faults(config.load(folder))]
+    return [str(one) for one in faults(config.load(folder), ())]
 
 
 def test_where_nothing_is_set_nothing_is_wrong(tmp_path: Path) -> None:
@@ -60,3 +75,32 @@ def test_the_command_tells_of_it_and_ends_with_1(tmp_path: Path) -> None:
     assert ran.exit_code == 1
     assert 'Fault: [signals]: There is no program "no-such-program".' in ran.output
     assert ran.output.endswith("0 channels in order, 0 policies, 1 fault\n")
+
+
+@pytest.mark.parametrize(
+    ("section", "about", "what"),
+    [
+        ('command = ["no-such-program"]', "[signals]", 'There is no program "no-such-program".'),
+        ("", "policy asks", "it asks for new models, and nobody hears of that"),
+        ("", "policy waits", "its retraining signals wait for somebody to agree, and nobody is asked"),
+        ("port = 6577", "", ""),
+    ],
+)
+def test_what_would_reach_nobody_is_found(tmp_path: Path, section: str, about: str, what: str) -> None:
+    (tmp_path / config.FILE_NAME).write_text(f"[signals]\n{section}\n")
+    policies = [
+        MonitorPolicy(name="asks", service=_SERVICE),
+        MonitorPolicy(name="waits", service=_SERVICE, retrain=RetrainingPolicy(approval=True)),
+        MonitorPolicy(name="quiet", service=_SERVICE, retrain=False),
+    ]
+    found = {one.about: one for one in faults(config.load(tmp_path), policies)}
+    assert "policy quiet" not in found
+    assert ("policy asks" in found, "policy waits" in found) == {
+        "": (True, True),
+        "port = 6577": (False, False),
+    }.get(section, (False, True))
+    if about:
+        assert found[about].what == what
+        assert found[about].hint
+    else:
+        assert found == {}

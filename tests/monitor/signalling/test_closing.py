@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurestore import Entity, Evaluation, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
+from featurestore import (
+    Entity,
+    Evaluation,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    MonitorPolicy,
+)
 from featurestore.errors import FeatureStoreError
 from featurestore.types import Float64, Int64
 from monitor.alerts.base import Kind
@@ -64,11 +73,13 @@ Signal = Callable[..., None]
 def signal(history: History) -> Signal:
     """Make a signal whose training is done, or not yet."""
 
-    def make(state: SignalState = SignalState.DONE, *, old: str = "churn@1", new: str = "churn@2") -> None:
+    def make(
+        state: SignalState = SignalState.DONE, *, old: str = "churn@1", new: str = "churn@2", policy: str = "watch"
+    ) -> None:
         payload = {"id": ID, "project": "shop", "service": "scoring@1", "reason": "it drifts", "model": old}
         cause = Cause(
             id=ID,
-            policy="watch",
+            policy=policy,
             policy_version=1,
             service="scoring@1",
             cause="drift",
@@ -201,6 +212,51 @@ def test_a_promotion_counts_from_when_the_alias_moved(store: FeatureStore, histo
     assert told(history) == [
         f"churn@2 is served since {moved:%Y-%m-%d %H:%M} UTC and is compared with churn@1 after 2 days"
     ]
+
+
+@pytest.mark.parametrize(("watched", "channels"), [(True, ["ops"]), (False, [])])
+def test_one_of_no_policy_is_compared_too_and_told_where_its_service_is_watched_by_now(
+    store: FeatureStore, history: History, signal: Signal, watched: bool, channels: list[str]
+) -> None:
+    signal(policy="")  # a person asked for it while none watched the service
+    orders = FileSource(name="orders", path="orders.parquet", timestamp_field="at")
+    other = MonitorPolicy(name="other", source=orders, fields=[Field(name="total", dtype=Float64)], routes=["ops"])
+    store.apply([other])
+    if not watched:
+        store.delete("watch")
+    serve(store, "churn@1", 0, 12, right=0.6)
+    serve(store, "churn@2", 5, 7, right=0.9)
+    faults: list[FeatureStoreError] = []
+    settled = [
+        close_loops(store, history, store.registry.policy(name), now=START + day * DAY, faults=faults)
+        for day in (6, 9)
+        for name in ["other", *(["watch"] if watched else [])]
+    ]
+    assert (sum(settled), faults) == (1, [])
+    assert [one.partition(":")[0] for one in told(history)] == [
+        "churn@2 is served since 2026-03-06 00",
+        "It helped",
+    ]
+    assert [one.channel for one in messages(history)] == channels
+
+
+def test_of_two_runs_that_look_at_once_one_says_it(
+    store: FeatureStore, history: History, signal: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal(policy="")
+    serve(store, "churn@1", 0, 12, right=0.6)
+    serve(store, "churn@2", 5, 7, right=0.9)
+    run(store, history, 6)
+    compared = module.compare_versions
+
+    def meanwhile(*args: Any, **given: Any) -> Any:
+        monkeypatch.setattr(module, "compare_versions", compared)
+        assert run(store, history, 9) == 1
+        return compared(*args, **given)
+
+    monkeypatch.setattr(module, "compare_versions", meanwhile)
+    assert run(store, history, 9) == 0
+    assert (len(told(history)), len(messages(history))) == (2, 1)
 
 
 @pytest.mark.parametrize("state", [SignalState.APPROVED, SignalState.RUNNING, SignalState.FAILED])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal as signals
 import socket
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from monitor.history import History
 from monitor.retraining.states import SignalState
 from monitor.retraining.store import Cause, find_signal, move, record_cause, signal_events
 from monitor.signalling.routing import NAME
+from tests.forking import Forked
 
 ID = "0123456789abcdef0123456789abcdef"
 RETRAIN = """
@@ -45,7 +45,7 @@ def test_it_serves_signals_and_runs_the_command_until_it_ends(tmp_path: Path) ->
     settings.write_text(settings.read_text() + command)
     with FeatureStore(folder) as store, History(store.config.database_url(store.config.monitor.database)) as history:
         approve(history)
-        daemon = subprocess.Popen([sys.executable, "-m", "featurestore", "monitor", "start", "-C", str(folder)])
+        daemon = Forked([sys.executable, "-m", "featurestore", "monitor", "start", "-C", str(folder)])
         try:
             with SignalClient(f"127.0.0.1:{port}") as client:
                 watching = client.watch()

@@ -1,4 +1,4 @@
-"""``python killed_pushes.py FOLDER TIMES``: processes that push and flush are killed at random points.
+"""``python -m tests.soak.programs.killed_pushes FOLDER TIMES``: who pushes and flushes is killed at random points.
 
 Each pushes rows of its own keys, one or some at a time, from two threads, and says so once a push is acknowledged; its
 background flushes all the time. After each kill, every acknowledged row must be online; in the end, after a flush, each
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.types import Int64
+from tests.forking import Forked
 
 VIEW = FeatureView(
     name="clicks",
@@ -80,7 +81,7 @@ def killed_pushes(folder: Path, turn: int, chance: random.Random) -> Counter[tup
     programs = [(PUSH, [str(turn), str(USERS)])] + ([(FLUSH, [])] if turn % 3 == 0 else [])
     for program, arguments in programs:
         command = [sys.executable, "-c", program, str(folder), *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         started.append(process)

@@ -200,6 +200,25 @@ def test_another_erasure_that_is_faster_is_no_fault(
     assert origins(present(store.table(view))) == ["JFK"] * 3
 
 
+def test_another_erasure_that_is_faster_in_the_past_is_no_fault_either(
+    store: OfflineStore, view: FeatureView, weather_rows: Rows, registry: Registry
+) -> None:
+    two_loads_of_which_one_was_taken_back(store, view, weather_rows)
+    plan = erasure(store.table(view), registry, "LGA")
+    others: list[Erased] = []
+
+    def matches(batch: pa.RecordBatch) -> pa.BooleanArray:
+        found = plan.matches(batch)
+        if any(found.to_pylist()) and not others:
+            with ThreadPoolExecutor() as pool:
+                others.append(pool.submit(erasure(store.table(view), registry, "LGA").run).result())
+        return found
+
+    assert replace(plan, matches=matches).run() == Erased()
+    assert others == [Erased(rows=1, files=1)]
+    assert origins(sorted(store.table(view).path.glob("*.parquet"))).count("LGA") == 0
+
+
 def test_what_a_load_at_work_has_staged_is_left_to_it_and_said(
     store: OfflineStore, view: FeatureView, weather_rows: Rows, registry: Registry
 ) -> None:

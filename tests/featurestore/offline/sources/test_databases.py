@@ -27,6 +27,7 @@ from featurestore.offline.sources import databases
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registry
 from featurestore.types import Bool, Bytes, Date, DType, Float64, Int32, Int64, String, Timestamp, by_name
+from tests import forking
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 
@@ -289,7 +290,7 @@ def test_a_writer_killed_at_any_point_loses_no_row(
     hours = 0
     for attempt in range(4):
         command = [sys.executable, "-c", textwrap.dedent(WRITER), str(config.root), postgresql]
-        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        writer = forking.Forked(command, stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
         until = time.monotonic() + 0.1 + 0.083 * attempt

@@ -20,6 +20,7 @@ from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Fiel
 from featurestore.client import FeatureClient
 from featurestore.types import Int64
 from featurestore.v1 import serving_pb2 as pb
+from tests import forking
 
 CLOCK = datetime(2013, 1, 1, tzinfo=UTC)
 
@@ -45,7 +46,7 @@ class Served:
 
     def __init__(self, repo: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "-C", str(repo), *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = forking.Forked(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         found = re.search(r" at (127\.0\.0\.1:\d+),", line)

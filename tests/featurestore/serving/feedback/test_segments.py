@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from featurestore.errors import OfflineStoreError
 from featurestore.serving.feedback import PREDICTIONS, FeedbackLog, predictions
 from featurestore.serving.feedback.segments import merge_level, rewriting, segments
+from tests import forking
 
 ROWS = {"prediction_id": "p", "number": 0.5}
 
@@ -141,7 +142,7 @@ for number in range(100_000):
 def test_what_is_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     for turn in range(3):
         folder = tmp_path / str(turn)
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], stdout=subprocess.PIPE, text=True)
+        process = forking.Forked([sys.executable, "-c", PROGRAM, str(folder)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(20 + 25 * turn)]
         process.kill()

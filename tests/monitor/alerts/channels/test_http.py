@@ -129,7 +129,7 @@ def _listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 def test_a_far_side_that_sends_a_byte_now_and_then_is_left_in_time() -> None:
     def drip(connection: socket.socket) -> None:
         connection.recv(65_536)
-        for byte in b"HTTP/1.1 200 OK\r\nx-slow: " + b"y" * 100:
+        for byte in b"HTTP/1.1 200 OK\r\nx-slow: " + b"y" * 400:
             connection.sendall(bytes([byte]))
             time.sleep(0.05)
 
@@ -137,7 +137,7 @@ def test_a_far_side_that_sends_a_byte_now_and_then_is_left_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(UnreachableError, match=r"did not answer in 0\.4 s") as raised:
             _call(url, _Section(timeout_seconds=0.4))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # all of it takes twenty
         assert not raised.value.untaken
 
 
