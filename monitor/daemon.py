@@ -230,7 +230,7 @@ class Jobs:
         if self._clock_at < before - _SET_BACK:
             _log.warning("the clock was set back", by=str(before - self._clock_at))
             for job in self._scheduler.get_jobs():
-                job.modify(next_run_time=self._clock_at)
+                job.modify(next_run_time=datetime.now(UTC))
 
     def wake(self, name: str) -> None:
         """Do a job now that is done at an interval, or once more if it is at work; without a name, every job."""
