@@ -27,6 +27,7 @@ NAMES = (
     "registry",
     "scale",
     "serving",
+    "sizing",
 )
 
 #: Those whose ``run`` also takes ``plots``, a folder for pictures or None.

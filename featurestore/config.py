@@ -288,7 +288,16 @@ class Config(Section):
         return (self.root / text).absolute()
 
     def database_url(self, url: str) -> str:
-        """Return a database URL whose SQLite path, if it has one, is absolute."""
+        """Return a database URL whose SQLite path, if it has one, is absolute.
+
+        Args:
+            url: it; or ``file:PATH`` of the file that holds it, for one with a password.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        if url.startswith("file:"):
+            url = self._secret(url, "registry" if url == self.registry else "monitor.database")
         prefix = "sqlite:///"
         return prefix + str(self.path(url.removeprefix(prefix))) if url.startswith(prefix) else url
 

@@ -36,7 +36,11 @@ NEEDS = (
     Need(
         extra="postgres",
         module="psycopg",
-        wanted=lambda config: any(url.startswith("postgresql") for url in (config.registry, config.monitor.database)),
+        wanted=lambda config: any(
+            # What a file holds is not read here; no other database has a password to hide.
+            url.startswith(("postgresql", "file:"))
+            for url in (config.registry, config.monitor.database)
+        ),
     ),
     Need(extra="redis", module="redis", wanted=lambda config: isinstance(config.online, RedisConfig)),
     Need(extra="s3", module="obstore", wanted=lambda config: is_object_url(config.offline.path)),

@@ -17,6 +17,8 @@ def probe_secrets(patient: Patient) -> Iterator[Finding]:
     wanted: dict[str, Callable[[], object]] = {
         "key of the audit log": config.signing_key,
         "secret of erasures": config.erasure_secret,
+        "URL of the registry": partial(config.database_url, config.registry),
+        "URL of the monitor's database": partial(config.database_url, config.monitor.database),
     }
     if config.identity.name:
         wanted[f"identity {config.identity.name}"] = config.identity_key

@@ -1,0 +1,190 @@
+"""What does a row take, a lookup in the log, a process, a window of the monitor? The figures of docs/sizing.md.
+
+Rows are Float64 of full precision, which nothing shrinks: the floor is their eight bytes a feature. Sizes do not depend
+on what else the machine does, and times here are those of the processor.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from redis import Redis
+
+from benchmarks import scale_redis
+from benchmarks.harness import Row
+from benchmarks.serving import _view
+from benchmarks.serving_load import ours
+from featurestore import FeatureService, FeatureStore, FeatureView, Field
+from featurestore.online import open_online_store
+from featurestore.profiles import fit_baseline, profile
+from featurestore.serving.log import ServingLog
+from featurestore.serving.lookup import Lookups
+from featurestore.serving.runtime import Runtime, compile_plans
+from featurestore.types import Float64
+from featurestore.v1 import serving_pb2 as pb
+from monitor.decisions import decide
+from monitor.detector import DetectorState, fit_limits, step
+from monitor.history.values import to_bytes
+
+_WIDTHS = (10, 50, 200)
+_BYTES = 8
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_DAYS = 30
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Measure rows in the three stores, the serving log, processes, and the monitor's windows."""
+    rows = 20_000 if quick else 200_000
+    table = []
+    with tempfile.TemporaryDirectory() as name:
+        for width in _WIDTHS:
+            folder = Path(name) / f"lmdb{width}"
+            table += _stored(folder, width, rows)
+            table += [_logged(folder, width, rows, together) for together in (50, 2_000)]
+        table += _processes(Path(name) / "lmdb50")
+        if shutil.which("redis-server") is None:
+            print("sizing: redis-server is not installed (apt-get install redis-server); Redis was not measured")
+        else:
+            with scale_redis.redis(Path(name)) as address:
+                table += [_in_redis(Path(name) / f"redis{width}", address, width, rows) for width in _WIDTHS]
+    for width in _WIDTHS:
+        table += _watched(width, 1_000, windows=3 if quick else 20)
+    return [*table, *_watched(50, 100_000, windows=3)]
+
+
+def _size(work: str, found: float, width: int) -> Row:
+    return Row(work=work, ours=found, floor=_BYTES * width, unit="bytes")
+
+
+def _filled(folder: Path, view: FeatureView, rows: int, address: str = "") -> None:
+    with scale_redis._store(folder, address) as store:
+        store.apply([FeatureService(name="all", features=[view])])
+        store.ingest(view.name, scale_redis._rows(view, rows))
+        store.materialize(view.name)
+
+
+def _stored(folder: Path, width: int, rows: int) -> list[Row]:
+    _filled(folder, _view("whole", width), rows)
+    data = folder / "data"
+    file = next((data / "online").rglob("data.mdb")).stat()
+    # LMDB's file has holes; what counts is what it takes of the disk.
+    parquet = sum(one.stat().st_size for one in (data / "offline").rglob("*.parquet"))
+    return [
+        _size(f"a row of {width} features in LMDB; its values", file.st_blocks * 512 / rows, width),
+        _size(f"a row of {width} features in Parquet; its values", parquet / rows, width),
+    ]
+
+
+def _in_redis(folder: Path, address: str, width: int, rows: int) -> Row:
+    host, _, port = address.rpartition(":")
+    with closing(Redis(host=host, port=int(port))) as client:
+        before = client.info("memory")["used_memory"]
+        _filled(folder, _view("whole", width), rows, address)
+        taken = client.info("memory")["used_memory"] - before
+    return _size(f"a row of {width} features in Redis; its values", taken / rows, width)
+
+
+def _logged(folder: Path, width: int, rows: int, together: int) -> Row:
+    """Return the log's bytes of a lookup of one row, where so many come within one write, half a second."""
+    random, target = np.random.default_rng(5), folder / f"log{together}"
+    made = 2_000
+    with FeatureStore(folder) as store:
+        config = store.config
+    with closing(Runtime(config)) as runtime:
+        online = open_online_store(config.online_store(), config.root, durable=True)
+        lookups = Lookups(online, compile_plans(runtime.services()), max_rows=1000, row_cache=1 << 20)
+        log = ServingLog(target, now=lookups.now())
+        for number in range(made):
+            # Ids as callers make them: nothing shrinks them.
+            asked = pb.GetOnlineFeaturesRequest(service="all", request_id=random.bytes(16).hex())
+            asked.columns.add(name="user_id").int64s.values.append(int(random.integers(0, rows)))
+            entry = lookups.get_online_features(asked.SerializeToString()).entry
+            assert entry is not None
+            log.offer(entry)
+            if (number + 1) % together == 0:
+                log.tick(lookups.now())
+                while log.waiting or log.rows_written < number + 1:
+                    time.sleep(0.001)
+        log.close(lookups.now())
+        online.close()
+    taken = sum(one.stat().st_size for one in target.rglob("*.parquet"))
+    return _size(f"a logged lookup of {width} features, {together:,} in a file; its values", taken / made, width)
+
+
+def _processes(folder: Path) -> list[Row]:
+    """Return what processes take of memory that they share with nobody, beside a bare interpreter."""
+    bare = _own([sys.executable, "-c", "import time; time.sleep(60)"], 1.0)
+    with ours(folder) as server:
+        time.sleep(2.0)
+        worker = server.process.memory_full_info().uss / 1e6
+    with ours(folder, workers=2) as server:
+        time.sleep(3.0)
+        both = sum(one.memory_full_info().uss for one in (server.process, *server.process.children())) / 1e6
+    return [
+        Row(work="a server of one worker, started; a bare Python", ours=worker, floor=bare, unit="MB"),
+        Row(work="a server of two workers and their parent; a bare Python", ours=both, floor=bare, unit="MB"),
+    ]
+
+
+def _own(command: list[str], seconds: float) -> float:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(seconds)
+        return psutil.Process(process.pid).memory_full_info().uss / 1e6
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _watched(width: int, rows: int, *, windows: int) -> list[Row]:
+    """Return, of one window, the processor's seconds and what of it is kept."""
+    random = np.random.default_rng(7)
+    fields = [Field(name=f"f{number}", dtype=Float64) for number in range(width)]
+
+    def drawn(count: int, day: int) -> pa.Table:
+        at = _START + timedelta(days=day)
+        columns = {one.name: random.standard_normal(count) for one in fields}
+        instant = pa.repeat(pa.scalar(at, pa.timestamp("us", "UTC")), count)
+        return pa.table({**columns, "event_timestamp": instant})
+
+    baseline = fit_baseline(pa.concat_tables([drawn(500, day) for day in range(_DAYS)]), fields)
+    limits = fit_limits(baseline, smallest_change=0.02)
+    state = DetectorState.start(limits)
+    batches = [drawn(rows, _DAYS + number) for number in range(windows)]
+    kept = 0
+    began = time.process_time()
+    for number, batch in enumerate(batches):
+        window = profile(batch, baseline.bins)
+        state, evidence = step(
+            limits,
+            state,
+            window,
+            window_start=_START + timedelta(days=_DAYS + number),
+            rows_per_block=rows,
+            average_run_length=2_160,
+        )
+        decide(baseline, window, evidence, limits, effect_threshold=0.1, rows_per_block=rows)
+        kept += len(to_bytes(window.to_arrow()))
+    each = (time.process_time() - began) / windows
+    began = time.process_time()
+    for batch in batches:
+        for one in fields:
+            np.sort(batch.column(one.name).to_numpy())
+    sorting = (time.process_time() - began) / windows
+    what = f"a window of {rows:,} rows x {width} features"
+    return [
+        Row(work=f"{what}, of the processor; to sort them", ours=each * 1e3, floor=sorting * 1e3, unit="ms"),
+        Row(
+            work=f"{what}, as kept; its values", ours=kept / windows / 1e3, floor=rows * width * _BYTES / 1e3, unit="kB"
+        ),
+    ]
