@@ -17,7 +17,7 @@ from featurestore.online import OnlineStore
 from featurestore.online.base import Waiting, event_time, oldest_order
 from featurestore.online.columns import to_column
 from featurestore.online.rowcodec import outside_max_age, varint
-from featurestore.serving.plan import ServicePlan, StoredView, Unserved
+from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
 from featurestore.serving.requests import columns_of
 from featurestore.serving.routing import Canary
 from featurestore.serving.rows import RowReader, StoredRow, StoredRows
@@ -172,14 +172,15 @@ class Lookups:
             by_view = dict(zip(plan.stored_names, zip(rows, oldest, strict=True), strict=True))
             computed, records = _on_demand(plan, by_view, columns, count)
         for view, place in plan.sent_places:
-            if place < 0:
+            if view is None:
+                if count == 1:
+                    parts.append(rows[place][0].sent)
+                else:
+                    parts += [row.sent for row in rows[place]]
+            elif isinstance(view, OnDemandView):
                 parts += records[view.name]
-            elif oldest[place]:
-                parts += _in_time(view, rows[place], oldest[place])  # type: ignore[arg-type]  # it is a stored one
-            elif count == 1:
-                parts.append(rows[place][0].sent)
             else:
-                parts += [row.sent for row in rows[place]]
+                parts += _in_time(view, rows[place], oldest[place])
         entry = _make(LogEntry, (plan, request_id, now, count, columns, snapshot, rows, oldest, computed))
         return _make(Answer, (b"".join(parts), entry))
 
