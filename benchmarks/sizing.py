@@ -14,6 +14,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -56,7 +57,9 @@ def run(*, quick: bool) -> list[Row]:
             print("sizing: redis-server is not installed (apt-get install redis-server); Redis was not measured")
         else:
             with scale_redis.redis(Path(name)) as address:
-                table += [_in_redis(Path(name) / f"redis{width}", address, width, rows) for width in _WIDTHS]
+                for width in _WIDTHS:
+                    table += _in_redis(Path(name) / f"redis{width}", address, width, rows)
+                table += _looked_up(Path(name), address, seconds=1.0 if quick else 8.0)
     for width in _WIDTHS:
         table += _watched(width, 1_000, windows=3 if quick else 20)
     return [*table, *_watched(50, 100_000, windows=3)]
@@ -66,11 +69,14 @@ def _size(work: str, found: float, width: int) -> Row:
     return Row(work=work, ours=found, floor=_BYTES * width, unit="bytes")
 
 
-def _filled(folder: Path, view: FeatureView, rows: int, address: str = "") -> None:
+def _filled(folder: Path, view: FeatureView, rows: int, address: str = "") -> float:
+    """Materialize rows, and return the processor's seconds that this took of our process."""
     with scale_redis._store(folder, address) as store:
         store.apply([FeatureService(name="all", features=[view])])
         store.ingest(view.name, scale_redis._rows(view, rows))
+        began = time.process_time()
         store.materialize(view.name)
+        return time.process_time() - began
 
 
 def _stored(folder: Path, width: int, rows: int) -> list[Row]:
@@ -85,13 +91,54 @@ def _stored(folder: Path, width: int, rows: int) -> list[Row]:
     ]
 
 
-def _in_redis(folder: Path, address: str, width: int, rows: int) -> Row:
+def _in_redis(folder: Path, address: str, width: int, rows: int) -> list[Row]:
     host, _, port = address.rpartition(":")
     with closing(Redis(host=host, port=int(port))) as client:
-        before = client.info("memory")["used_memory"]
-        _filled(folder, _view("whole", width), rows, address)
-        taken = client.info("memory")["used_memory"] - before
-    return _size(f"a row of {width} features in Redis; its values", taken / rows, width)
+        before, processor = _memory(client), _processor(client)
+        ours = _filled(folder, _view("whole", width), rows, address)
+        taken, theirs = _memory(client) - before, _processor(client) - processor
+    micro = 1e6 / rows
+    return [
+        _size(f"a row of {width} features in Redis; its values", taken / rows, width),
+        Row(
+            work=f"a row of {width} features into Redis, ours; Redis",
+            ours=ours * micro,
+            floor=theirs * micro,
+            unit="us",
+        ),
+    ]
+
+
+def _memory(client: Redis) -> int:
+    said: Any = client.info("memory")
+    return int(said["used_memory"])
+
+
+def _looked_up(here: Path, address: str, *, seconds: float) -> list[Row]:
+    """Return what a lookup of one row of three views takes of the server's processor and of Redis', and on the wire."""
+    views = [_view("first", 17), _view("second", 17), _view("third", 16)]
+    cases = [scale_redis._case(here / kind, views, where, rows=1) for kind, where in (("three", ""), ("near", address))]
+    host, _, port = address.rpartition(":")
+    found = []
+    with closing(Redis(host=host, port=int(port))) as client:
+        for case in cases:
+            with ours(case.folder) as server:
+                command = [sys.executable, "-m", "benchmarks.serving_load", "keys", server.address, "1", str(seconds)]
+                before, redis_before = server.cpu(), _processor(client)
+                asked = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                found.append([(server.cpu() - before) / asked * 1e6, (_processor(client) - redis_before) / asked * 1e6])
+    (on_lmdb, _), (on_redis, of_redis) = found
+    work = "a lookup of 1 row x 50 features, 3 views"
+    return [
+        Row(work=f"{work}, server on Redis; on LMDB", ours=on_redis, floor=on_lmdb, unit="us"),
+        Row(work=f"{work}, Redis itself; the server", ours=of_redis, floor=on_redis, unit="us"),
+        _size(f"{work}, as answered; its values", len(cases[0].answer), 50),
+    ]
+
+
+def _processor(client: Redis) -> float:
+    said: Any = client.info("cpu")
+    return float(said["used_cpu_user"] + said["used_cpu_sys"])
 
 
 def _logged(folder: Path, width: int, rows: int, together: int) -> Row:
@@ -126,10 +173,10 @@ def _processes(folder: Path) -> list[Row]:
     bare = _own([sys.executable, "-c", "import time; time.sleep(60)"], 1.0)
     with ours(folder) as server:
         time.sleep(2.0)
-        worker = server.process.memory_full_info().uss / 1e6
+        worker = _uss(server.process)
     with ours(folder, workers=2) as server:
         time.sleep(3.0)
-        both = sum(one.memory_full_info().uss for one in (server.process, *server.process.children())) / 1e6
+        both = sum(map(_uss, (server.process, *server.process.children())))
     return [
         Row(work="a server of one worker, started; a bare Python", ours=worker, floor=bare, unit="MB"),
         Row(work="a server of two workers and their parent; a bare Python", ours=both, floor=bare, unit="MB"),
@@ -140,10 +187,14 @@ def _own(command: list[str], seconds: float) -> float:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         time.sleep(seconds)
-        return psutil.Process(process.pid).memory_full_info().uss / 1e6
+        return _uss(psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait()
+
+
+def _uss(process: psutil.Process) -> float:
+    return float(process.memory_full_info().uss) / 1e6
 
 
 def _watched(width: int, rows: int, *, windows: int) -> list[Row]:
