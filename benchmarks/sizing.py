@@ -59,7 +59,8 @@ def run(*, quick: bool) -> list[Row]:
             with scale_redis.redis(Path(name)) as address:
                 for width in _WIDTHS:
                     table += _in_redis(Path(name) / f"redis{width}", address, width, rows)
-                table += _looked_up(Path(name), address, seconds=1.0 if quick else 8.0)
+                for asked in (1, 100):
+                    table += _looked_up(Path(name), address, asked, seconds=1.0 if quick else 8.0)
     for width in _WIDTHS:
         table += _watched(width, 1_000, windows=3 if quick else 20)
     return [*table, *_watched(50, 100_000, windows=3)]
@@ -114,25 +115,36 @@ def _memory(client: Redis) -> int:
     return int(said["used_memory"])
 
 
-def _looked_up(here: Path, address: str, *, seconds: float) -> list[Row]:
-    """Return what a lookup of one row of three views takes of the server's processor and of Redis', and on the wire."""
-    views = [_view("first", 17), _view("second", 17), _view("third", 16)]
-    cases = [scale_redis._case(here / kind, views, where, rows=1) for kind, where in (("three", ""), ("near", address))]
+def _looked_up(here: Path, address: str, rows: int, *, seconds: float) -> list[Row]:
+    """Return what a lookup of 50 features takes of the server's processor and of Redis', and of the network."""
+    views = [_view("first", 17), _view("second", 17), _view("third", 16)] if rows == 1 else [_view("whole", 50)]
+    cases = [
+        scale_redis._case(here / f"{kind}{rows}", views, where, rows=rows)
+        for kind, where in (("file", ""), ("server", address))
+    ]
     host, _, port = address.rpartition(":")
     found = []
     with closing(Redis(host=host, port=int(port))) as client:
         for case in cases:
             with ours(case.folder) as server:
-                command = [sys.executable, "-m", "benchmarks.serving_load", "keys", server.address, "1", str(seconds)]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.serving_load",
+                    "keys",
+                    server.address,
+                    str(rows),
+                    str(seconds),
+                ]
                 before, redis_before = server.cpu(), _processor(client)
                 asked = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                 found.append([(server.cpu() - before) / asked * 1e6, (_processor(client) - redis_before) / asked * 1e6])
     (on_lmdb, _), (on_redis, of_redis) = found
-    work = "a lookup of 1 row x 50 features, 3 views"
+    work = f"a call of {rows} row{'s' * (rows > 1)} x 50, {len(views)} view{'s' * (len(views) > 1)}"
     return [
-        Row(work=f"{work}, server on Redis; on LMDB", ours=on_redis, floor=on_lmdb, unit="us"),
-        Row(work=f"{work}, Redis itself; the server", ours=of_redis, floor=on_redis, unit="us"),
-        _size(f"{work}, as answered; its values", len(cases[0].answer), 50),
+        Row(work=f"{work}, the server on Redis; on LMDB", ours=on_redis, floor=on_lmdb, unit="us"),
+        Row(work=f"{work}, Redis; the server", ours=of_redis, floor=on_redis, unit="us"),
+        _size(f"{work}, its answer; the values", len(cases[0].answer), 50 * rows),
     ]
 
 

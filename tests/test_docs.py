@@ -52,6 +52,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     CONFIGURATION,
     DATASETS,
     DEFINITIONS,
+    DEPLOYMENT,
     ERASURE,
     LOADTEST,
     MONITORING,
@@ -60,6 +61,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     RETRAINING,
     ROLLBACK,
     SERVING,
+    SIZING,
     TESTING,
     VERSIONS,
 ) = RUN = tuple(
@@ -69,6 +71,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "configuration",
         "datasets",
         "definitions",
+        "deployment",
         "erasure",
         "loadtest",
         "monitoring",
@@ -77,6 +80,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "retraining",
         "rollback",
         "serving",
+        "sizing",
         "testing",
         "versions",
     )
@@ -469,6 +473,12 @@ def test_the_point_in_time_document_prints_what_it_says(capsys: pytest.CaptureFi
     _run_python(POINT_IN_TIME)
     shown = re.findall(r"^# prints: (.*)$", POINT_IN_TIME.read_text(encoding="utf-8"), re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == shown
+
+
+def test_the_arithmetic_of_the_sizing_document_gives_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    _run_python(SIZING)
+    (shown,) = [block.text for block in blocks(SIZING) if block.language == "text"]
+    assert capsys.readouterr().out == shown
 
 
 def test_the_erasure_document_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,19 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert loaded.channel("ops").secret.get_secret_value() == "hush"
 
 
+def test_the_url_of_a_database_may_stand_in_a_file(tmp_path: Path) -> None:
+    loaded = load(tmp_path, 'registry = "file:url"\n[monitor]\ndatabase = "file:monitor-url"')
+    with pytest.raises(ConfigError, match=r'"registry": .*url cannot be read'):
+        loaded.database_url(loaded.registry)
+    with pytest.raises(ConfigError, match=r'"monitor\.database": .*monitor-url cannot be read'):
+        loaded.database_url(loaded.monitor.database)
+    # What looks like a variable is part of the password.
+    (tmp_path / "url").write_text("postgresql+psycopg://ada:a${b}c@db/shop\n")
+    assert loaded.database_url(loaded.registry) == "postgresql+psycopg://ada:a${b}c@db/shop"
+    (tmp_path / "monitor-url").write_text("sqlite:///monitor.db")
+    assert loaded.database_url(loaded.monitor.database) == f"sqlite:///{tmp_path}/monitor.db"
+
+
 WAREHOUSE = """
 [connections.warehouse]
 driver = "postgresql"
