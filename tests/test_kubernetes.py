@@ -13,6 +13,7 @@ import yaml
 from featurestore import config
 from featurestore.config import Config
 from featurestore.serving import workers
+from monitor.baselines import baselines_folder
 from tests.our_commands import check_command
 
 FOLDER = Path(__file__).parent.parent / "examples" / "kubernetes"
@@ -51,8 +52,13 @@ def containers(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def settings() -> Config:
-    return config.load(FOLDER)
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Return the settings, with a URL in the place of the file that has it."""
+    folder = tmp_path_factory.mktemp("kubernetes")
+    (folder / "url").write_text("postgresql+psycopg://features:hush@postgres/features")
+    text = (FOLDER / "featurestore.toml").read_text()
+    (folder / config.FILE_NAME).write_text(text.replace("/run/secrets/featurestore/database_url", "url"))
+    return config.load(folder)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -205,7 +211,9 @@ def test_what_outlives_a_pod_lies_on_a_volume_that_does(settings: Config) -> Non
         }
         for name, template in PODS.items()
     }
-    assert lasting["Deployment featurestore-server"] == lasting["Deployment featurestore-monitor"] == {log, feedback}
+    assert lasting["Deployment featurestore-server"] == {log, feedback}
+    fitted = Path("/store") / baselines_folder(settings).parent.relative_to(settings.root)
+    assert lasting["Deployment featurestore-monitor"] == {log, feedback, str(fitted)}
     assert lasting["StatefulSet featurestore-push"] == {log, feedback, push}
     assert lasting["StatefulSet featurestore-stream"] == {push, quarantine}
     # Where gc removes old files.
