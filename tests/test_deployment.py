@@ -132,7 +132,6 @@ def test_the_image_is_made_of_files_that_there_are_and_that_its_build_may_see() 
 
 @pytest.mark.parametrize("folder", ["compose/store", "kubernetes"])
 def test_the_image_has_the_extras_that_the_examples_of_settings_need(folder: str) -> None:
-    from featurestore import config
     (extras,) = [text.partition("=")[2].split(",") for name, text in instructions() if name == "ARG"]
     settings = config.load(ROOT / "examples" / folder)
     needed = {one.extra for one in NEEDS if one.wanted(settings)}
