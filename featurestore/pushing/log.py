@@ -16,6 +16,7 @@ and there is always one, so numbers are never given twice.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import time
@@ -29,7 +30,7 @@ import structlog
 from featurestore.errors import OfflineStoreError
 from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
-from featurestore.pushing.segments import HEADER, MAX_BYTES, Entry, frame_of, parse
+from featurestore.pushing.segments import HEADER, HEADER_WITH_ORIGINS, MAX_BYTES, Entry, frame_of, header_for, parse
 
 _SUFFIX = ".wal"
 _TORN = ".torn"
@@ -96,14 +97,19 @@ class PushLog:
         self._known: _End | None = None  # of the newest segment; changed by whoever holds the lock of commits
 
     @contextlib.contextmanager
-    def committing(self) -> Iterator[Commit]:
+    def committing(self, *, origins: bool = False) -> Iterator[Commit]:
         """Let one group of pushes be appended; others wait until the block ends.
+
+        Args:
+            origins: whether some entries will have origins, for which the newest segment must be of the format.
 
         Raises:
             OfflineStoreError: the folder cannot be written, or the newest segment is damaged.
         """
         with self._locked("commit"):
             end = self._newest()
+            if origins and not self._takes_origins(end):
+                end = self._sealed(end, HEADER_WITH_ORIGINS) if end.rows else self._replaced(end, HEADER_WITH_ORIGINS)
             yield Commit(self._path(end.number), end, self._remember)
 
     @contextlib.contextmanager
@@ -130,10 +136,7 @@ class PushLog:
         with self._locked("commit"):
             end = self._newest()
             if end.rows:
-                path = self._path(end.number)
-                with _writing(path):
-                    acknowledge(path, end.size, sync=True)
-                self._make()
+                self._sealed(end, HEADER)
 
     def sealed(self) -> list[Segment]:
         """Return the segments that grow no more, in order."""
@@ -163,7 +166,7 @@ class PushLog:
         part = self.folder / f".{uuid.uuid4().hex}"
         with _writing(segment.path):
             try:
-                data = HEADER + b"".join(frame_of([one]) for one in entries)
+                data = header_for(entries) + b"".join(frame_of([one]) for one in entries)
                 _write_new(part, data)
                 acknowledge(segment.path, 0, sync=True)  # between the two, that of neither may count
                 part.replace(segment.path)
@@ -254,14 +257,42 @@ class PushLog:
             hint="A process died while it wrote it: no push of these rows was answered.",
         )
 
-    def _make(self) -> _End:
+    def _takes_origins(self, end: _End) -> bool:
+        path = self._path(end.number)
+        with _reading(path), path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER_WITH_ORIGINS
+
+    def _sealed(self, end: _End, header: bytes) -> _End:
+        """Let the newest segment grow no more, and begin its successor."""
+        path = self._path(end.number)
+        with _writing(path):
+            acknowledge(path, end.size, sync=True)
+        return self._make(header)
+
+    def _replaced(self, end: _End, header: bytes) -> _End:
+        """Put a segment of another format in the place of the newest, which is empty.
+
+        Another file, not another header in it: processes that know the file read on from where they were.
+        """
+        path, part = self._path(end.number), self.folder / f".{uuid.uuid4().hex}"
+        with _writing(path):
+            try:
+                _write_new(part, header)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            _sync(self.folder)
+            inode = path.stat().st_ino
+        return self._remember(dataclasses.replace(end, inode=inode, size=len(header)))
+
+    def _make(self, header: bytes = HEADER) -> _End:
         """Begin a new segment."""
         numbers = self._numbers()
         # The clock, so that numbers grow even if somebody has emptied the folder.
         number = max([time.time_ns() // 1000, *(one + 1 for one in numbers[-1:])])
         path = self._path(number)
         with _writing(path):
-            _write_new(path, HEADER)
+            _write_new(path, header)
             _sync(self.folder)
             inode = path.stat().st_ino
         return self._remember(_End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))

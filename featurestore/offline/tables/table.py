@@ -19,6 +19,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
+from featurestore import formats
 from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, read_commit, said
@@ -43,6 +44,10 @@ __all__ = [
 #: A version of a table, opened: what a commit was decided by.
 OpenTable = DeltaTable
 
+#: Of the rows, files and commits of a table. Properties of it say another one, and the release that wrote it.
+FORMAT = 1
+FORMAT_KEY, RELEASE_KEY = "featurestore.format", "featurestore.release"
+
 _RETRIES = 50
 #: Counts the commits that put files in the place of others: no load can have that id.
 _TURN = "/featurestore/change"
@@ -66,11 +71,15 @@ class OfflineTable:
 
     def _open(self) -> DeltaTable:
         try:
-            return DeltaTable(str(self.path), storage_options=storage_options(self.path))
+            table = DeltaTable(str(self.path), storage_options=storage_options(self.path))
+            said = table.metadata().configuration
         except TableNotFoundError:
             raise OfflineStoreError(f"The table {self.path.name} does not exist.", hint="Ingest rows first.") from None
         except (DeltaError, OSError) as error:
             raise self._refused("cannot be opened", error) from error
+        values = {"format": said.get(FORMAT_KEY, FORMAT), "release": said.get(RELEASE_KEY, "")}
+        formats.check(values, f"The table {self.path.name}", FORMAT, error=OfflineStoreError)
+        return table
 
     def _refused(self, what: str, error: Exception) -> OfflineStoreError:
         if isinstance(self.path, Path):
