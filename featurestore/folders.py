@@ -54,9 +54,7 @@ def check_folders(config: Config) -> None:
     """
     for name, one in FOLDERS.items():
         folder = one.path(config)
-        formats.check(
-            format_of(folder, error=one.error), f"The {name} {folder}", one.format, error=one.error
-        )
+        formats.check(format_of(folder, error=one.error), f"The {name} {folder}", one.format, error=one.error)
 
 
 def format_of(folder: Path, *, error: type[FeatureStoreError]) -> dict[str, Any]:

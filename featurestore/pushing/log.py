@@ -30,7 +30,16 @@ import structlog
 from featurestore.errors import OfflineStoreError
 from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
-from featurestore.pushing.segments import HEADER, HEADER_WITH_ORIGINS, MAX_BYTES, Entry, frame_of, header_for, parse
+from featurestore.pushing.segments import (
+    HEADER,
+    HEADER_WITH_ORIGINS,
+    MAX_BYTES,
+    Entry,
+    frame_of,
+    header_for,
+    number_of,
+    parse,
+)
 
 _SUFFIX = ".wal"
 _TORN = ".torn"
@@ -152,6 +161,20 @@ class PushLog:
     def segments(self) -> list[Segment]:
         """Return all segments, in order; whoever reads the newest holds the lock of commits."""
         return [Segment(number=one, path=self._path(one)) for one in self._numbers()]
+
+    def formats(self) -> list[int]:
+        """Return the formats of the segments, each once.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read, is none, or is of a newer format.
+        """
+        found = set()
+        for segment in self.segments():
+            with _reading(segment.path), segment.path.open("rb") as file:
+                header = file.read(len(HEADER))
+            parse(header, str(segment.path))
+            found.add(number_of(header))
+        return sorted(found - {0})  # 0 is of one whose header is torn, which holds nothing
 
     def remove(self, segment: Segment, entries: Sequence[Entry] = ()) -> None:
         """Remove a segment whose rows the offline store has; the origins of its entries stay known."""

@@ -87,6 +87,14 @@ class OfflineTable:
         said, hint = what_happened(error, self.path.bucket.secrets())
         return OfflineStoreError(f"The table {self.path.name} in {self.path.parent} {what}: {said}.", hint=hint)
 
+    def format(self) -> int:
+        """Return the format of its rows, files and commits, which this release can read.
+
+        Raises:
+            OfflineStoreError: there is no table, it cannot be opened, or it is of a newer format.
+        """
+        return int(self._open().metadata().configuration.get(FORMAT_KEY, FORMAT))
+
     def version(self) -> int | None:
         """Return the Delta version, or None when nothing was ever published."""
         return self._open().version() if self.exists() else None
