@@ -30,6 +30,7 @@ import structlog
 from featurestore.errors import OfflineStoreError
 from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
+from featurestore.pushing.durable import reading, sync, write_all, write_new, writing
 from featurestore.pushing.segments import (
     HEADER,
     HEADER_WITH_ORIGINS,
@@ -74,7 +75,7 @@ class Segment:
         Raises:
             OfflineStoreError: it cannot be read, or is damaged.
         """
-        with _reading(self.path):
+        with reading(self.path):
             known = acknowledged(self.path)
             return parse(self.path.read_bytes(), str(self.path), acknowledged=known, sealed=True).entries
 
@@ -170,7 +171,7 @@ class PushLog:
         """
         found = set()
         for segment in self.segments():
-            with _reading(segment.path), segment.path.open("rb") as file:
+            with reading(segment.path), segment.path.open("rb") as file:
                 header = file.read(len(HEADER))
             parse(header, str(segment.path))
             found.add(number_of(header))
@@ -178,24 +179,24 @@ class PushLog:
 
     def remove(self, segment: Segment, entries: Sequence[Entry] = ()) -> None:
         """Remove a segment whose rows the offline store has; the origins of its entries stay known."""
-        with _writing(segment.path):
+        with writing(segment.path):
             origins.keep(self.folder, entries)
             forget(segment.path)
             segment.path.unlink(missing_ok=True)
-            _sync(self.folder)
+            sync(self.folder)
 
     def rewrite(self, segment: Segment, entries: Sequence[Entry]) -> None:
         """Put entries in the place of a segment's; for an erasure, which holds both locks."""
         part = self.folder / f".{uuid.uuid4().hex}"
-        with _writing(segment.path):
+        with writing(segment.path):
             try:
                 data = header_for(entries) + b"".join(frame_of([one]) for one in entries)
-                _write_new(part, data)
+                write_new(part, data)
                 acknowledge(segment.path, 0, sync=True)  # between the two, that of neither may count
                 part.replace(segment.path)
             finally:
                 part.unlink(missing_ok=True)
-            _sync(self.folder)
+            sync(self.folder)
             acknowledge(segment.path, len(data), sync=True)
 
     def tidy(self) -> int:
@@ -243,7 +244,7 @@ class PushLog:
         if not numbers:
             return self._make()
         path = self._path(numbers[-1])
-        with _writing(path), path.open("r+b") as file:
+        with writing(path), path.open("r+b") as file:
             info = os.fstat(file.fileno())
             known = self._known
             if known is None or (known.number, known.inode) != (numbers[-1], info.st_ino) or known.size > info.st_size:
@@ -269,8 +270,8 @@ class PushLog:
     def _keep_torn(self, path: Path, place: int, torn: bytes) -> None:
         """Put the torn end of a segment into a file of its own, before it is cut."""
         kept = path.with_name(f"{path.stem}-{place}-{uuid.uuid4().hex[:8]}{_TORN}")
-        _write_new(kept, torn)
-        _sync(self.folder)
+        write_new(kept, torn)
+        sync(self.folder)
         _logger.warning(
             "the torn end of the push log was moved aside",
             segment=str(path),
@@ -282,13 +283,13 @@ class PushLog:
 
     def _takes_origins(self, end: _End) -> bool:
         path = self._path(end.number)
-        with _reading(path), path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             return file.read(len(HEADER)) == HEADER_WITH_ORIGINS
 
     def _sealed(self, end: _End, header: bytes) -> _End:
         """Let the newest segment grow no more, and begin its successor."""
         path = self._path(end.number)
-        with _writing(path):
+        with writing(path):
             acknowledge(path, end.size, sync=True)
         return self._make(header)
 
@@ -298,13 +299,13 @@ class PushLog:
         Another file, not another header in it: processes that know the file read on from where they were.
         """
         path, part = self._path(end.number), self.folder / f".{uuid.uuid4().hex}"
-        with _writing(path):
+        with writing(path):
             try:
-                _write_new(part, header)
+                write_new(part, header)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
-            _sync(self.folder)
+            sync(self.folder)
             inode = path.stat().st_ino
         return self._remember(dataclasses.replace(end, inode=inode, size=len(header)))
 
@@ -314,9 +315,9 @@ class PushLog:
         # The clock, so that numbers grow even if somebody has emptied the folder.
         number = max([time.time_ns() // 1000, *(one + 1 for one in numbers[-1:])])
         path = self._path(number)
-        with _writing(path):
-            _write_new(path, header)
-            _sync(self.folder)
+        with writing(path):
+            write_new(path, header)
+            sync(self.folder)
             inode = path.stat().st_ino
         return self._remember(_End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
 
@@ -333,7 +334,7 @@ class PushLog:
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
         file = self.folder / f"{name}.lock"
-        with _writing(file):
+        with writing(file):
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -387,11 +388,11 @@ class Commit:
             raise OfflineStoreError(
                 f"{len(frame):,} bytes are too much for one push.", hint="Push fewer rows at once, or ingest them."
             )
-        with _writing(self._path):
+        with writing(self._path):
             try:
                 with self._path.open("r+b", buffering=0) as file:
                     file.seek(self._end.size)
-                    _write_all(file.fileno(), frame)
+                    write_all(file.fileno(), frame)
                     os.fsync(file.fileno())
                 acknowledge(self._path, self._end.size + len(frame))
             except OSError:
@@ -401,7 +402,7 @@ class Commit:
 
     def undo(self) -> None:
         """Take back what this turn appended."""
-        with _writing(self._path), self._path.open("r+b") as file:
+        with writing(self._path), self._path.open("r+b") as file:
             if acknowledged(self._path) > self._before.size:
                 acknowledge(self._path, self._before.size, sync=True)
             file.truncate(self._before.size)
@@ -418,44 +419,3 @@ def _after(end: _End, entries: Sequence[Entry], size: int) -> _End:
         rows=end.rows + sum(one.rows for one in entries),
         oldest=end.oldest if end.oldest is not None or not entries else entries[0].at,
     )
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OfflineStoreError(
-            f"The push log {path} cannot be written: {error.strerror or error}.",
-            hint='Check the disk\'s space and rights, and "path" under [push] in featurestore.toml.',
-        ) from error
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OfflineStoreError(f"The push log {path} cannot be read: {error.strerror or error}.") from error

@@ -6,8 +6,8 @@ numbers of 32 bits, and the content. A frame is what one fsync made durable, and
 record, the record, the length of the rows, the rows as Arrow stream.
 
 Format 01 has what every release reads. In format 02 the record may also say the origins of the rows, on which the
-first readers of 01 would fall over: they refuse 02 in a sentence instead. So only a segment that takes rows with origins
-is of format 02, and servers of a release without them go on beside this one for as long as no stream is read.
+first readers of 01 would fall over: they refuse 02 in a sentence instead. So only a segment that takes rows with
+origins is of format 02, and servers of a release without them go on beside this one for as long as no stream is read.
 
 Frames are written one after the other, each only after the one before is on the disk. So a process or a machine that
 dies leaves at most one frame torn, the last one, and nobody was told that its rows are kept. Whatever else is broken is

@@ -60,8 +60,8 @@ class History(Ledger, Alerts, Incidents, People, Checks):
             :mod:`monitor.leading` for the monitor that works; other writers, such as commands, have none.
 
     Raises:
-        MonitorError: the URL is not one, the database cannot be opened, a newer release has changed its tables, or it is
-            on a server and older.
+        MonitorError: the URL is not one, the database cannot be opened, a newer release has changed its tables, or it
+            is on a server and older.
     """
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:

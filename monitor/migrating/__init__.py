@@ -1,7 +1,7 @@
 """The monitor's database, brought up to date: one step for each version of its tables.
 
-As the registry, one in a file is brought up to date by whoever opens it, and one on a server by ``featurestore upgrade``;
-it too says from which version on a release may use it.
+As the registry, one in a file is brought up to date by whoever opens it, and one on a server by ``featurestore
+upgrade``; it too says from which version on a release may use it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,6 @@ READABLE_FROM = 4
 
 metadata = MetaData()
 
-#: Facts about the database itself: ``schema_version``, ``readable_from``, ``release`` (that brought it there), ``instance``
-#: (its random name).
+#: Facts about the database itself: ``schema_version``, ``readable_from``, ``release`` (that brought it there),
+#: ``instance`` (its random name).
 meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))

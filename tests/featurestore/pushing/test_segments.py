@@ -84,7 +84,7 @@ def test_the_rest_of_a_segment_is_read_from_where_the_reader_was() -> None:
 
 def test_another_format_and_another_file_are_refused() -> None:
     with pytest.raises(
-        OfflineStoreError, match="has format 99, of a newer release; this one, .*, reads up to 02"
+        OfflineStoreError, match=r"has format 99, of a newer release; this one, .*, reads up to 02"
     ) as caught:
         parse(b"fspush99", "it")
     assert "--flush" in caught.value.hint
