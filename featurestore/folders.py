@@ -52,9 +52,15 @@ def check_folders(config: Config) -> None:
     Raises:
         FeatureStoreError: a newer release has written one of them anew, in a format of its own.
     """
-    for name, one in FOLDERS.items():
-        folder = one.path(config)
-        formats.check(format_of(folder, error=one.error), f"The {name} {folder}", one.format, error=one.error)
+    for name in FOLDERS:
+        check_folder(config, name)
+
+
+def check_folder(config: Config, name: str) -> None:
+    """Check one of :data:`FOLDERS`; see :func:`check_folders`."""
+    one = FOLDERS[name]
+    folder = one.path(config)
+    formats.check(format_of(folder, error=one.error), f"The {name} {folder}", one.format, error=one.error)
 
 
 def format_of(folder: Path, *, error: type[FeatureStoreError]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
-from featurestore import folders, formats
+from featurestore import folders
 from featurestore.config import Config
 from featurestore.offline.datasets.manifest import MANIFEST_FORMAT, format_of
 from featurestore.offline.store import OfflineStore
@@ -75,8 +75,8 @@ def _of_registry(step: Step, config: Config, look: Callable[[Registry], Stored])
     if not found.revision:
         return step.absent()
     if found.revision < REVISION or not found.is_readable:
-        what = "it is looked at when the registry is of this release"
-        return Stored(store=step.store, state=State.older, format=step.format, what=what)
+        what = "looked at after the registry is upgraded"
+        return Stored(store=step.store, state=State.unseen, format=step.format, what=what)
     with closing(open_registry(_url(config), config.project)) as registry:
         return look(registry)
 
@@ -140,8 +140,7 @@ def _folder(name: str) -> Step:
         folder = one.path(config)
         if not folder.is_dir():
             return step.absent()
-        values = folders.format_of(folder, error=one.error)
-        formats.check(values, f"The {name} {folder}", one.format, error=one.error)
+        folders.check_folder(config, name)
         return step.current()
 
     step = Step(store=name, format=str(one.format), look=look)

@@ -17,11 +17,13 @@ GROUP = "featurestore.upgrades"
 class State(StrEnum):
     """How a store's format stands to this release's.
 
-    ``older`` is read and added to as it is; ``behind`` waits for an upgrade; ``newer`` is a neighbouring release's,
-    which this one may use; and ``fault`` is what this release cannot use, or could not look at.
+    ``unseen`` is what only an upgraded registry can tell of; ``older`` is read and added to as it is; ``behind`` waits
+    for an upgrade; ``newer`` is a neighbouring release's, which this one may use; and ``fault`` is what this release
+    cannot use, or could not look at.
     """
 
     absent = "absent"
+    unseen = "unseen"
     current = "current"
     older = "older"
     behind = "behind"

@@ -5,8 +5,8 @@ online, a server that answers and logs, predictions and outcomes, a monitor that
 that were pushed and wait in the log. What it holds is the same each time; ids, instants and signatures are not, as no
 release lets them be chosen. ``expected.json`` beside it says what a later release must find there.
 
-For an older release: ``git worktree add FOLDER COMMIT``, and ``PYTHONPATH=FOLDER python tests/golden/make.py ...``. What
-a release did not have yet is left out.
+For an older release: ``git worktree add FOLDER COMMIT``, and ``PYTHONPATH=FOLDER python tests/golden/make.py ...``.
+What a release did not have yet is left out.
 """
 
 from __future__ import annotations

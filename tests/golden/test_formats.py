@@ -12,9 +12,9 @@ from tests.golden.opened import FOLDER, FORMATS, fingerprints, names
 
 _KNOWN = json.loads(FORMATS.read_text())
 _WHAT_TO_DO = (
-    "The stored format of {} is not what tests/golden/formats.json says. If a release before can still read it, see that "
-    "it does: docs/upgrading.md, 'When a format changes'. If not, give it another number. Then make the golden store: "
-    "python tests/golden/make.py tests/golden/NAME, and write the new line: {}"
+    "The stored format of {} is not what tests/golden/formats.json says. If a release before can still read it, see "
+    "that it does: docs/upgrading.md, 'When a format changes'. If not, give it another number. Then make the golden "
+    "store: python tests/golden/make.py tests/golden/NAME, and write the new line: {}"
 )
 
 

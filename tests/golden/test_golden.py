@@ -6,17 +6,19 @@ import json
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from featurestore import FeatureStore
 from featurestore.cli.app import run
 from featurestore.doctor import State, examine
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, FeatureStoreError
 from featurestore.serving.log_tail import LogTail
 from featurestore.streaming import quarantine_of
 from featurestore.upgrading import State as Format
 from featurestore.upgrading import look, upgrade
 from featurestore.upgrading.lock import alone
+from monitor.history import History
 from tests import forking
 from tests.golden.opened import FORMATS, names, unpack
 
@@ -63,9 +65,8 @@ def test_a_store_of_a_release_is_brought_up_to_date_and_keeps_what_it_holds(
             features="churn", entity_rows=[{"user_id": waiting["user_id"], "amount": 5.0}]
         ).to_dict()["count"]
         assert row == waiting["count"]
-        assert (
-            sum(one.rows_written for one in store.offline.loads(store.registry.feature_view("clicks").definition)) == 5
-        )
+        clicks = store.registry.feature_view("clicks").definition
+        assert sum(one.rows_written for one in store.offline.loads(clicks)) == 5
         # A manifest that is written now says what the golden one says, or more.
         rows = store.get_training_dataset("first").to_arrow()
         asked = rows.select(["user_id", "event_timestamp", "amount", "left"])
@@ -112,6 +113,32 @@ def test_one_upgrade_works_at_a_time_and_looking_changes_nothing(name: str, tmp_
     # The environment's own file of readers; and the lock, which stays.
     assert {one.name for one in after if after[one] != before.get(one)} <= {"lock.mdb", "upgrade.lock"}
     assert look(tmp_path) == found
+
+
+def test_on_a_server_others_decide_when_and_one_host_upgrades_at_a_time(tmp_path: Path, postgresql: str) -> None:
+    url = postgresql.replace("://", "+psycopg://")
+    hosts = []
+    for name in ("one", "two"):
+        repo = tmp_path / name
+        repo.mkdir()
+        settings = f'registry = "{url}"\n\n[monitor]\ndatabase = "{url}"\n'
+        (repo / "featurestore.toml").write_text(settings)
+        hosts.append(repo)
+    with FeatureStore(hosts[0]) as store, History(url):
+        assert [one.state for one in look(hosts[0]) if one.store in ("registry", "monitor")] == [Format.current] * 2
+        with alone(store.config), pytest.raises(ConfigError, match="Another process"):
+            upgrade(hosts[1])
+        store.registry.list()
+    assert upgrade(hosts[1])
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("UPDATE meta SET value = '3' WHERE key IN ('schema_version', 'readable_from')")
+        connection.execute("UPDATE registry_revision SET version_num = '0004', readable_from = '0004'")
+    for opened in (lambda: History(url), lambda: FeatureStore(hosts[0]).registry):
+        with pytest.raises(FeatureStoreError, match="of an older release; this one, .*, needs") as raised:
+            opened()
+        assert raised.value.hint.startswith("Bring it up to date first: featurestore upgrade")
+    found = {one.store: one.state for one in look(hosts[0])}
+    assert (found["registry"], found["monitor"], found["tables"]) == (Format.behind, Format.behind, Format.unseen)
 
 
 def test_where_nothing_is_yet_nothing_is_to_be_done(tmp_path: Path) -> None:

@@ -225,21 +225,22 @@ def test_a_registry_of_a_newer_release_is_refused(bare_url: str) -> None:
     assert caught.value.hint == "Upgrade the featurestore package here to 3.0.0, or a later one."
 
 
-def test_a_registry_to_which_the_next_release_only_added_goes_on_as_it_is(registry: Registry, url: str) -> None:
+def test_a_registry_to_which_the_next_release_only_added_goes_on_as_it_is(bare_url: str) -> None:
     """Servers of two neighbouring releases work side by side."""
-    registry.apply([Entity(name="airport")], who="ada")
+    with open_registry(bare_url, "flights") as registry:
+        registry.apply([Entity(name="airport")], who="ada")
     run_sql(
-        url,
+        bare_url,
         f"UPDATE {migrating.VERSION_TABLE} SET version_num = '9999', release = '0.2.0'",
         "ALTER TABLE versions ADD COLUMN tomorrow VARCHAR NOT NULL DEFAULT 'x'",
         "CREATE TABLE inventions (name VARCHAR PRIMARY KEY)",
     )
-    with open_registry(url, "flights") as other:
+    with open_registry(bare_url, "flights") as other:
         assert other.get("airport").version == 1
         assert other.apply([Entity(name="plane")], who="ada").changes[0].to_version == 1
         assert other.verify_audit() == []
-    bring_up_to_date(url)  # which has nothing to do, and takes nothing back
-    assert migrating.found_schema(url).revision == "9999"
+    bring_up_to_date(bare_url)  # which has nothing to do, and takes nothing back
+    assert migrating.found_schema(bare_url).revision == "9999"
 
 
 def test_a_registry_with_an_object_of_a_newer_release_is_listed_and_the_object_refused(
