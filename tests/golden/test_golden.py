@@ -125,16 +125,16 @@ def test_on_a_server_others_decide_when_and_one_host_upgrades_at_a_time(tmp_path
         (repo / "featurestore.toml").write_text(settings)
         hosts.append(repo)
     with FeatureStore(hosts[0]) as store, History(url):
+        store.registry.list()
         assert [one.state for one in look(hosts[0]) if one.store in ("registry", "monitor")] == [Format.current] * 2
         with alone(store.config), pytest.raises(ConfigError, match="Another process"):
             upgrade(hosts[1])
-        store.registry.list()
     assert upgrade(hosts[1])
     with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute("UPDATE meta SET value = '3' WHERE key IN ('schema_version', 'readable_from')")
         connection.execute("UPDATE registry_revision SET version_num = '0004', readable_from = '0004'")
     for opened in (lambda: History(url), lambda: FeatureStore(hosts[0]).registry):
-        with pytest.raises(FeatureStoreError, match="of an older release; this one, .*, needs") as raised:
+        with pytest.raises(FeatureStoreError, match=r"of an older release; this one, .*, needs") as raised:
             opened()
         assert raised.value.hint.startswith("Bring it up to date first: featurestore upgrade")
     found = {one.store: one.state for one in look(hosts[0])}

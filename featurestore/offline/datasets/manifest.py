@@ -143,8 +143,8 @@ def format_of(record: DatasetRecord) -> int:
     """
     found = int(record.manifest["format"])
     if found > MANIFEST_FORMAT:
-        what = f"The manifest of dataset {record.id}"
-        raise formats.newer(what, found, MANIFEST_FORMAT, error=OfflineStoreError)
+        what, release = f"The manifest of dataset {record.id}", record.manifest.get("release", "")
+        raise formats.newer(what, found, MANIFEST_FORMAT, error=OfflineStoreError, release=release)
     return found
 
 
