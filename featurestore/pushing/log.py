@@ -21,20 +21,19 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from featurestore.errors import OfflineStoreError
 from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
-from featurestore.pushing.durable import reading, sync, write_all, write_new, writing
+from featurestore.pushing.commit import Commit, End, after
+from featurestore.pushing.durable import reading, sync, write_new, writing
 from featurestore.pushing.segments import (
     HEADER,
     HEADER_WITH_ORIGINS,
-    MAX_BYTES,
     Entry,
     frame_of,
     header_for,
@@ -80,18 +79,6 @@ class Segment:
             return parse(self.path.read_bytes(), str(self.path), acknowledged=known, sealed=True).entries
 
 
-@dataclass(frozen=True, kw_only=True)
-class _End:
-    """What is known of a segment: up to ``size`` it is whole."""
-
-    number: int
-    inode: int
-    size: int
-    places: int
-    rows: int
-    oldest: int | None
-
-
 class PushLog:
     """The log in one folder, for any number of threads and processes.
 
@@ -104,7 +91,7 @@ class PushLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: _End | None = None  # of the newest segment; changed by whoever holds the lock of commits
+        self._known: End | None = None  # of the newest segment; changed by whoever holds the lock of commits
 
     @contextlib.contextmanager
     def committing(self, *, origins: bool = False) -> Iterator[Commit]:
@@ -235,7 +222,7 @@ class PushLog:
             end = self._newest()
         return end.rows >= rows or (end.oldest is not None and time.time() - end.oldest / 1e6 >= seconds)
 
-    def _newest(self) -> _End:
+    def _newest(self) -> End:
         """Return what is known of the segment that grows, after a look at what others appended.
 
         A torn end is moved into a file beside it.
@@ -248,14 +235,14 @@ class PushLog:
             info = os.fstat(file.fileno())
             known = self._known
             if known is None or (known.number, known.inode) != (numbers[-1], info.st_ino) or known.size > info.st_size:
-                known = _End(number=numbers[-1], inode=info.st_ino, size=0, places=0, rows=0, oldest=None)
+                known = End(number=numbers[-1], inode=info.st_ino, size=0, places=0, rows=0, oldest=None)
             whole = acknowledged(path)
             if known.size == info.st_size >= whole:
                 return self._remember(known)
             file.seek(known.size)
             rest = file.read()
             found = parse(rest, str(path), start=known.size, acknowledged=whole)
-            end = _after(known, found.entries, max(found.end, len(HEADER)))
+            end = after(known, found.entries, max(found.end, len(HEADER)))
             if found.end < len(HEADER):
                 file.seek(0)
                 file.write(HEADER)
@@ -281,19 +268,19 @@ class PushLog:
             hint="A process died while it wrote it: no push of these rows was answered.",
         )
 
-    def _takes_origins(self, end: _End) -> bool:
+    def _takes_origins(self, end: End) -> bool:
         path = self._path(end.number)
         with reading(path), path.open("rb") as file:
             return file.read(len(HEADER)) == HEADER_WITH_ORIGINS
 
-    def _sealed(self, end: _End, header: bytes) -> _End:
+    def _sealed(self, end: End, header: bytes) -> End:
         """Let the newest segment grow no more, and begin its successor."""
         path = self._path(end.number)
         with writing(path):
             acknowledge(path, end.size, sync=True)
         return self._make(header)
 
-    def _replaced(self, end: _End, header: bytes) -> _End:
+    def _replaced(self, end: End, header: bytes) -> End:
         """Put a segment of another format in the place of the newest, which is empty.
 
         Another file, not another header in it: processes that know the file read on from where they were.
@@ -309,7 +296,7 @@ class PushLog:
             inode = path.stat().st_ino
         return self._remember(dataclasses.replace(end, inode=inode, size=len(header)))
 
-    def _make(self, header: bytes = HEADER) -> _End:
+    def _make(self, header: bytes = HEADER) -> End:
         """Begin a new segment."""
         numbers = self._numbers()
         # The clock, so that numbers grow even if somebody has emptied the folder.
@@ -319,9 +306,9 @@ class PushLog:
             write_new(path, header)
             sync(self.folder)
             inode = path.stat().st_ino
-        return self._remember(_End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
+        return self._remember(End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
 
-    def _remember(self, end: _End) -> _End:
+    def _remember(self, end: End) -> End:
         self._known = end
         return end
 
@@ -346,76 +333,3 @@ class PushLog:
             yield held
         finally:
             os.close(descriptor)
-
-
-class Commit:
-    """One turn of appending to the log.
-
-    Args:
-        path: the segment that grows.
-        end: what is known of it.
-        remember: is told of its new end.
-    """
-
-    def __init__(self, path: Path, end: _End, remember: Callable[[_End], _End]) -> None:
-        self._path = path
-        self._before = self._end = end
-        self._remember = remember
-
-    @property
-    def number(self) -> int:
-        """The segment's number."""
-        return self._end.number
-
-    @property
-    def places(self) -> int:
-        """The place that the next row of the segment gets."""
-        return self._end.places
-
-    @property
-    def rows(self) -> int:
-        """How many rows the segment has."""
-        return self._end.rows
-
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Put entries, with the places that they say, on the disk; after an error nothing of them is there.
-
-        Raises:
-            OfflineStoreError: the disk refuses.
-        """
-        frame = frame_of(entries)
-        if len(frame) > MAX_BYTES:
-            raise OfflineStoreError(
-                f"{len(frame):,} bytes are too much for one push.", hint="Push fewer rows at once, or ingest them."
-            )
-        with writing(self._path):
-            try:
-                with self._path.open("r+b", buffering=0) as file:
-                    file.seek(self._end.size)
-                    write_all(file.fileno(), frame)
-                    os.fsync(file.fileno())
-                acknowledge(self._path, self._end.size + len(frame))
-            except OSError:
-                self.undo()
-                raise
-        self._end = self._remember(_after(self._end, entries, self._end.size + len(frame)))
-
-    def undo(self) -> None:
-        """Take back what this turn appended."""
-        with writing(self._path), self._path.open("r+b") as file:
-            if acknowledged(self._path) > self._before.size:
-                acknowledge(self._path, self._before.size, sync=True)
-            file.truncate(self._before.size)
-            os.fsync(file.fileno())
-        self._end = self._remember(self._before)
-
-
-def _after(end: _End, entries: Sequence[Entry], size: int) -> _End:
-    return _End(
-        number=end.number,
-        inode=end.inode,
-        size=size,
-        places=max([end.places, *(one.first + one.rows for one in entries)]),
-        rows=end.rows + sum(one.rows for one in entries),
-        oldest=end.oldest if end.oldest is not None or not entries else entries[0].at,
-    )

@@ -10,7 +10,7 @@ from featurestore import folders
 from featurestore.config import Config
 from featurestore.offline.datasets.manifest import MANIFEST_FORMAT, format_of
 from featurestore.offline.store import OfflineStore
-from featurestore.offline.tables.table import FORMAT as TABLE_FORMAT
+from featurestore.offline.tables.table_format import FORMAT as TABLE_FORMAT
 from featurestore.online import open_online_store
 from featurestore.online.lmdb_state import FORMAT as ONLINE_FORMAT
 from featurestore.pushing import PushLog

@@ -70,8 +70,12 @@ class History(Ledger, Alerts, Incidents, People, Checks):
         self.path = self._database.path
         self.fence: Callable[[Connection], None] | None = None
         self.instance = ""
-        with self._database.errors():
-            self.instance = self._open(upgrade)
+        try:
+            with self._database.errors():
+                self.instance = self._open(upgrade)
+        except BaseException:
+            self._database.close()
+            raise
 
     def __enter__(self) -> History:
         return self

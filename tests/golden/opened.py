@@ -18,7 +18,7 @@ from featurestore import folders
 from featurestore.materialize.standing import Filled
 from featurestore.offline.datasets.manifest import MANIFEST_FORMAT, Recipe
 from featurestore.offline.tables.delta_log import Change, LoadMetadata
-from featurestore.offline.tables.table import FORMAT as TABLE_FORMAT
+from featurestore.offline.tables.table_format import FORMAT as TABLE_FORMAT
 from featurestore.online import lmdb_state
 from featurestore.online.redis import state as redis_state
 from featurestore.pushing import segments

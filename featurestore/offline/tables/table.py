@@ -19,12 +19,12 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from featurestore import formats
 from featurestore.definitions.names import EVENT_TIMESTAMP, LOAD_ID, ROW_NUMBER
 from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, read_commit, said
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, snapshot_of, statistics
 from featurestore.offline.tables.staging import RowsWriter
+from featurestore.offline.tables.table_format import format_of
 from featurestore.storage import StoragePath
 from featurestore.storage.conditional import check_conditional_writes
 from featurestore.storage.failures import plain, what_happened
@@ -43,10 +43,6 @@ __all__ = [
 
 #: A version of a table, opened: what a commit was decided by.
 OpenTable = DeltaTable
-
-#: Of the rows, files and commits of a table. Properties of it say another one, and the release that wrote it.
-FORMAT = 1
-FORMAT_KEY, RELEASE_KEY = "featurestore.format", "featurestore.release"
 
 _RETRIES = 50
 #: Counts the commits that put files in the place of others: no load can have that id.
@@ -72,14 +68,12 @@ class OfflineTable:
     def _open(self) -> DeltaTable:
         try:
             table = DeltaTable(str(self.path), storage_options=storage_options(self.path))
-            said = table.metadata().configuration
+            format_of(table.metadata().configuration, self.path.name)
+            return table
         except TableNotFoundError:
             raise OfflineStoreError(f"The table {self.path.name} does not exist.", hint="Ingest rows first.") from None
         except (DeltaError, OSError) as error:
             raise self._refused("cannot be opened", error) from error
-        values = {"format": said.get(FORMAT_KEY, FORMAT), "release": said.get(RELEASE_KEY, "")}
-        formats.check(values, f"The table {self.path.name}", FORMAT, error=OfflineStoreError)
-        return table
 
     def _refused(self, what: str, error: Exception) -> OfflineStoreError:
         if isinstance(self.path, Path):
@@ -93,7 +87,7 @@ class OfflineTable:
         Raises:
             OfflineStoreError: there is no table, it cannot be opened, or it is of a newer format.
         """
-        return int(self._open().metadata().configuration.get(FORMAT_KEY, FORMAT))
+        return format_of(self._open().metadata().configuration, self.path.name)
 
     def version(self) -> int | None:
         """Return the Delta version, or None when nothing was ever published."""

@@ -274,6 +274,6 @@ def test_a_manifest_of_a_later_release_is_refused(
 ) -> None:
     registry.record_dataset("later", {**made.manifest, "format": 3}, who="ada")
     with pytest.raises(
-        OfflineStoreError, match=r"dataset later@1 has format 3, of a newer release; this one, .*, reads up to 2"
+        OfflineStoreError, match=r"later@1 has format 3, of a newer release; this one, .*, reads up to 2"
     ):
         ingested.reproduce_dataset("later")
