@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from featurestore.upgrading import Stored
 
 _COLORS = {"behind": typer.colors.YELLOW, "newer": typer.colors.YELLOW, "fault": typer.colors.RED}
-_BACKUP = "First: featurestore backup create, and the package of the release before at hand."
+_BACKUP = "First a backup: featurestore backup create FILE."
 
 
 def add_to(app: typer.Typer) -> None:
