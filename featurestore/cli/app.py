@@ -36,6 +36,7 @@ from featurestore.cli import (
     tables,
     testing,
     tokens,
+    upgrading,
 )
 from featurestore.cli.options import show_error
 from featurestore.cli.tree import command_of
@@ -75,6 +76,7 @@ def build() -> typer.Typer:
     for group in (
         definitions,
         doctor,
+        upgrading,
         testing,
         inspection,
         lineage,

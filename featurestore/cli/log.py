@@ -50,11 +50,13 @@ def tail(
     Values of fields tagged pii are not shown; the log's files have them.
     """
     from featurestore import config as configuration
+    from featurestore.folders import check_folders
     from featurestore.registry import open_registry
     from featurestore.serving.log_tail import LogTail, logged_services
 
     config = configuration.load(repo)
     config = config.for_replay(replay) if replay else config
+    check_folders(config)
     folder = config.path(config.serving.log_path)
     with contextlib.closing(open_registry(config.database_url(config.registry), config.project)) as registry:
         name = service.partition("@")[0]

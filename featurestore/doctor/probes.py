@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from featurestore.doctor.extras import probe_extras
+from featurestore.doctor.formats import probe_folders
 from featurestore.doctor.machine import probe_clock, probe_disks, probe_ports
 from featurestore.doctor.offline import probe_freshness, probe_tables
 from featurestore.doctor.online import probe_online_store
@@ -30,6 +31,7 @@ PROBES: Mapping[str, Probe] = {
     "freshness": probe_freshness,
     "push log": probe_push_log,
     "streams": probe_streams,
+    "formats": probe_folders,
     "disks": probe_disks,
     "clock": probe_clock,
     "ports": probe_ports,

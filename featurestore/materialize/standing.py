@@ -8,9 +8,10 @@ chunk, so whoever finds a run that was interrupted goes on after the last chunk.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
+from featurestore import formats
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import OnlineStoreError
 from featurestore.materialize.report import Mode
@@ -110,11 +111,9 @@ def filled(standing: Standing, view: FeatureView) -> Filled | None:
     if standing.progress is None:
         return None
     values = json.loads(standing.progress)
-    if values.pop("format") != _FORMAT:
-        raise OnlineStoreError(
-            f'A later release has materialized feature view "{view.name}" into this online store.',
-            hint="Use that release, or materialize into a new store.",
-        )
+    what = f'What the online store knows of feature view "{view.name}"'
+    formats.check(values, what, _FORMAT, error=OnlineStoreError)
+    values = {one.name: values[one.name] for one in fields(Filled)}  # a neighbouring release may say more
     if values["run"] is not None:
         run = values["run"]
         values["run"] = Run(**run | {"mode": Mode(run["mode"]), "wanted": Wanted(**run["wanted"])})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Any
 
+from featurestore import formats
 from featurestore.errors import OnlineStoreError
 
 FORMAT = 1
@@ -21,24 +23,22 @@ class State:
 
     def __init__(self, record: bytes | None) -> None:
         values = {"format": FORMAT, "clock": None, "tables": {}} if record is None else json.loads(record)
-        if values["format"] != FORMAT:
-            raise OnlineStoreError(
-                f"The online store has format {values['format']}; this release reads {FORMAT}.",
-                hint="Materialize into a new store, or use the release that wrote it.",
-            )
-        self.clock: int | None = values["clock"]
-        self.tables: dict[str, list[int]] = values["tables"]
+        formats.check(values, "The online store", FORMAT, error=OnlineStoreError)
+        self.clock: int | None = values.pop("clock")
+        self.tables: dict[str, list[int]] = values.pop("tables")
         #: What the transactions of this file are counted from: an older one of the store had as many.
-        self.base: int = values.get("base", 0)
+        self.base: int = values.pop("base", 0)
         #: Whether the store is another file by now.
-        self.moved: bool = values.get("moved", False)
+        self.moved: bool = values.pop("moved", False)
+        #: What a neighbouring release says beside, which stays.
+        self._others: dict[str, Any] = values
         self.prefixes = {name: PREFIX.pack(*table) for name, table in self.tables.items()}
         #: Tables whose rows a transaction writes.
         self.written: set[str] = set()
 
     def to_json(self) -> bytes:
         """Return the record."""
-        values = {"format": FORMAT, "clock": self.clock, "tables": self.tables, "base": self.base}
+        values = self._others | {"clock": self.clock, "tables": self.tables, "base": self.base}
         return json.dumps(values | ({"moved": True} if self.moved else {})).encode()
 
     def prefix(self, storage_id: str) -> bytes:

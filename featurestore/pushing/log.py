@@ -16,20 +16,30 @@ and there is always one, so numbers are never given twice.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from featurestore.errors import OfflineStoreError
 from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
-from featurestore.pushing.segments import HEADER, MAX_BYTES, Entry, frame_of, parse
+from featurestore.pushing.commit import Commit, End, after
+from featurestore.pushing.durable import reading, sync, write_new, writing
+from featurestore.pushing.segments import (
+    HEADER,
+    HEADER_WITH_ORIGINS,
+    Entry,
+    frame_of,
+    header_for,
+    number_of,
+    parse,
+)
 
 _SUFFIX = ".wal"
 _TORN = ".torn"
@@ -64,21 +74,9 @@ class Segment:
         Raises:
             OfflineStoreError: it cannot be read, or is damaged.
         """
-        with _reading(self.path):
+        with reading(self.path):
             known = acknowledged(self.path)
             return parse(self.path.read_bytes(), str(self.path), acknowledged=known, sealed=True).entries
-
-
-@dataclass(frozen=True, kw_only=True)
-class _End:
-    """What is known of a segment: up to ``size`` it is whole."""
-
-    number: int
-    inode: int
-    size: int
-    places: int
-    rows: int
-    oldest: int | None
 
 
 class PushLog:
@@ -93,17 +91,22 @@ class PushLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: _End | None = None  # of the newest segment; changed by whoever holds the lock of commits
+        self._known: End | None = None  # of the newest segment; changed by whoever holds the lock of commits
 
     @contextlib.contextmanager
-    def committing(self) -> Iterator[Commit]:
+    def committing(self, *, origins: bool = False) -> Iterator[Commit]:
         """Let one group of pushes be appended; others wait until the block ends.
+
+        Args:
+            origins: whether some entries will have origins, for which the newest segment must be of the format.
 
         Raises:
             OfflineStoreError: the folder cannot be written, or the newest segment is damaged.
         """
         with self._locked("commit"):
             end = self._newest()
+            if origins and not self._takes_origins(end):
+                end = self._sealed(end, HEADER_WITH_ORIGINS) if end.rows else self._replaced(end, HEADER_WITH_ORIGINS)
             yield Commit(self._path(end.number), end, self._remember)
 
     @contextlib.contextmanager
@@ -130,10 +133,7 @@ class PushLog:
         with self._locked("commit"):
             end = self._newest()
             if end.rows:
-                path = self._path(end.number)
-                with _writing(path):
-                    acknowledge(path, end.size, sync=True)
-                self._make()
+                self._sealed(end, HEADER)
 
     def sealed(self) -> list[Segment]:
         """Return the segments that grow no more, in order."""
@@ -150,26 +150,40 @@ class PushLog:
         """Return all segments, in order; whoever reads the newest holds the lock of commits."""
         return [Segment(number=one, path=self._path(one)) for one in self._numbers()]
 
+    def formats(self) -> list[int]:
+        """Return the formats of the segments, each once.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read, is none, or is of a newer format.
+        """
+        found = set()
+        for segment in self.segments():
+            with reading(segment.path), segment.path.open("rb") as file:
+                header = file.read(len(HEADER))
+            parse(header, str(segment.path))
+            found.add(number_of(header))
+        return sorted(found - {0})  # 0 is of one whose header is torn, which holds nothing
+
     def remove(self, segment: Segment, entries: Sequence[Entry] = ()) -> None:
         """Remove a segment whose rows the offline store has; the origins of its entries stay known."""
-        with _writing(segment.path):
+        with writing(segment.path):
             origins.keep(self.folder, entries)
             forget(segment.path)
             segment.path.unlink(missing_ok=True)
-            _sync(self.folder)
+            sync(self.folder)
 
     def rewrite(self, segment: Segment, entries: Sequence[Entry]) -> None:
         """Put entries in the place of a segment's; for an erasure, which holds both locks."""
         part = self.folder / f".{uuid.uuid4().hex}"
-        with _writing(segment.path):
+        with writing(segment.path):
             try:
-                data = HEADER + b"".join(frame_of([one]) for one in entries)
-                _write_new(part, data)
+                data = header_for(entries) + b"".join(frame_of([one]) for one in entries)
+                write_new(part, data)
                 acknowledge(segment.path, 0, sync=True)  # between the two, that of neither may count
                 part.replace(segment.path)
             finally:
                 part.unlink(missing_ok=True)
-            _sync(self.folder)
+            sync(self.folder)
             acknowledge(segment.path, len(data), sync=True)
 
     def tidy(self) -> int:
@@ -208,7 +222,7 @@ class PushLog:
             end = self._newest()
         return end.rows >= rows or (end.oldest is not None and time.time() - end.oldest / 1e6 >= seconds)
 
-    def _newest(self) -> _End:
+    def _newest(self) -> End:
         """Return what is known of the segment that grows, after a look at what others appended.
 
         A torn end is moved into a file beside it.
@@ -217,18 +231,18 @@ class PushLog:
         if not numbers:
             return self._make()
         path = self._path(numbers[-1])
-        with _writing(path), path.open("r+b") as file:
+        with writing(path), path.open("r+b") as file:
             info = os.fstat(file.fileno())
             known = self._known
             if known is None or (known.number, known.inode) != (numbers[-1], info.st_ino) or known.size > info.st_size:
-                known = _End(number=numbers[-1], inode=info.st_ino, size=0, places=0, rows=0, oldest=None)
+                known = End(number=numbers[-1], inode=info.st_ino, size=0, places=0, rows=0, oldest=None)
             whole = acknowledged(path)
             if known.size == info.st_size >= whole:
                 return self._remember(known)
             file.seek(known.size)
             rest = file.read()
             found = parse(rest, str(path), start=known.size, acknowledged=whole)
-            end = _after(known, found.entries, max(found.end, len(HEADER)))
+            end = after(known, found.entries, max(found.end, len(HEADER)))
             if found.end < len(HEADER):
                 file.seek(0)
                 file.write(HEADER)
@@ -243,8 +257,8 @@ class PushLog:
     def _keep_torn(self, path: Path, place: int, torn: bytes) -> None:
         """Put the torn end of a segment into a file of its own, before it is cut."""
         kept = path.with_name(f"{path.stem}-{place}-{uuid.uuid4().hex[:8]}{_TORN}")
-        _write_new(kept, torn)
-        _sync(self.folder)
+        write_new(kept, torn)
+        sync(self.folder)
         _logger.warning(
             "the torn end of the push log was moved aside",
             segment=str(path),
@@ -254,19 +268,47 @@ class PushLog:
             hint="A process died while it wrote it: no push of these rows was answered.",
         )
 
-    def _make(self) -> _End:
+    def _takes_origins(self, end: End) -> bool:
+        path = self._path(end.number)
+        with reading(path), path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER_WITH_ORIGINS
+
+    def _sealed(self, end: End, header: bytes) -> End:
+        """Let the newest segment grow no more, and begin its successor."""
+        path = self._path(end.number)
+        with writing(path):
+            acknowledge(path, end.size, sync=True)
+        return self._make(header)
+
+    def _replaced(self, end: End, header: bytes) -> End:
+        """Put a segment of another format in the place of the newest, which is empty.
+
+        Another file, not another header in it: processes that know the file read on from where they were.
+        """
+        path, part = self._path(end.number), self.folder / f".{uuid.uuid4().hex}"
+        with writing(path):
+            try:
+                write_new(part, header)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            sync(self.folder)
+            inode = path.stat().st_ino
+        return self._remember(dataclasses.replace(end, inode=inode, size=len(header)))
+
+    def _make(self, header: bytes = HEADER) -> End:
         """Begin a new segment."""
         numbers = self._numbers()
         # The clock, so that numbers grow even if somebody has emptied the folder.
         number = max([time.time_ns() // 1000, *(one + 1 for one in numbers[-1:])])
         path = self._path(number)
-        with _writing(path):
-            _write_new(path, HEADER)
-            _sync(self.folder)
+        with writing(path):
+            write_new(path, header)
+            sync(self.folder)
             inode = path.stat().st_ino
-        return self._remember(_End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
+        return self._remember(End(number=number, inode=inode, size=len(HEADER), places=0, rows=0, oldest=None))
 
-    def _remember(self, end: _End) -> _End:
+    def _remember(self, end: End) -> End:
         self._known = end
         return end
 
@@ -279,7 +321,7 @@ class PushLog:
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
         file = self.folder / f"{name}.lock"
-        with _writing(file):
+        with writing(file):
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -291,117 +333,3 @@ class PushLog:
             yield held
         finally:
             os.close(descriptor)
-
-
-class Commit:
-    """One turn of appending to the log.
-
-    Args:
-        path: the segment that grows.
-        end: what is known of it.
-        remember: is told of its new end.
-    """
-
-    def __init__(self, path: Path, end: _End, remember: Callable[[_End], _End]) -> None:
-        self._path = path
-        self._before = self._end = end
-        self._remember = remember
-
-    @property
-    def number(self) -> int:
-        """The segment's number."""
-        return self._end.number
-
-    @property
-    def places(self) -> int:
-        """The place that the next row of the segment gets."""
-        return self._end.places
-
-    @property
-    def rows(self) -> int:
-        """How many rows the segment has."""
-        return self._end.rows
-
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Put entries, with the places that they say, on the disk; after an error nothing of them is there.
-
-        Raises:
-            OfflineStoreError: the disk refuses.
-        """
-        frame = frame_of(entries)
-        if len(frame) > MAX_BYTES:
-            raise OfflineStoreError(
-                f"{len(frame):,} bytes are too much for one push.", hint="Push fewer rows at once, or ingest them."
-            )
-        with _writing(self._path):
-            try:
-                with self._path.open("r+b", buffering=0) as file:
-                    file.seek(self._end.size)
-                    _write_all(file.fileno(), frame)
-                    os.fsync(file.fileno())
-                acknowledge(self._path, self._end.size + len(frame))
-            except OSError:
-                self.undo()
-                raise
-        self._end = self._remember(_after(self._end, entries, self._end.size + len(frame)))
-
-    def undo(self) -> None:
-        """Take back what this turn appended."""
-        with _writing(self._path), self._path.open("r+b") as file:
-            if acknowledged(self._path) > self._before.size:
-                acknowledge(self._path, self._before.size, sync=True)
-            file.truncate(self._before.size)
-            os.fsync(file.fileno())
-        self._end = self._remember(self._before)
-
-
-def _after(end: _End, entries: Sequence[Entry], size: int) -> _End:
-    return _End(
-        number=end.number,
-        inode=end.inode,
-        size=size,
-        places=max([end.places, *(one.first + one.rows for one in entries)]),
-        rows=end.rows + sum(one.rows for one in entries),
-        oldest=end.oldest if end.oldest is not None or not entries else entries[0].at,
-    )
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OfflineStoreError(
-            f"The push log {path} cannot be written: {error.strerror or error}.",
-            hint='Check the disk\'s space and rights, and "path" under [push] in featurestore.toml.',
-        ) from error
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OfflineStoreError(f"The push log {path} cannot be read: {error.strerror or error}.") from error

@@ -266,7 +266,7 @@ class Pusher:
         return {one.storage_id: known[one.storage_id] for one in targets.views}
 
     def _commit_group(self, pushes: Sequence[_Push]) -> None:
-        with self._log.committing() as commit:
+        with self._log.committing(origins=any(one.origins for one in pushes)) as commit:
             # Asked once more under the lock: an erasure suppresses first, and then waits for it. So either we see the
             # key here, or the erasure finds its rows in the log.
             erased: dict[str, Suppressed | None] = {}

@@ -1,9 +1,13 @@
 """A segment of the push log as bytes.
 
-A segment begins with :data:`HEADER`, whose last two digits are the version of the format. Then come frames: four bytes
+A segment begins with a header, whose last two digits are the number of its format. Then come frames: four bytes
 that begin every frame, the length of the content, CRC-32 of the length, CRC-32 of length and content, as big-endian
 numbers of 32 bits, and the content. A frame is what one fsync made durable, and holds entries: the length of a JSON
 record, the record, the length of the rows, the rows as Arrow stream.
+
+Format 01 has what every release reads. In format 02 the record may also say the origins of the rows, on which the
+first readers of 01 would fall over: they refuse 02 in a sentence instead. So only a segment that takes rows with
+origins is of format 02, and servers of a release without them go on beside this one for as long as no stream is read.
 
 Frames are written one after the other, each only after the one before is on the disk. So a process or a machine that
 dies leaves at most one frame torn, the last one, and nobody was told that its rows are kept. Whatever else is broken is
@@ -23,11 +27,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore import formats
 from featurestore.errors import OfflineStoreError
 
-_FORMAT = b"01"
 _NAME = b"fspush"
-HEADER = _NAME + _FORMAT
+#: The newest format.
+FORMAT = 2
+HEADER = _NAME + b"01"
+#: Of segments whose entries may have origins; as long as the other.
+HEADER_WITH_ORIGINS = _NAME + b"02"
+_HEADERS = (HEADER, HEADER_WITH_ORIGINS)
+#: What a record says; a release that says more gives the format another number.
+_SAID = frozenset({"view", "version", "only", "at", "first", "rows", "origins"})
 _MAGIC = b"\xf5fr\x9a"  # is in no UTF-8 text
 _FRAME = struct.Struct(">4sIII")
 _SIZE = struct.Struct(">I")
@@ -87,6 +98,17 @@ def body_of(batch: pa.RecordBatch) -> bytes:
     return body
 
 
+def header_for(entries: Iterable[Entry]) -> bytes:
+    """Return the header of a segment that is to hold some entries."""
+    return HEADER_WITH_ORIGINS if any(one.origins for one in entries) else HEADER
+
+
+def number_of(header: bytes) -> int:
+    """Return the format that the first bytes of a segment name; 0 if they name none."""
+    digits = header[len(_NAME) : len(HEADER)]
+    return int(digits) if header.startswith(_NAME) and digits.isdigit() else 0
+
+
 def frame_of(entries: Iterable[Entry]) -> bytes:
     """Return the frame of some entries."""
     parts: list[bytes] = []
@@ -130,8 +152,8 @@ def parse(data: bytes, what: str, *, start: int = 0, acknowledged: int = 0, seal
     Raises:
         OfflineStoreError: it is no segment, or of another format; or it is damaged, by what no crash does.
     """
-    if start == 0 and not data.startswith(HEADER):
-        if not HEADER.startswith(data):
+    if start == 0 and not data.startswith(_HEADERS):
+        if not any(one.startswith(data) for one in _HEADERS):
             raise _foreign(data, what)
         if sealed or acknowledged > len(HEADER):
             raise _damaged(what, len(data))
@@ -164,10 +186,9 @@ def _damaged(what: str, place: int) -> OfflineStoreError:
 def _foreign(data: bytes, what: str) -> OfflineStoreError:
     if data.startswith(_NAME):
         number = data[len(_NAME) : len(HEADER)].decode("ascii", "replace")
-        return OfflineStoreError(
-            f"The push log {what} has format {number}; this release reads {_FORMAT.decode()}.",
-            hint="Let the release that wrote it bring its rows into the offline store: featurestore push --flush",
-        )
+        found = formats.newer(f"The push log {what}", number, f"{FORMAT:02}", error=OfflineStoreError)
+        found.hint += " Or let the release that wrote it bring its rows into the offline store: push --flush."
+        return found
     return OfflineStoreError(f"{what} is no push log.", hint="Move it out of the folder of [push].")
 
 
@@ -197,6 +218,7 @@ def _entries(content: memoryview) -> Iterator[Entry]:
         record, at = _sized(content, at)
         body, at = _sized(content, at)
         said: dict[str, Any] = json.loads(bytes(record))
+        said = {name: value for name, value in said.items() if name in _SAID}
         origins = {name: (int(first), int(end)) for name, (first, end) in said.pop("origins", {}).items()}
         yield Entry(body=bytes(body), origins=origins, **said)
 

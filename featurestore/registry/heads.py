@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from featurestore import formats
 from featurestore.errors import RegistryError, TimestampError
 from featurestore.registry.signing import PrivateKey, signed_by
 from featurestore.types import utc
@@ -71,10 +72,7 @@ class Head:
         """
         try:
             if stored["format"] > _FORMAT:
-                raise RegistryError(
-                    f"The head in {where} has format {stored['format']}, of a newer release.",
-                    hint="Upgrade the featurestore package here.",
-                )
+                raise formats.newer(f"The head in {where}", stored["format"], _FORMAT, error=RegistryError)
             texts = {name: _text(stored[name]) for name in ("project", "hash", "key", "signature")}
             return cls(**texts, sequence=int(stored["sequence"]), at=utc(stored["at"], "at"))
         except (TypeError, KeyError, ValueError, OverflowError, TimestampError):

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from featurestore import formats
 from featurestore.definitions import Definition, content_hash
 from featurestore.definitions.canonical import KINDS
 from featurestore.errors import FeatureStoreError, RegistryError
@@ -101,11 +102,7 @@ def read(file: Path) -> SavedPlan:
         content = None
     if not isinstance(content, dict) or content.get("what") != _WHAT or not isinstance(content.get("format"), int):
         raise RegistryError(f"{file} is not a plan.", hint="Make one: featurestore plan --out FILE")
-    if content["format"] > FORMAT:
-        raise RegistryError(
-            f"The plan {file} has format {content['format']}, of a newer release; this one knows up to {FORMAT}.",
-            hint="Upgrade the featurestore package here.",
-        )
+    formats.check(content, f"The plan {file}", FORMAT, error=RegistryError)
     try:
         return SavedPlan(
             file=file,

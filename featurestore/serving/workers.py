@@ -19,6 +19,7 @@ import structlog
 from featurestore import types
 from featurestore.config import Config
 from featurestore.errors import AddressInUseError, ConfigError, FeatureStoreError, ServingError
+from featurestore.folders import check_folders
 from featurestore.logs import configure_logging
 from featurestore.online import open_online_store
 from featurestore.serving import exposure
@@ -73,6 +74,7 @@ def serve(
         raise ConfigError("A clock was given to a live server.", hint="Name a rehearsal: --replay NAME.")
     if replay:
         config = config.for_replay(replay)
+    check_folders(config)
     host = config.serving.host if host is None else host
     count = config.serving.workers if workers is None else workers
     with contextlib.ExitStack() as held:

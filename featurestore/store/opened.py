@@ -11,6 +11,7 @@ from typing import Self
 from featurestore import config as configuration
 from featurestore.config import Config
 from featurestore.errors import ConfigError, closest
+from featurestore.folders import check_folders
 from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore, open_online_store
 from featurestore.registry import Registry, acting_user, open_registry
@@ -30,6 +31,7 @@ class Opened:
     def __init__(self, path: str | os.PathLike[str] = ".", *, replay: str = "") -> None:
         config = configuration.load(path)
         self.config: Config = config.for_replay(replay) if replay else config
+        check_folders(self.config)
         folder = self.config.path(self.config.serving.log_path).parent
         if replay and not folder.is_dir():
             # Stores make their folders: a slip of the pen would look like a rehearsal in which nothing happened.

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore import formats
+from featurestore.errors import MonitorError
 from monitor.detector.events import Direction, Kind
 from monitor.detector.launch import Launch
 from monitor.detector.limits import ALTERNATIVES, Limits
@@ -89,8 +91,13 @@ class DetectorState:
     def from_dict(cls, values: Mapping[str, Any]) -> DetectorState:
         """Return the state that :meth:`to_dict` came from.
 
-        One of another format belongs to no limits: start anew, as for a new baseline.
+        One of an older format belongs to no limits: start anew, as for a new baseline.
+
+        Raises:
+            MonitorError: it is of a newer format. Who began anew would forget what a newer monitor has seen.
         """
+        if values.get("format", 1) > _FORMAT:
+            raise formats.newer("The state of a detector", values["format"], _FORMAT, error=MonitorError)
         if values.get("format") != _FORMAT:
             empty = np.zeros((0, len(ALTERNATIVES)))
             none = (empty.astype(np.float32), empty.astype(np.float32), empty.astype(np.int64))

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, inspect, select
 
+from featurestore import __version__
 from featurestore.database import Database
 from featurestore.errors import MonitorError
 from featurestore.notices import Listener, listen, notify
@@ -29,7 +30,7 @@ from monitor.history.people import People
 from monitor.history.turns import take_turn
 from monitor.history.upserting import add, put
 from monitor.history.values import Detector, Standing, Watch, instant
-from monitor.migrating import migrate, stored_version
+from monitor.migrating import facts, found_tables, migrate
 from monitor.windows import Position
 
 _HINT = (
@@ -49,6 +50,7 @@ class History(Ledger, Alerts, Incidents, People, Checks):
 
     Args:
         url: ``sqlite:///`` and an absolute path, or ``postgresql+psycopg://...``.
+        upgrade: whether to bring an older one up to date also where it is on a server.
 
     Attributes:
         name: the URL without its password.
@@ -58,17 +60,22 @@ class History(Ledger, Alerts, Incidents, People, Checks):
             :mod:`monitor.leading` for the monitor that works; other writers, such as commands, have none.
 
     Raises:
-        MonitorError: the URL is not one, the database cannot be opened, or a newer release has changed its tables.
+        MonitorError: the URL is not one, the database cannot be opened, a newer release has changed its tables, or it
+            is on a server and older.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, upgrade: bool = False) -> None:
         self._database = Database(url, what="monitor's database", error=MonitorError, hint=_HINT)
         self.name = self._database.name
         self.path = self._database.path
         self.fence: Callable[[Connection], None] | None = None
         self.instance = ""
-        with self._database.errors():
-            self.instance = self._open()
+        try:
+            with self._database.errors():
+                self.instance = self._open(upgrade)
+        except BaseException:
+            self._database.close()
+            raise
 
     def __enter__(self) -> History:
         return self
@@ -122,7 +129,7 @@ class History(Ledger, Alerts, Incidents, People, Checks):
         with self._database.write() as connection:
             yield connection
 
-    def _open(self) -> str:
+    def _open(self, upgrade: bool) -> str:
         # The tables are read before anything is written: most openings find them there.
         with self.read() as connection:
             known = inspect(connection).has_table("meta")
@@ -132,17 +139,19 @@ class History(Ledger, Alerts, Incidents, People, Checks):
             with self.write() as connection:
                 if not inspect(connection).has_table("meta"):
                     schema.metadata.create_all(connection, checkfirst=False)  # none is there, so none is asked for
-                facts = {"schema_version": str(schema.VERSION), "instance": uuid.uuid4().hex}
-                for key, value in facts.items():
-                    add(connection, schema.meta, {"key": key, "value": value})
+                    for key, value in (facts() | {"instance": uuid.uuid4().hex}).items():
+                        add(connection, schema.meta, {"key": key, "value": value})
         with self.read() as connection:
-            version = stored_version(connection)
-        if version > schema.VERSION:
-            raise MonitorError(
-                f"The monitor's database {self.name} was made by a newer release.",
-                hint="Upgrade the featurestore package here.",
-            )
-        if version < schema.VERSION:
+            found = found_tables(connection)
+        if not found.is_readable:
+            raise found.refusal(self.name)
+        if found.version < schema.VERSION:
+            if self.path is None and not upgrade:
+                raise MonitorError(
+                    f"The monitor's database {self.name} has format {found.version}, of an older release; this one, "
+                    f"{__version__}, needs {schema.VERSION}.",
+                    hint="Bring it up to date first: featurestore upgrade, when every server is of this release.",
+                )
             # Two processes may come here at once: the second one finds nothing left to do.
             with self.write() as connection:
                 migrate(connection)

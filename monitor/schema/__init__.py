@@ -5,7 +5,7 @@
 """
 
 from monitor.schema.alerts import acceptances, acknowledgements, alerts, incidents, members, silences, timeline
-from monitor.schema.base import VERSION, meta, metadata
+from monitor.schema.base import READABLE_FROM, VERSION, meta, metadata
 from monitor.schema.daemon import heartbeats, leases
 from monitor.schema.outbox import outbox, receivers
 from monitor.schema.results import signal_results
@@ -14,6 +14,7 @@ from monitor.schema.signals import alert_episodes, signal_cursor, signal_events,
 from monitor.schema.windows import checks, detectors, streams, windows
 
 __all__ = [
+    "READABLE_FROM",
     "VERSION",
     "acceptances",
     "acknowledgements",

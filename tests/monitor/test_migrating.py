@@ -190,7 +190,7 @@ def test_the_monitor_goes_on_where_the_first_release_stood(old: Any) -> None:
 
 def test_every_row_is_there_after_it(old: Any) -> None:
     with old.history() as history, history.read() as connection:
-        assert migrating.stored_version(connection) == schema.VERSION
+        assert migrating.found_tables(connection).version == schema.VERSION
         rows = connection.execute(select(schema.windows).order_by(schema.windows.c.window_start)).all()
         assert [(row.slice, row.window_offset, row.late_rows) for row in rows] == [("", 0, 0)] * 3
         assert all(row.stop_at == row.window_end for row in rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from featurestore import formats
 from featurestore.config import Config
 from featurestore.definitions import FeatureService, SharedFeatureView, content_hash, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
@@ -142,10 +143,8 @@ def format_of(record: DatasetRecord) -> int:
     """
     found = int(record.manifest["format"])
     if found > MANIFEST_FORMAT:
-        raise OfflineStoreError(
-            f"The manifest of dataset {record.id} has format {found}; this release reads up to {MANIFEST_FORMAT}.",
-            hint="Upgrade featurestore.",
-        )
+        what, release = f"The manifest of dataset {record.id}", record.manifest.get("release", "")
+        raise formats.newer(what, found, MANIFEST_FORMAT, error=OfflineStoreError, release=release)
     return found
 
 

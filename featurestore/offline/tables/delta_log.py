@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from featurestore.errors import OfflineStoreError
 from featurestore.storage import StoragePath
 
 _LOAD, _CHANGE = "featurestore.load", "featurestore.change"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Said = TypeVar("_Said", "LoadMetadata", "Change")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +101,16 @@ def read_commit(folder: StoragePath, version: int) -> Commit | None:
             return Commit(
                 version=version,
                 at=_EPOCH + timedelta(milliseconds=info["timestamp"]),
-                load=None if load is None else LoadMetadata(**json.loads(load)),
-                change=None if change is None else Change(**json.loads(change)),
+                load=None if load is None else _read(LoadMetadata, load),
+                change=None if change is None else _read(Change, change),
             )
     return None
+
+
+def _read(kind: type[_Said], text: str) -> _Said:
+    """Return what a commit said; what a neighbouring release says beside is passed over."""
+    known = {one.name for one in fields(kind)}
+    return kind(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def added_files(folder: StoragePath, after: int, version: int) -> list[str]:

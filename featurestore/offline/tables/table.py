@@ -24,6 +24,7 @@ from featurestore.errors import OfflineStoreError, TableConflictError
 from featurestore.offline.tables.delta_log import Change, Commit, LoadMetadata, read_commit, said
 from featurestore.offline.tables.snapshots import DataFile, Snapshot, StagedFile, new_name, snapshot_of, statistics
 from featurestore.offline.tables.staging import RowsWriter
+from featurestore.offline.tables.table_format import format_of
 from featurestore.storage import StoragePath
 from featurestore.storage.conditional import check_conditional_writes
 from featurestore.storage.failures import plain, what_happened
@@ -66,7 +67,9 @@ class OfflineTable:
 
     def _open(self) -> DeltaTable:
         try:
-            return DeltaTable(str(self.path), storage_options=storage_options(self.path))
+            table = DeltaTable(str(self.path), storage_options=storage_options(self.path))
+            format_of(table.metadata().configuration, self.path.name)
+            return table
         except TableNotFoundError:
             raise OfflineStoreError(f"The table {self.path.name} does not exist.", hint="Ingest rows first.") from None
         except (DeltaError, OSError) as error:
@@ -77,6 +80,14 @@ class OfflineTable:
             return OfflineStoreError(f"The table {self.path.name} {what}: {plain(error)}.")
         said, hint = what_happened(error, self.path.bucket.secrets())
         return OfflineStoreError(f"The table {self.path.name} in {self.path.parent} {what}: {said}.", hint=hint)
+
+    def format(self) -> int:
+        """Return the format of its rows, files and commits, which this release can read.
+
+        Raises:
+            OfflineStoreError: there is no table, it cannot be opened, or it is of a newer format.
+        """
+        return format_of(self._open().metadata().configuration, self.path.name)
 
     def version(self) -> int | None:
         """Return the Delta version, or None when nothing was ever published."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from featurestore import formats
 from featurestore.errors import OnlineStoreError
 
 FORMAT = 1
@@ -41,12 +42,14 @@ class State:
         clock: of a rehearsal, microseconds since 1970; None in a live store.
         last: the highest number that a table ever had.
         tables: by storage id.
+        others: what a neighbouring release says beside, which stays.
     """
 
     version: int
     clock: int | None
     last: int
     tables: dict[str, Table]
+    others: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def read(record: bytes | None) -> State:
@@ -58,20 +61,17 @@ class State:
         if not record:
             return State(0, None, 0, {})
         values = json.loads(record[_DIGITS:])
-        if values["format"] != FORMAT:
-            raise OnlineStoreError(
-                f"The online store has format {values['format']}; this release reads {FORMAT}.",
-                hint="Materialize into a new store (another prefix), or use the release that wrote it.",
-            )
-        tables = {name: Table(*table) for name, table in values["tables"].items()}
-        return State(int(record[:_DIGITS], 16), values["clock"], values["last"], tables)
+        formats.check(values, "The online store", FORMAT, error=OnlineStoreError)
+        tables = {name: Table(*table) for name, table in values.pop("tables").items()}
+        return State(int(record[:_DIGITS], 16), values.pop("clock"), values.pop("last"), tables, values)
 
     @cached_property
     def record(self) -> bytes:
         """The record; empty for that of a store in which nothing was ever written."""
         if not self.version:
             return b""
-        values = {"format": FORMAT, "clock": self.clock, "last": self.last, "tables": self.tables}
+        own = {"clock": self.clock, "last": self.last, "tables": self.tables}
+        values = {"format": FORMAT} | self.others | own
         return b"%016x" % self.version + json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
 
     def changed(self, *, clock: int | None = None, tables: dict[str, Table] | None = None) -> State:

@@ -149,7 +149,8 @@ def test_a_registry_of_another_release_is_not_opened(shop: Path) -> None:
     engine = create_engine(f"sqlite:///{shop}/data/registry.db")
     for revision, state in (("9999", State.fault), ("0001", State.warning)):
         with engine.begin() as connection:
-            connection.execute(text("UPDATE registry_revision SET version_num = :revision"), {"revision": revision})
+            said_by = text("UPDATE registry_revision SET version_num = :revision, readable_from = :revision")
+            connection.execute(said_by, {"revision": revision})
         said = found(shop, "registry", "tables")
         assert (said["registry"].state, "tables" in said) == (state, False)
         assert f"schema {revision}" in said["registry"].what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from structlog.testing import capture_logs
 from featurestore.errors import OfflineStoreError
 from featurestore.pushing.group import GroupCommit
 from featurestore.pushing.log import PushLog
-from featurestore.pushing.segments import HEADER, Entry, body_of, frame_of
+from featurestore.pushing.segments import HEADER, HEADER_WITH_ORIGINS, Entry, body_of, frame_of
 from tests import forking
 
 
@@ -67,6 +68,39 @@ def test_places_go_on_from_process_to_process(tmp_path: Path) -> None:
     assert append(log) == 5
     assert log.backlog().rows == 6
     assert places(log) == [0, 3, 5]
+
+
+def append_with_origins(log: PushLog) -> None:
+    with log.committing(origins=True) as commit:
+        commit.append([dataclasses.replace(entry(commit.places), origins={"topic/0": (1, 2)})])
+
+
+def headers(folder: Path) -> list[bytes]:
+    return [one.read_bytes()[: len(HEADER)] for one in sorted(folder.glob("*.wal"))]
+
+
+def test_rows_with_origins_get_a_segment_of_their_own_format_and_others_stay_readable_for_earlier_releases(
+    tmp_path: Path,
+) -> None:
+    log, other = PushLog(tmp_path), PushLog(tmp_path)
+    append(log)
+    append_with_origins(other)  # what the first has is in the segment before, which grows no more
+    append(log)
+    append_with_origins(log)
+    assert headers(tmp_path) == [HEADER, HEADER_WITH_ORIGINS]
+    assert log.formats() == [1, 2]
+    assert log.backlog().rows == 4
+    assert places(log) == [0, 0, 1, 2]
+    assert headers(tmp_path) == [HEADER, HEADER_WITH_ORIGINS, HEADER]
+    # Where the newest is empty, none is left behind it, which would have to be flushed.
+    before = newest(tmp_path)
+    with other.committing():
+        pass
+    append_with_origins(log)
+    append(other)  # who knew the file sees that it is another one
+    assert newest(tmp_path) == before
+    assert headers(tmp_path) == [HEADER, HEADER_WITH_ORIGINS, HEADER_WITH_ORIGINS]
+    assert places(other)[3:] == [2, 0, 1]
 
 
 def test_a_torn_end_is_moved_aside_by_the_next_and_what_was_whole_stays(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -83,11 +85,23 @@ def test_the_rest_of_a_segment_is_read_from_where_the_reader_was() -> None:
 
 
 def test_another_format_and_another_file_are_refused() -> None:
-    with pytest.raises(OfflineStoreError, match="has format 99; this release reads 01") as caught:
+    with pytest.raises(
+        OfflineStoreError, match=r"has format 99, of a newer release; this one, .*, reads up to 02"
+    ) as caught:
         parse(b"fspush99", "it")
     assert "--flush" in caught.value.hint
     with pytest.raises(OfflineStoreError, match="is no push log"):
         parse(b"PAR1 and more", "it")
+
+
+def test_what_a_neighbouring_release_says_of_an_entry_beside_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = frame_of([entry(0, ["a"])])
+    with monkeypatch.context() as patched:
+        dumps = json.dumps
+        patched.setattr(json, "dumps", lambda said: dumps(said | {"tomorrow": 1}))
+        longer = frame_of([entry(0, ["a"])])
+    assert len(longer) > len(whole)
+    assert parse(HEADER + longer, "it").entries == parse(HEADER + whole, "it").entries
 
 
 @given(st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=8))

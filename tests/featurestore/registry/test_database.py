@@ -53,6 +53,11 @@ def held(url: str) -> Iterator[None]:
     other.close()
 
 
+def bring_up_to_date(url: str) -> None:
+    """Do what opening does on SQLite, and ``featurestore upgrade`` everywhere."""
+    open_database(url, upgrade=True).close()
+
+
 def make_registry_of_the_first_schema(url: str) -> None:
     """Make one with rows of the release that had the schema, not with what this one believes it wrote."""
     old = database.Database(url, what="registry", error=RegistryError, hint="")
@@ -71,7 +76,7 @@ def make_registry_of_the_first_schema(url: str) -> None:
 
 def test_the_migrations_build_the_tables_that_the_code_expects(bare_url: str) -> None:
     make_registry_of_the_first_schema(bare_url)
-    open_registry(bare_url, "flights").close()
+    bring_up_to_date(bare_url)
     engine = create_engine(bare_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": migrating.VERSION_TABLE})
@@ -111,7 +116,7 @@ def test_a_new_registry_has_what_the_migrations_build_to_the_last_default(bare_u
     made = shape()
     assert "versions" in made
     make_registry_of_the_first_schema(bare_url)
-    open_registry(bare_url, "flights").close()
+    bring_up_to_date(bare_url)
     assert shape() == made
 
 
@@ -121,6 +126,11 @@ def test_the_revision_that_opening_compares_with_is_the_newest_migration() -> No
 
 def test_a_registry_of_the_first_schema_keeps_what_is_in_it(bare_url: str) -> None:
     make_registry_of_the_first_schema(bare_url)
+    if bare_url.startswith("postgresql"):  # others may use it
+        with pytest.raises(RegistryError, match="has schema 0001, of an older release") as caught:
+            open_registry(bare_url, "flights")
+        assert "featurestore upgrade" in caught.value.hint
+        bring_up_to_date(bare_url)
     with open_registry(bare_url, "flights") as registry:
         assert [one.id for one in registry.list()] == [
             "airport@1",
@@ -165,7 +175,9 @@ def test_two_processes_that_open_an_old_registry_together_migrate_it_once(bare_u
     make_registry_of_the_first_schema(bare_url)
     code = (
         "import sys; from featurestore.registry import open_registry\n"
+        "from featurestore.registry.migrating import open_database\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
+        f"open_database({bare_url!r}, upgrade=True).close()\n"
         f"with open_registry({bare_url!r}, 'flights') as registry: print(len(registry.list()))"
     )
     pipe = subprocess.PIPE
@@ -203,10 +215,32 @@ def test_opening_an_up_to_date_registry_does_not_import_alembic(tmp_path: Path) 
 
 def test_a_registry_of_a_newer_release_is_refused(bare_url: str) -> None:
     open_registry(bare_url, "flights").close()
-    run_sql(bare_url, f"UPDATE {migrating.VERSION_TABLE} SET version_num = '9999'")
+    run_sql(bare_url, f"UPDATE {migrating.VERSION_TABLE} SET version_num = '9999', readable_from = NULL, release = ''")
     with pytest.raises(RegistryError, match="has schema 9999, of a newer release") as caught:
         open_registry(bare_url, "flights")
     assert caught.value.hint == "Upgrade the featurestore package here."
+    run_sql(bare_url, f"UPDATE {migrating.VERSION_TABLE} SET readable_from = '9998', release = '3.0.0'")
+    with pytest.raises(RegistryError, match=r"has schema 9999, of release 3\.0\.0; this one, ") as caught:
+        open_registry(bare_url, "flights")
+    assert caught.value.hint == "Upgrade the featurestore package here to 3.0.0, or a later one."
+
+
+def test_a_registry_to_which_the_next_release_only_added_goes_on_as_it_is(bare_url: str) -> None:
+    """Servers of two neighbouring releases work side by side."""
+    with open_registry(bare_url, "flights") as registry:
+        registry.apply([Entity(name="airport")], who="ada")
+    run_sql(
+        bare_url,
+        f"UPDATE {migrating.VERSION_TABLE} SET version_num = '9999', release = '0.2.0'",
+        "ALTER TABLE versions ADD COLUMN tomorrow VARCHAR NOT NULL DEFAULT 'x'",
+        "CREATE TABLE inventions (name VARCHAR PRIMARY KEY)",
+    )
+    with open_registry(bare_url, "flights") as other:
+        assert other.get("airport").version == 1
+        assert other.apply([Entity(name="plane")], who="ada").changes[0].to_version == 1
+        assert other.verify_audit() == []
+    bring_up_to_date(bare_url)  # which has nothing to do, and takes nothing back
+    assert migrating.found_schema(bare_url).revision == "9999"
 
 
 def test_a_registry_with_an_object_of_a_newer_release_is_listed_and_the_object_refused(
