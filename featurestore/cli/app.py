@@ -28,6 +28,7 @@ from featurestore.cli import (
     log,
     materialize,
     models,
+    moving,
     push,
     rollout,
     serving,
@@ -95,6 +96,7 @@ def build() -> typer.Typer:
         loadtest,
         audit,
         erase,
+        moving,
         identity,
         tokens,
     ):
