@@ -34,6 +34,7 @@ class Journal:
 
     Attributes:
         owner: what is copied here; "" before anything was.
+        finished: whether a run has come to its end.
 
     Raises:
         ConfigError: another process copies to the same destination.
@@ -45,6 +46,7 @@ class Journal:
         self._begun: set[tuple[str, str]] = set()
         self._written: dict[str, set[str]] = {}
         self.owner = ""
+        self.finished = False
         file.parent.mkdir(parents=True, exist_ok=True)
         self._out = file.open("a+", encoding="utf-8")
         try:
@@ -66,6 +68,11 @@ class Journal:
         """Say what is copied here."""
         self.owner = owner
         self._say({"owner": owner})
+
+    def finish(self) -> None:
+        """Say that a run has come to its end."""
+        self.finished = True
+        self._say({"finished": True})
 
     def begin(self, part: str, name: str) -> None:
         """Say that a file is about to be written."""
@@ -117,6 +124,8 @@ class Journal:
                 continue
             if "owner" in said:
                 self.owner = said["owner"]
+            elif "finished" in said:
+                self.finished = True
             elif "begin" in said:
                 self._begun.add(tuple(said["begin"]))
             elif "done" in said:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from featurestore.moving.places import FILE_PARTS, file_sets
 from featurestore.moving.point import Point, complete_ledger, take_point
 from featurestore.moving.pushes import PART as PUSHES
 from featurestore.moving.pushes import PushCopy
+from featurestore.moving.pushes import check_target as check_pushes
 from featurestore.moving.report import Measure, MoveReport, PartReport, State
 from featurestore.offline.places import spill_folder
 from featurestore.offline.store import OfflineStore
@@ -51,9 +52,11 @@ class Move:
         only: the parts to copy; all when empty.
         keys: whether the secrets that the store made itself go along.
         rebuilds: whether online rows are made at the destination.
+        still: whether nobody writes to the source, and nothing is written there: it is a backup.
         journal: the file of the destination that says what is done.
         whose: what the source is known by, where it is no store that has a name of its own.
         progress: see :data:`Progress`.
+        online: the tables whose rows are to be online; those that are in the source's online store when not given.
     """
 
     source: Config
@@ -62,10 +65,11 @@ class Move:
     only: Collection[str] = ()
     keys: bool = True
     rebuilds: bool = True
+    still: bool = False
     journal: Path | None = None
     whose: str = ""
     progress: Progress = _silent
-    online: list[str] = field(default_factory=list)
+    online: list[str] | None = None
 
     def check(self) -> MoveReport:
         """Return what would be copied, and change nothing.
@@ -84,9 +88,11 @@ class Move:
             sets, heads = list(self._sets(point)), _heads(point.snapshots["registry"])
             parts = [self._planned(one, other, point, known) for one, other in databases if self._wants(one.part)]
             if self._wants(PUSHES):
-                waiting = PushLog(self.source.path(self.source.push.path))
+                waiting = PushLog(self._push_folders()[0])
                 rows = waiting.backlog().rows if waiting.begun() else 0
                 stays = self._pushes_stay()
+                if not stays:
+                    check_pushes(*self._push_folders(), known)
                 parts.append(_plan(PUSHES, "rows", Measure(items=rows), stays=stays))
             for one in sets:
                 if not one.stays:
@@ -95,7 +101,7 @@ class Move:
             if self._wants(online.PART) and self.rebuilds:
                 with self._registry(self.source) as registry:
                     stays = online.same_store(self.source, self.target)
-                    names = self.online or online.tables_online(self.source, registry)
+                    names = self._online_names(registry)
                     if not stays:
                         online.check_target(self.target, registry, OfflineStore(self.source, registry))
                     note = f"{len(names):,} view(s), made from the tables"
@@ -108,7 +114,7 @@ class Move:
         """Copy, and compare; go on where an earlier run was killed.
 
         Args:
-            watch: whether to say what was written to the source since the point.
+            watch: whether to look what was written to the source since the point.
 
         Raises:
             ConfigError: the destination holds other data, or there is nothing to copy.
@@ -119,14 +125,17 @@ class Move:
         with ExitStack() as opened:
             journal = opened.enter_context(Journal(self._journal_file()))
             self._check_owner(journal)
-            with self._registry(self.source) as registry:
-                complete_ledger(OfflineStore(self.source, registry), registry)
+            if not self.still:
+                with self._registry(self.source) as registry:
+                    complete_ledger(OfflineStore(self.source, registry), registry)
             self._say_owner(journal)
             copied = self._copied(journal)
             parts = copied.parts
             if self.rebuilds and self._wants(online.PART):
                 parts = (*parts, self._online(journal))
             changed = tuple(self._changes(copied)) if watch else ()
+            if not changed:
+                journal.finish()
         return MoveReport(
             source=self.names[0],
             destination=self.names[1],
@@ -138,13 +147,20 @@ class Move:
             notes=self._notes(copied.heads),
         )
 
+    def is_finished(self) -> bool:
+        """Return whether this very source was copied to the end before."""
+        file = self._journal_file()
+        if not file.exists():
+            return False
+        with Journal(file) as journal:
+            self._check_owner(journal)
+            return journal.finished
+
     def _copied(self, journal: Journal) -> _Copied:
         before: dict[str, int] = {}
         databases = self._databases()
         for number in range(1, _ROUNDS + 1):
             pushes = self._push_copy(journal)
-            if pushes is not None:
-                pushes.check_target()
             parts: dict[str, PartReport] = {}
             with ExitStack() as held, self._merging_nothing():
                 point = take_point(self.source, [one for one, _ in databases], pushes, held)
@@ -191,9 +207,9 @@ class Move:
         if online.same_store(self.source, self.target):
             return PartReport(part=online.PART, unit="rows", state=State.stays)
         with self._registry(self.source) as registry:
-            names = self.online or online.tables_online(self.source, registry)
+            names = self._online_names(registry)
             offline = OfflineStore(self.source, registry)
-            behind = [] if self.online else online.behind(self.source, registry, offline, names)
+            behind = [] if self.online is not None else online.behind(self.source, registry, offline, names)
         online.rebuild(self.target, names, lambda done, _: self.progress(online.PART, done))
         # What readers of the tables enter in the registry there, as its writer had been killed, is ours too.
         theirs = databases_of(self.target)[0]
@@ -204,7 +220,12 @@ class Move:
         finally:
             opened.close()
         with self._registry(self.target) as registry:
-            return online.compare(None if self.online else self.source, self.target, registry, names, behind)
+            return online.compare(
+                None if self.online is not None else self.source, self.target, registry, names, behind
+            )
+
+    def _online_names(self, registry: Registry) -> list[str]:
+        return online.tables_online(self.source, registry) if self.online is None else self.online
 
     def _databases(self) -> list[tuple[MovedDatabase, MovedDatabase]]:
         return list(zip(databases_of(self.source), databases_of(self.target), strict=True))
@@ -220,18 +241,20 @@ class Move:
         """Let nobody merge the small files of predictions and outcomes while they are copied; writers go on."""
         folder = self.source.path(self.source.serving.feedback_path)
         with ExitStack() as held:
-            for one in sorted(folder.glob("*/*/")):
+            for one in () if self.still else sorted(folder.glob("*/*/")):
                 held.enter_context(rewriting(one, wait=True))
             yield
 
     def _push_copy(self, journal: Journal) -> PushCopy | None:
         if not self._wants(PUSHES) or self._pushes_stay():
             return None
-        source, target = (one.path(one.push.path) for one in (self.source, self.target))
-        return PushCopy(source, target, journal)
+        return PushCopy(*self._push_folders(), journal)
+
+    def _push_folders(self) -> tuple[Path, Path]:
+        return self.source.path(self.source.push.path), self.target.path(self.target.push.path)
 
     def _pushes_stay(self) -> bool:
-        return same_place(self.source.path(self.source.push.path), self.target.path(self.target.push.path))
+        return same_place(*self._push_folders())
 
     def _planned(self, one: MovedDatabase, other: MovedDatabase, point: Point, journal: Journal | None) -> PartReport:
         if one.url == other.url or one.part not in point.snapshots:

@@ -89,7 +89,7 @@ def _grows(path: StoragePath) -> bool:
     return path.suffix != ".parquet"
 
 
-def _files(folder: StoragePath) -> list[StoragePath]:
+def files_below(folder: StoragePath) -> list[StoragePath]:
     """Return the files below a folder, none of them hidden, locks, or in a hidden folder; by name."""
     found = []
     for path in folder.rglob("*"):
@@ -101,11 +101,11 @@ def _files(folder: StoragePath) -> list[StoragePath]:
 
 
 def _visible(folder: StoragePath) -> Iterable[StoragePath]:
-    return _files(folder)
+    return files_below(folder)
 
 
 def _visible_below(part: str, folder: StoragePath) -> Iterable[StoragePath]:
-    return _files(folder / part)
+    return files_below(folder / part)
 
 
 def _named(folder: StoragePath, *, names: Iterable[str]) -> Iterable[StoragePath]:
@@ -114,13 +114,13 @@ def _named(folder: StoragePath, *, names: Iterable[str]) -> Iterable[StoragePath
 
 def _log_files(folder: StoragePath) -> Iterable[StoragePath]:
     """Return the rows of the serving log, the heads beside it, and how far each worker had come; not who works now."""
-    found = [one for one in _files(folder) if name_below(one, folder).split("/")[0] != STATUS]
+    found = [one for one in files_below(folder) if name_below(one, folder).split("/")[0] != STATUS]
     nested = [one for one in found if "/" in name_below(one, folder)]
     return sorted(nested, key=lambda one: (one.parent.name == WATERMARKS, str(one)))
 
 
 def _files_of_datasets(folder: StoragePath) -> Iterable[StoragePath]:
-    found = _files(folder / "datasets")
+    found = files_below(folder / "datasets")
     # What is being written has its name already in object storage, and is no dataset before its manifest is there.
     whole = {str(one.parent) for one in found if one.name == MANIFEST}
     return sorted((one for one in found if str(one.parent) in whole), key=lambda one: (one.name == MANIFEST, str(one)))
@@ -133,7 +133,7 @@ def _table_names(folder: StoragePath) -> list[str]:
 
 def _files_of_tables(folder: StoragePath) -> Iterable[StoragePath]:
     for name in _table_names(folder):
-        yield from _files(folder / name)
+        yield from files_below(folder / name)
 
 
 def _captured_tables(folder: StoragePath, connection: Connection, versions: dict[str, int]) -> Iterator[Captured]:
@@ -146,7 +146,7 @@ def _captured_tables(folder: StoragePath, connection: Connection, versions: dict
         table = OfflineTable(folder / name)
         named = set(file_history(table.path, version)) | {one.name for one in table.snapshot(version).files}
         named |= pinned.get(name, set()) | _rewritten(connection, name)
-        there = _files(table.path)
+        there = files_below(table.path)
         log = [one for one in there if one.parent.name == _LOG]
         for path in (one for one in there if one.name in named):
             yield from _found(path, folder)

@@ -24,6 +24,23 @@ PART = "pushes"
 _ORIGINS = "origins.json"
 
 
+def check_target(source: Path, target: Path, journal: Journal | None) -> None:
+    """Look whether rows wait in the destination's log that are neither ours nor the same as the source's.
+
+    Raises:
+        ConfigError: some do.
+    """
+    for segment in PushLog(target).segments():
+        name, theirs = segment.path.name, source / segment.path.name
+        if segment.path.stat().st_size <= len(HEADER) or (journal is not None and journal.is_ours(PART, name)):
+            continue
+        if not theirs.exists() or not theirs.read_bytes().startswith(segment.path.read_bytes()):
+            raise ConfigError(
+                f"The destination's log of pushed rows holds other data: {segment.path}.",
+                hint="Bring its rows into the tables with: featurestore push --flush; or name another folder.",
+            )
+
+
 class PushCopy:
     """The copy of one log.
 
@@ -44,22 +61,6 @@ class PushCopy:
     def here(self) -> Measure:
         """What was in the log at the point."""
         return Measure(items=self.rows, digest=digest_of(self._digests))
-
-    def check_target(self) -> None:
-        """Look whether rows wait at the destination that are not ours.
-
-        Raises:
-            ConfigError: some do.
-        """
-        for segment in PushLog(self._target).segments():
-            path = segment.path
-            theirs = self._source.folder / path.name
-            same = theirs.exists() and theirs.read_bytes().startswith(path.read_bytes())
-            if path.stat().st_size > len(HEADER) and not (same or self._journal.is_ours(PART, path.name)):
-                raise ConfigError(
-                    f"The destination's log of pushed rows holds other data: {path}.",
-                    hint="Bring its rows into the tables with: featurestore push --flush; or name another folder.",
-                )
 
     def take(self, held: ExitStack) -> None:
         """Copy what was acknowledged so far; from then on until ``held`` is closed, no push is.
