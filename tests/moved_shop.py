@@ -121,7 +121,8 @@ def check_whole(store: FeatureStore) -> None:
     assert store.reproduce_dataset("sales").proved
     assert store.get_training_dataset("sales").to_arrow().num_rows == USERS - 1
     store.flush_pushes()
-    pushed = {key: count for key, count in offline_rows(store, CLICKS).items() if key[2] > START + timedelta(hours=4)}
+    late, rows = START + timedelta(hours=4), offline_rows(store, CLICKS)
+    pushed = {key: count for key, count in rows.items() if key[0] < USERS and key[2] > late}
     assert sorted((user, count) for (user, _, _), count in pushed.items()) == [(1, 1), (2, 1), (2, 1), (3, 1)]
     assert store.ingest("spending", spent([ERASED], hours=9)).suppressed == 1
     assert storage_id(SPENDING) in store.online.status()

@@ -195,7 +195,8 @@ def _readable(folder: Path, held: Path, project: str) -> Config:
 
 def _check_free(place: Path, folder: Path) -> None:
     unfinished = (folder / _JOURNAL).exists()
-    if not unfinished and (place.exists() or (folder.exists() and any(folder.iterdir()))):
+    taken = place.is_file() or any(one.is_dir() and any(one.iterdir()) for one in (place, folder))
+    if taken and not unfinished:
         raise ConfigError(f"There is something at {place} already.", hint="Give the backup a name of its own.")
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -127,7 +127,7 @@ def copy_files(files: FileSet, journal: Journal, scratch: Path, progress: Callab
         files: what to copy.
         journal: of the destination.
         scratch: a folder of this machine, for what passes through it on the way into object storage.
-        progress: called with the bytes of each file that was copied.
+        progress: called with 1 for each file that was copied.
 
     Raises:
         OfflineStoreError: a file cannot be read or written, or is not read back as it was written.
@@ -158,7 +158,7 @@ def copy_files(files: FileSet, journal: Journal, scratch: Path, progress: Callab
             )
         journal.done(files.part, one.name, Done(one.size, one.stamp, there))
         done.copied(one, here, there)
-        progress(one.size)
+        progress(1)
     for name, _ in list(journal.files(files.part)):
         if name not in known:
             _below(files.target, name).unlink(missing_ok=True)

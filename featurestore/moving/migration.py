@@ -31,7 +31,7 @@ from featurestore.pushing import PushLog
 from featurestore.registry import Registry, open_registry, schema
 from featurestore.serving.feedback.segments import rewriting
 
-#: Called with what is being done, and how much more of it is done now: bytes or rows.
+#: Called with the part that is being copied, and how many files or rows more of it are done now.
 Progress = Callable[[str, int], object]
 
 #: So often the files are gone through while others change some; then it is too restless to be copied.
@@ -284,7 +284,9 @@ class Move:
             before = {files.part: files for files in copied.sets}
             for files in self._sets(now):
                 known = {(one.name, one.size, one.stamp) for one in before[files.part].files}
-                more = sum((one.name, one.size, one.stamp) not in known for one in files.files)
+                # How far a worker of the server has come is written each second, and says nothing of what there is.
+                rows = [one for one in files.files if one.content is None]
+                more = sum((one.name, one.size, one.stamp) not in known for one in rows)
                 if more and files.part != "tables" and not files.stays:
                     yield f"{more:,} files of {files.part}"
         if copied.pushes is not None and copied.pushes.has_changed():
