@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from featurestore.config import Config
+from featurestore.errors import OfflineStoreError
 
 #: What tells a folder that is a backup of ours from others.
 _MANIFEST = "backup.json"
@@ -53,19 +54,30 @@ def note_erased(config: Config, whose: str, digests: Collection[str], request: s
     """Write beside each backup of ours who was erased, or let in again.
 
     Raises:
-        OSError: a disk refuses.
+        OfflineStoreError: a disk refuses.
     """
-    erased = [
-        Erased(project=config.project, members=whose, digest=one, request=request, lifted=lifted)
-        for one in sorted(digests)
-    ]
-    lines = "".join(json.dumps(asdict(one)) + "\n" for one in erased)
     for backup in listed_backups(config):
         if is_ours(backup):
-            with _beside(backup).open("a", encoding="utf-8") as out:
-                out.write(lines)
-                out.flush()
-                os.fsync(out.fileno())
+            note_beside(backup, config.project, whose, digests, request, lifted=lifted)
+
+
+def note_beside(
+    backup: Path, project: str, whose: str, digests: Collection[str], request: str, *, lifted: bool = False
+) -> None:
+    """Write beside one backup who was erased, or let in again; see :func:`note_erased`."""
+    erased = [
+        Erased(project=project, members=whose, digest=one, request=request, lifted=lifted) for one in sorted(digests)
+    ]
+    try:
+        with _beside(backup).open("a", encoding="utf-8") as out:
+            out.write("".join(json.dumps(asdict(one)) + "\n" for one in erased))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise OfflineStoreError(
+            f"{_beside(backup)} cannot be written, and so the backup would bring the rows back: {error.strerror}.",
+            hint='Let this user write beside the backup, or take it out of "backups" under [erasure].',
+        ) from error
 
 
 def read_erased(backup: Path) -> Iterator[Erased]:

@@ -19,8 +19,8 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import Any
 
 from featurestore import __version__
 from featurestore.config import Config
+from featurestore.erasure.backups import note_beside
 from featurestore.errors import ConfigError
 from featurestore.moving import online
 from featurestore.moving.databases import databases_of
@@ -116,8 +117,14 @@ def create(config: Config, place: Path, *, progress: Progress) -> MoveReport:
         if one.exists:
             _settle(one)
     _write_manifest(folder, config, report, tables)
+    with open_registry(target.database_url(target.registry), config.project) as registry:
+        before = registry.every_suppression()
     if place.suffix == _TAR:
         _pack(folder, place)
+    # An erasure that ran meanwhile did not find a backup to tell of it; from now on one does.
+    with open_registry(config.database_url(config.registry), config.project) as registry:
+        for (whose, request), digests in _since(before, registry.every_suppression()).items():
+            note_beside(place, config.project, whose, digests, request)
     return report
 
 
@@ -174,6 +181,16 @@ def load(config: Config, place: Path, *, progress: Progress) -> MoveReport:
                 return MoveReport(source=str(place), destination=str(config.root), point=found.point, notes=notes)
             report = move.run(watch=False)
     return replace(report, point=found.point, held_seconds=0.0)
+
+
+def _since(
+    before: Collection[tuple[str, str, str]], now: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str], list[str]]:
+    """Return the digests of keys that were erased since, by whose they are and the request."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for whose, digest, request in sorted(set(now) - set(before)):
+        found.setdefault((whose, request), []).append(digest)
+    return found
 
 
 def _readable(folder: Path, held: Path, project: str) -> Config:
@@ -323,10 +340,15 @@ def _opened(place: Path) -> Iterator[Path]:
         return
     if not place.exists():
         raise ConfigError(f"There is no backup {place}.", hint="featurestore backup create PLACE makes one.")
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as held:
+    with ExitStack() as held:
         try:
+            folder = tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.")
+            unpacked = Path(held.enter_context(folder))
             with tarfile.open(place) as packed:
-                packed.extractall(held, filter="data")
+                packed.extractall(unpacked, filter="data")
         except (tarfile.TarError, OSError) as error:
-            raise ConfigError(f"{place} cannot be read as a backup: {error}.") from error
-        yield Path(held)
+            raise ConfigError(
+                f"{place} cannot be unpacked: {error}.",
+                hint="It takes as much room again beside it. Or unpack it elsewhere, and name the folder: tar -xf",
+            ) from error
+        yield unpacked

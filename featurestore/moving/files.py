@@ -140,6 +140,11 @@ def copy_files(files: FileSet, journal: Journal, scratch: Path, progress: Callab
         if before is not None and (before.size, before.stamp) == (one.size, one.stamp) and _has(target, one.size):
             done.same(one, before.digest)
             continue
+        if before is None and _is_there(_below(files.source, one.name), one, target):
+            digest = sha256(target)
+            journal.done(files.part, one.name, Done(one.size, one.stamp, digest))
+            done.same(one, digest)
+            continue
         with _told(target):
             journal.begin(files.part, one.name)
             try:
@@ -273,6 +278,15 @@ def _has(path: StoragePath, size: int) -> bool:
         return bool(path.stat().st_size == size)
     except FileNotFoundError:
         return False
+
+
+def _is_there(source: StoragePath, one: Captured, target: StoragePath) -> bool:
+    """Return whether the destination has the file though no journal says so: of another project, or of a lost one."""
+    try:
+        same = one.content is None and _has(target, one.size) and sha256(source) == sha256(target)
+    except FileNotFoundError:
+        return False
+    return same and _is_still(source, one)
 
 
 def _is_still(path: StoragePath, one: Captured) -> bool:

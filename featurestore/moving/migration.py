@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
 
 from featurestore.config import Config
-from featurestore.errors import ConfigError, closest
+from featurestore.errors import ConfigError, OnlineStoreError, closest
 from featurestore.moving import online
 from featurestore.moving.databases import MovedDatabase, check_destination, copy_database, databases_of, measure
 from featurestore.moving.files import CopiedFiles, FileSet, check_target, copy_files, same_place
@@ -134,7 +134,9 @@ class Move:
             if self.rebuilds and self._wants(online.PART):
                 parts = (*parts, self._online(journal))
             changed = tuple(self._changes(copied)) if watch else ()
-            if not changed:
+            if changed:
+                parts = tuple(_since(one) if one.part == online.PART else one for one in parts)
+            else:
                 journal.finish()
         return MoveReport(
             source=self.names[0],
@@ -206,10 +208,14 @@ class Move:
     def _online(self, journal: Journal) -> PartReport:
         if online.same_store(self.source, self.target):
             return PartReport(part=online.PART, unit="rows", state=State.stays)
+        source = self.source if self.online is None else None
         with self._registry(self.source) as registry:
-            names = self._online_names(registry)
-            offline = OfflineStore(self.source, registry)
-            behind = [] if self.online is not None else online.behind(self.source, registry, offline, names)
+            names, behind = self._online_names(registry), []
+            try:
+                if source is not None:
+                    behind = online.behind(source, registry, OfflineStore(source, registry), names)
+            except OnlineStoreError:  # it may be for this that the store moves
+                source = None
         online.rebuild(self.target, names, lambda done, _: self.progress(online.PART, done))
         # What readers of the tables enter in the registry there, as its writer had been killed, is ours too.
         theirs = databases_of(self.target)[0]
@@ -220,9 +226,7 @@ class Move:
         finally:
             opened.close()
         with self._registry(self.target) as registry:
-            return online.compare(
-                None if self.online is not None else self.source, self.target, registry, names, behind
-            )
+            return online.compare(source, self.target, registry, names, behind)
 
     def _online_names(self, registry: Registry) -> list[str]:
         return online.tables_online(self.source, registry) if self.online is None else self.online
@@ -266,7 +270,9 @@ class Move:
         return PartReport(part=one.part, unit="rows", state=state, here=here, there=there)
 
     def _changes(self, copied: _Copied) -> Iterator[str]:
-        """Yield what was written to the source since the point."""
+        """Yield what was written to the source since the point, or was being written then."""
+        for name in copied.point.under_way:
+            yield f"a load of {name}, which was under way"
         databases = self._databases()
         with ExitStack() as held:
             now = take_point(self.source, [one for one, _ in databases], None, held)
@@ -359,6 +365,13 @@ class _Copied:
 def _plan(part: str, unit: str, here: Measure, *, stays: bool) -> PartReport:
     state = State.stays if stays else State.planned if here.items else State.nothing
     return PartReport(part=part, unit=unit, state=state, here=here)
+
+
+def _since(part: PartReport) -> PartReport:
+    """Return the report on online rows where the source was written while they were made."""
+    if part.equal or part.state is not State.rebuilt:
+        return part
+    return replace(part, apart=(*part.apart, "written since"), note=f"{part.note}; the source was written since")
 
 
 def _heads(connection: Connection) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -18,7 +18,7 @@ from itertools import islice
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
-from featurestore.errors import ConfigError
+from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.materialize import materialize
 from featurestore.materialize.standing import filled
 from featurestore.moving.report import Measure, PartReport, State, digest_of
@@ -50,19 +50,23 @@ def same_store(config: Config, target: Config) -> bool:
 
 
 def tables_online(config: Config, registry: Registry) -> list[str]:
-    """Return the storage ids of live views that somebody has materialized, or pushed to; others are not online."""
-    online = open_online_store(config.online_store(), config.root)
-    with closing(online):
-        waiting = {entry.view for segment in _waiting(config) for entry in segment.read()}
-        return sorted(
-            name
-            for view in _views(registry)
-            for name in [storage_id(view)]
-            if online.standing(name).progress is not None
-            or registry.last_materialization(name) is not None
-            or view.name in waiting
-            or any(one.load_id.startswith(PUSHED) for one in registry.loads(name))
-        )
+    """Return the storage ids of live views that somebody has materialized, or pushed to; others are not online.
+
+    An online store that does not answer is done without.
+    """
+    waiting = {entry.view for segment in _waiting(config) for entry in segment.read()}
+    found = {
+        name
+        for view in _views(registry)
+        for name in [storage_id(view)]
+        if registry.last_materialization(name) is not None
+        or view.name in waiting
+        or any(one.load_id.startswith(PUSHED) for one in registry.loads(name))
+    }
+    with suppress(OnlineStoreError), closing(open_online_store(config.online_store(), config.root)) as online:
+        names = [storage_id(view) for view in _views(registry)]
+        found.update(name for name in names if online.standing(name).progress is not None)
+    return sorted(found)
 
 
 def check_target(target: Config, registry: Registry, offline: OfflineStore) -> None:
@@ -163,7 +167,7 @@ def compare(
         here=here,
         there=there,
         copied=there.items,
-        ahead=tuple(ahead),
+        apart=tuple(ahead),
         note=note,
     )
 

@@ -45,12 +45,14 @@ class Point:
         held_seconds: for how long no push was acknowledged.
         snapshots: of the databases that there are, by part.
         versions: of the tables.
+        under_way: tables with a load that was published, and not yet acknowledged.
     """
 
     at: datetime
     held_seconds: float
     snapshots: dict[str, Connection]
     versions: dict[str, int]
+    under_way: tuple[str, ...]
 
 
 def complete_ledger(offline: OfflineStore, registry: Registry) -> None:
@@ -79,11 +81,18 @@ def take_point(config: Config, databases: Sequence[MovedDatabase], pushes: PushC
     with ExitStack() as pushing:
         if pushes is not None:
             pushes.take(pushing)
-        began, at = time.perf_counter(), datetime.now(UTC)
+        at = datetime.now(UTC)
         snapshots[registry.part] = _snapshot(registry, held)
-        versions = _versions(config, snapshots[registry.part])
-    held_seconds = time.perf_counter() - began if pushes is not None else 0.0
-    return Point(at=at, held_seconds=held_seconds, snapshots=snapshots, versions=versions)
+        newest = _newest_versions(config)
+        versions = _acknowledged(config, snapshots[registry.part], newest)
+    since = None if pushes is None else pushes.held_since
+    return Point(
+        at=at,
+        held_seconds=0.0 if since is None else time.perf_counter() - since,
+        snapshots=snapshots,
+        versions=versions,
+        under_way=tuple(name for name, version in newest.items() if versions[name] < version),
+    )
 
 
 def _snapshot(database: MovedDatabase, held: ExitStack) -> Connection:
@@ -94,18 +103,21 @@ def _snapshot(database: MovedDatabase, held: ExitStack) -> Connection:
     return connection
 
 
-def _versions(config: Config, connection: Connection) -> dict[str, int]:
+def _newest_versions(config: Config) -> dict[str, int]:
+    found = {name: OfflineTable(offline_folder(config) / name).version() for name in table_names(config)}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def _acknowledged(config: Config, connection: Connection, newest: dict[str, int]) -> dict[str, int]:
+    """Return the version of each table that has no load but those that the registry knows."""
     table = schema.loads
     rows = connection.execute(select(table.c.storage_id, table.c.load_id, table.c.project)).all()
     mine = {(row.storage_id, row.load_id) for row in rows if row.project == config.project}
     theirs = {row.storage_id for row in rows if row.project != config.project}
-    found = {}
-    for name in table_names(config):
-        newest = OfflineTable(offline_folder(config) / name).version()
-        if newest is not None:
-            # Other projects enter their loads themselves.
-            found[name] = newest if name in theirs else _known(config, name, newest, mine)
-    return found
+    # Other projects enter their loads themselves.
+    return {
+        name: version if name in theirs else _known(config, name, version, mine) for name, version in newest.items()
+    }
 
 
 def _known(config: Config, name: str, newest: int, ledger: set[tuple[str, str]]) -> int:

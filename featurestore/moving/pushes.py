@@ -8,6 +8,7 @@ twice.
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -48,6 +49,10 @@ class PushCopy:
         source: the folder of the log.
         target: that of the destination.
         journal: of the destination.
+
+    Attributes:
+        rows: how many wait in the log.
+        held_since: since when pushes waited, by ``time.perf_counter``; None where they did not.
     """
 
     def __init__(self, source: Path, target: Path, journal: Journal) -> None:
@@ -55,6 +60,7 @@ class PushCopy:
         self._digests: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
         self.rows = 0
+        self.held_since: float | None = None
         self._copied = 0
 
     @property
@@ -77,6 +83,7 @@ class PushCopy:
         for segment in log.sealed():
             self._copy(segment, sealed=True)
         held.enter_context(log.committing())
+        self.held_since = time.perf_counter()
         numbers = [one.path.name for one in log.segments()]
         for segment in log.segments():
             if segment.path.name not in self._digests:

@@ -48,7 +48,7 @@ class PartReport:
         here: what the source holds, as of the point.
         there: what the destination holds.
         copied: how many items this run has copied; the rest was there.
-        ahead: what the destination has and the source has not, as it is behind itself; empty where nothing is.
+        apart: why both sides need not hold the same, such as tables that were not online yet; empty where they must.
         note: what else is to be known.
     """
 
@@ -58,7 +58,7 @@ class PartReport:
     here: Measure = Measure()
     there: Measure = Measure()
     copied: int = 0
-    ahead: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -69,7 +69,7 @@ class PartReport:
     @property
     def holds(self) -> bool:
         """Whether all is well with the part: both sides are equal as far as they are meant to be."""
-        return self.equal or bool(self.ahead) or self.state in (State.stays, State.nothing, State.planned)
+        return self.equal or bool(self.apart) or self.state in (State.stays, State.nothing, State.planned)
 
 
 @dataclass(frozen=True, kw_only=True)

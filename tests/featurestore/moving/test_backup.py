@@ -185,6 +185,22 @@ def test_whoever_was_erased_after_the_backup_is_erased_again_when_it_is_loaded(s
         check_secret(store, tmp_path / "kept" / "monday.tar")
 
 
+def test_whoever_is_erased_while_the_backup_is_made_is_erased_again_too(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def erasing(*given: Any) -> None:
+        with FeatureStore(shop) as store:
+            store.registry.suppress("user(user_id)", ["00" * 20 + "-0123456789ab"], request="GDPR-9", who="tests")
+            leave(store)
+        written(*given)
+
+    written = backup._write_manifest
+    monkeypatch.setattr(backup, "_write_manifest", erasing)
+    create(shop, tmp_path / "backup")
+    (noted,) = (tmp_path / "backup.erased.jsonl").read_text().splitlines()
+    assert json.loads(noted)["request"] == "GDPR-9"
+
+
 def test_what_is_damaged_is_named_and_not_loaded(made: Path, shop: Path) -> None:
     assert backup.verify(made).problems == ()
     damaged = next((made / "offline").glob("spending-*/*.parquet"))
