@@ -10,7 +10,8 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.datasets.erasures import rows_left
-from featurestore.offline.places import local_folder, offline_folder, stored_at
+from featurestore.offline.datasets.manifest import found_at
+from featurestore.offline.places import local_folder, offline_folder
 from featurestore.offline.store import OfflineStore
 from featurestore.offline.tables.disk import low_disk
 from featurestore.offline.tables.garbage import size_of
@@ -71,7 +72,7 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
             {
                 "id": one.id,
                 "rows": rows_left(one, config),
-                "bytes": size_of(stored_at(one.manifest["path"], config).parent),
+                "bytes": size_of(found_at(one.manifest["path"], config).parent),
             }
             for one in registry.datasets()
         ],

@@ -20,11 +20,11 @@ from featurestore.config import Config
 from featurestore.definitions import BaselineSource, Field, FileSource
 from featurestore.definitions.splits import PARTS
 from featurestore.errors import MonitorError
-from featurestore.offline.datasets.manifest import DATA, Recipe, file_of, parts_of
+from featurestore.offline.datasets.manifest import DATA, Recipe, file_of, found_at, parts_of
 from featurestore.offline.datasets.splitting import SPLIT
 from featurestore.offline.datasets.training import fields_of
 from featurestore.offline.engine import identifier, literal
-from featurestore.offline.places import spill_folder, stored_at
+from featurestore.offline.places import spill_folder
 from featurestore.profiles import Baseline, fit_baseline
 from featurestore.registry import DatasetRecord, Registry
 from featurestore.storage import StoragePath
@@ -120,7 +120,7 @@ def _dataset(registry: Registry, service: str, named: str | None) -> tuple[Datas
 
 def _stored(config: Config, dataset: DatasetRecord) -> Baseline:
     return _read(
-        stored_at(dataset.manifest["baseline"], config),
+        found_at(dataset.manifest["baseline"], config),
         f"The baseline of dataset {dataset.id}",
         "It is written with the dataset; make the dataset again.",
     )

@@ -460,6 +460,23 @@ def test_the_commands_of_the_serving_document_print_what_it_says(shop: Shop) -> 
     assert ran
 
 
+def test_the_commands_of_moves_and_backups_do_what_the_scaling_document_says(shop: Shop) -> None:
+    (shop.folder / "new").mkdir()
+    (shop.folder / "new" / "featurestore.toml").write_text('project = "shop"\n')
+    commands = [
+        block for block in blocks(ROOT / "docs" / "scaling.md") if block.language == "console" and not block.reason
+    ]
+    said = [
+        shop.run(*shlex.split(command))
+        for block in commands
+        for command in re.findall(r"^\$ featurestore (.*)$", block.text, re.MULTILINE)
+    ]
+    assert "Nothing was changed." in said[0]
+    assert re.search(r"^tables +copied +\d+ files", said[1], re.MULTILINE)
+    assert re.search(r"^tables +copied +\d+ files", said[2], re.MULTILINE)
+    assert said[3].endswith("Every file is as it was written.\n")
+
+
 def test_the_definitions_document_prints_what_it_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     # As a file: the text of a function is read from where it stands.
     program = tmp_path / "program.py"

@@ -28,6 +28,7 @@ from featurestore.cli import (
     log,
     materialize,
     models,
+    moving,
     push,
     rollout,
     serving,
@@ -97,6 +98,7 @@ def build() -> typer.Typer:
         loadtest,
         audit,
         erase,
+        moving,
         identity,
         tokens,
     ):

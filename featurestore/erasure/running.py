@@ -6,11 +6,11 @@ is gone through, and the receipt is written last. Killed at any point, the same 
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 
 from featurestore.config import Config
+from featurestore.erasure.backups import is_ours, listed_backups, note_erased
 from featurestore.erasure.feedback_places import Feedback, ReplayedFeedback
 from featurestore.erasure.logged_places import ReplayedLogs, ServingLogs
 from featurestore.erasure.offline_places import Datasets, Leftovers, OfflineTables, Quarantine
@@ -91,6 +91,7 @@ def suppress(task: Task) -> int:
         suppressed(view, task.registry, task.config)  # which refuses where the secret is another one by now
     whose, secret = members(task.scope.entity), suppression_secret(task.config)
     digests = {secret.digest(whose, key) for key in task.keys.rows}
+    note_erased(task.config, whose, digests, task.request)
     return task.registry.suppress(whose, digests, request=task.request, who=task.who)
 
 
@@ -98,6 +99,7 @@ def lift(task: Task) -> int:
     """Let loads bring the rows of the keys again; return how many of the keys were suppressed."""
     whose, secret = members(task.scope.entity), suppression_secret(task.config)
     digests = {secret.digest(whose, key) for key in task.keys.rows}
+    note_erased(task.config, whose, digests, task.request, lifted=True)
     return task.registry.lift(whose, digests, request=task.request, who=task.who)
 
 
@@ -114,16 +116,19 @@ def _not_reached(task: Task) -> Iterator[str]:
     }
     for consumer in sorted(consumers):
         yield f'Project "{consumer}" uses our views: its datasets, logs and replays are erased in its folder.'
-    yield from _backups(task.config.erasure.backups, task.config)
+    yield from _backups(task.config)
     trained = [one.id for one in task.registry.models()]
     if trained:
         yield f"Models keep what they learned: {', '.join(trained)}. Profiles and baselines hold counts, and no keys."
     yield "Requests that still ask for a key are logged again, with nothing found."
 
 
-def _backups(patterns: Iterable[str], config: Config) -> Iterator[str]:
-    found = [path for pattern in patterns for path in sorted(glob.glob(str(config.path(pattern))))]  # noqa: PTH207 - absolute
+def _backups(config: Config) -> Iterator[str]:
+    found = [one for one in listed_backups(config) if not one.name.endswith(".erased.jsonl")]
     for path in found:
-        yield f"The backup {path} has the rows still: delete it, or erase again after it was brought back."
+        if is_ours(path):
+            yield f"The backup {path} has the rows still: delete it; featurestore backup load erases them again."
+        else:
+            yield f"The backup {path} has the rows still: delete it, or erase again after it was brought back."
     if not found:
         yield "Backups have the rows still, wherever they are: delete them, or erase again after one was brought back."

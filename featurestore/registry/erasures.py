@@ -78,6 +78,13 @@ class Erasures(Project):
                 found.setdefault(name, set()).add(digest)
         return {name: frozenset(digests) for name, digests in found.items()}
 
+    def every_suppression(self) -> list[tuple[str, str, str]]:
+        """Return of every suppressed key of what it is one, its digest, and the request."""
+        table = schema.suppressions
+        with self._database.read() as connection:
+            rows = connection.execute(select(table).filter_by(project=self.project))
+            return [(row.join_keys, row.digest, row.request) for row in rows]
+
     def every_version(self, kind: str) -> list[Registered[Definition]]:
         """Return every version of each object of a kind, of those that were removed too, by name and number."""
         objects = schema.objects

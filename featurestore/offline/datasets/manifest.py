@@ -130,9 +130,23 @@ def shown(path: StoragePath, config: Config) -> str:
     return str(path.relative_to(config.root)) if path.is_relative_to(config.root) else str(path)
 
 
+def found_at(text: str, config: Config) -> StoragePath:
+    """Return where a file lies, or lay, that a manifest names.
+
+    A manifest never changes, as the audit log vouches for it, and a store may move. But a dataset's folder is named by
+    what is in it: where one of its name lies below the present ``[offline] path``, that one is meant.
+    """
+    here = datasets_folder(config)
+    for part in text.split("/")[-3:]:  # dataset, content, file
+        here = here / part
+    if shown(here, config) != text and not here.with_name(MANIFEST).exists():
+        return stored_at(text, config)
+    return here
+
+
 def file_of(record: DatasetRecord, name: str, config: Config) -> StoragePath:
     """Return where one of a dataset's files lies, or lay."""
-    return stored_at(record.manifest["path"], config).with_name(name)
+    return found_at(record.manifest["path"], config).with_name(name)
 
 
 def format_of(record: DatasetRecord) -> int:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from featurestore.errors import ObjectInUseError
-from featurestore.offline.datasets.manifest import MANIFEST, datasets_folder
+from featurestore.offline.datasets.manifest import MANIFEST, datasets_folder, found_at
 from featurestore.offline.opened import Opened
-from featurestore.offline.places import spill_folder, stored_at
+from featurestore.offline.places import spill_folder
 from featurestore.offline.tables.delta_log import file_history
 from featurestore.offline.tables.garbage import AT_WORK, Garbage, by_age, garbage, older, remove, size_of
 from featurestore.offline.tables.pins import pins
@@ -147,7 +147,7 @@ class Collecting(Opened):
     def _datasets(self, now: datetime) -> Iterator[Garbage]:
         kept = self._config.retention.datasets
         records = self._registry.datasets(removed=True)
-        folders = {one.id: stored_at(one.manifest["path"], self._config).parent for one in records}
+        folders = {one.id: found_at(one.manifest["path"], self._config).parent for one in records}
         needed = self._needed(records)
         for one in records:
             folder = folders[one.id]

@@ -8,8 +8,8 @@ from typing import Any
 
 from featurestore.config import Config
 from featurestore.errors import OfflineStoreError
-from featurestore.offline.datasets.manifest import manifest_files
-from featurestore.offline.places import offline_folder, stored_at
+from featurestore.offline.datasets.manifest import found_at, manifest_files
+from featurestore.offline.places import offline_folder
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import Registry
 from featurestore.registry.erasures import present_names
@@ -45,7 +45,7 @@ def pins(config: Config, registry: Registry, *, without: Collection[str] = ()) -
 def _manifests(config: Config, registry: Registry, without: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     known: set[StoragePath] = set()
     for record in registry.datasets(removed=True):
-        known.add(stored_at(record.manifest["path"], config).parent)
+        known.add(found_at(record.manifest["path"], config).parent)
         if record.removed_at is None and record.id not in without:
             yield record.id, record.manifest
     for file in manifest_files(config):
