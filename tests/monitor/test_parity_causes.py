@@ -175,9 +175,7 @@ def test_rows_that_were_served_from_a_copy_are_counted_and_are_why_they_lag(shop
     assert report.features[0].details == {"lag": "from a local copy"}
     assert report.lag[0].stale == 6
     (_, behind) = skew_findings(report)
-    assert (
-        "6 of these rows came from a local copy, as the online store was away: look why it was. M" in behind.sentence
-    )
+    assert "6 of these rows came from a local copy, as the online store was away: look why it was. M" in behind.sentence
     assert "6 rows were served from a local copy" in "\n".join(report_lines(report))
 
 
