@@ -17,6 +17,7 @@ import pytest
 from featurestore import FeatureStore
 from featurestore.offline.places import offline_folder
 from featurestore.storage import ObjectPath
+from tests import backends
 from tests.contract.test_erasure import LIKE, MARK, definitions, rows
 from tests.redis_servers import RedisServer, emptied, redis_program
 
@@ -55,7 +56,7 @@ def on_redis(addresses: Sequence[str]) -> dict[str, str]:
     return {'online = "lmdb://data/online"\n': "", "[offline]": section}
 
 
-@pytest.fixture(params=["server", "cluster"])
+@pytest.fixture(params=backends.params("online", "redis", "cluster"))
 def servers(request: pytest.FixtureRequest, lacking: Callable[[str], NoReturn]) -> Iterator[list[RedisServer]]:
     if request.param == "cluster":
         found: list[RedisServer] = request.getfixturevalue("redis_cluster")
@@ -120,6 +121,7 @@ def holding(place: ObjectPath, mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.backend("offline", backends.NAMES["offline"]["s3"])
 def test_object_storage_has_nothing_of_an_erased_key(object_storage: ObjectStorage, tmp_path: Path) -> None:
     changes = {'[offline]\npath = "data/offline"\n': object_storage.settings()}
     with opened(tmp_path / "shop", changes) as store:

@@ -35,11 +35,12 @@ from featurestore.settings.channels import ConsoleConfig, WebhookConfig
 from featurestore.settings.sections import MonitorConfig
 from featurestore.types import Float64, Int64, String
 from monitor.history import History
+from tests import backends
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5LTEyMzQ="
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("monitor", "sqlite", "postgresql"))
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":

@@ -75,8 +75,8 @@ def test_each_thing_that_is_wrong_is_told_with_what_to_do(
         assert (policy.state, "noeviction" in policy.hint) == (State.fault, True)
         other = shop_on(tmp_path / "other", server)
         assert run(["doctor", "--repo", str(other), "--json"], debug=False) == 1
-        told = {one["about"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
-        assert told[f"online server {server.address}"]["what"] == policy.what
+        told = [one["what"] for one in json.loads(capsys.readouterr().out)["findings"]]
+        assert policy.what in told
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 50_000)
         assert any("of its memory is in use" in one.what for one in said_of(shop))
