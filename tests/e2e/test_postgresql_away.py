@@ -9,15 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.client import FeatureClient
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, ServerUnavailableError
 from featurestore.registry import open_registry
 from featurestore.types import Int64
 from monitor.alerts.outbox import Courier
@@ -77,18 +80,41 @@ def test_a_server_serves_on_while_its_registry_is_away_and_takes_a_change_in_onc
             assert process.stdout is not None
             found = re.search(rb" at (127\.0\.0\.1:\d+),", process.stdout.readline())
             assert found
-            _ask_while_it_is_killed(found[1].decode(), repo, cluster)
+            acknowledged, refused = _ask_while_it_is_killed(found[1].decode(), repo, cluster)
         finally:
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert {type(one) for one in refused} == {ServerUnavailableError}
+    assert all("The registry postgresql" in one.message and one.hint for one in refused), refused
+    with FeatureStore(repo) as store:  # the server has brought what waited into the table when it ended
+        rows = pa.concat_tables(pq.read_table(one) for one in store.offline.table(VIEW).files())
+        values = rows.column("x").to_pylist()
+    assert {*acknowledged} <= {*values}
+    assert max(Counter(values).values()) == 1
     told = [json.loads(line) for line in errors.splitlines()]
     reasons = [one["error"] for one in told if one["event"] == "background task failed"]
     assert len(reasons) == len(set(reasons))  # each once: that the line broke, and that there is no server
 
 
-def _ask_while_it_is_killed(address: str, repo: Path, cluster: Cluster) -> None:
+def _ask_while_it_is_killed(address: str, repo: Path, cluster: Cluster) -> tuple[list[int], list[FeatureStoreError]]:
+    """Look up and push while it is killed; return which pushes were acknowledged, and how others were refused."""
     answers, ending = [], threading.Event()
+    acknowledged: list[int] = []
+    refused: list[FeatureStoreError] = []
+
+    def push() -> None:
+        with FeatureClient(address) as client:
+            number = 100
+            while not ending.is_set():
+                number += 1
+                try:
+                    client.push("counts", [{"user": 2, "x": number, "event_timestamp": datetime.now(UTC)}])
+                except FeatureStoreError as error:
+                    refused.append(error)
+                    time.sleep(0.05)
+                else:
+                    acknowledged.append(number)
 
     def ask() -> None:
         with FeatureClient(address) as client:
@@ -102,22 +128,26 @@ def _ask_while_it_is_killed(address: str, repo: Path, cluster: Cluster) -> None:
             return False
         return True
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    threads = [threading.Thread(target=ask), threading.Thread(target=push)]
+    for one in threads:
+        one.start()
     try:
         with FeatureClient(address) as client:
             cluster.kill()
-            before = len(answers)
+            before, pushed = len(answers), len(acknowledged)
             time.sleep(2.5)  # two looks at the registry fail
             wait_for(lambda: len(answers) > before + 50)
             cluster.start()
             with FeatureStore(repo) as store:
                 store.apply([FeatureService(name="later", features=[VIEW])])
             wait_for(lambda: knows("later"))
+            wait_for(lambda: len(acknowledged) > pushed + 5)
     finally:
         ending.set()
-        asking.join()
+        for one in threads:
+            one.join()
     assert answers == [{"x": [7]}] * len(answers)
+    return acknowledged, refused
 
 
 def test_a_change_is_heard_of_when_it_is_committed_and_after_the_line_was_away(cluster: Cluster) -> None:
