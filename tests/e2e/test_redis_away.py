@@ -37,7 +37,7 @@ from featurestore.serving.workers import serve
 
 if __name__ == "__main__":
     configure_logging()
-    serve(load(sys.argv[1]), port=0, workers=2)
+    serve(load(sys.argv[1]), port=0)
 """
 
 
@@ -97,7 +97,7 @@ def test_a_server_answers_from_its_copy_while_the_store_is_away_and_from_the_sto
             client.push("counts", [{"user": 1, "x": 9, "event_timestamp": datetime.now(UTC)}])
 
             def is_back() -> bool:
-                answer = ask()  # of either worker, each of which finds out by itself
+                answer = ask()
                 assert answer.stale or answer.to_dict() == {"x": [9]}
                 return not answer.stale
 
