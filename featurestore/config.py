@@ -199,7 +199,10 @@ class Config(Section):
             if isinstance(value, SecretStr)
         }
         paths = {key: str(self.path(value)) for key, value in self.online.tls if isinstance(value, str) and value}
-        return self.online.model_copy(update={**secrets, "tls": self.online.tls.model_copy(update=paths)})
+        update = {**secrets, "tls": self.online.tls.model_copy(update=paths)}
+        if self.online.fallback:
+            update["fallback"] = str(self.path(self.online.fallback))
+        return self.online.model_copy(update=update)
 
     def signing_key(self) -> str | None:
         """Return the text of the key that signs the audit log's heads; None if the store has not made its own yet.

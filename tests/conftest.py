@@ -24,6 +24,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
+from tests import backends
 from tests.redis_servers import redis_cluster, redis_server, redis_settings, valkey_server
 
 __all__ = ["redis_cluster", "redis_server", "redis_settings", "valkey_server"]  # fixtures
@@ -87,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(FailuresAtOnce(terminal))
+        config.pluginmanager.register(backends.Matrix())
 
 
 #: Files, and folders of files, with few tests that take long: one that comes last has one process work and the others
@@ -96,6 +98,8 @@ FIRST = ("tests/e2e/", "tests/soak/", "tests/test_docs.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda one: not one.nodeid.startswith(FIRST))
+    for one in items:
+        backends.note(one)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -83,7 +83,7 @@ class _Shown:
         self._definitions: dict[str, FeatureService | None] = {}
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        from featurestore.serving.log import SNAPSHOT
+        from featurestore.serving.log import COMPLETE_TO, SNAPSHOT
         from featurestore.v1 import serving_pb2 as pb
 
         if row["service"] not in self._definitions:
@@ -97,7 +97,7 @@ class _Shown:
             outputs = [one for fields in definition.outputs.values() for one in fields]
             features = {one.name: _value(row, one.name, personal=one.pii) for one in outputs}
         else:  # without the definition nobody knows which values are about persons
-            ours = {"request_id", "row", "served_at", "service", "replay", SNAPSHOT}
+            ours = {"request_id", "row", "served_at", "service", "replay", SNAPSHOT, COMPLETE_TO}
             features = {name: _UNKNOWN for name in row if name not in ours and "__" not in name}
         status = pb.RowStatus.Name
         views = {
@@ -118,6 +118,7 @@ class _Shown:
             "views": views,
             "replay": row["replay"],
             "snapshot": row.get(SNAPSHOT),
+            "complete_to": row.get(COMPLETE_TO),
         }
 
     def _definition(self, service: str) -> FeatureService | None:

@@ -127,6 +127,8 @@ def _look_up(client: FeatureClient, service: str, values: list[str], routing_key
         "service": answer.service,
         "served_at": answer.served_at,
         "replay": answer.replay,
+        "stale": answer.stale,
+        "complete_to": answer.complete_to,
         "views": {
             view.name: {
                 "status": statuses[view.name][0],
@@ -162,6 +164,8 @@ def _print(found: dict[str, Any], output: Format) -> None:
     from rich.text import Text
 
     when = f"{found['served_at']:%Y-%m-%d %H:%M:%S} UTC" + (", REPLAY" if found["replay"] else "")
+    if found["stale"]:
+        when += f", STALE: complete to {found['complete_to']:%Y-%m-%d %H:%M:%S} UTC"
     table = Table("view", "feature", "value", "status", "true at", title=f"{found['service']} at {when}", box=None)
     for name, view in found["views"].items():
         event = view["event_timestamp"]

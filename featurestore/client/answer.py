@@ -40,6 +40,8 @@ class OnlineFeatures:
         request_id: names the request in the serving log.
         served_at: the instant against which ages were judged.
         replay: whether that is the clock of a rehearsal.
+        stale: whether the online store was away, and the answer is from a local copy of it, which may be behind.
+        complete_to: up to when that copy has all that was written; None of an answer that is not stale.
         names: the features, in order.
     """
 
@@ -52,15 +54,19 @@ class OnlineFeatures:
         self.request_id = head.message.request_id
         self.served_at = _EPOCH + timedelta(microseconds=head.message.served_at)
         self.replay = head.message.replay
+        self.stale = head.message.stale
+        self.complete_to = _EPOCH + timedelta(microseconds=head.message.complete_to) if self.stale else None
         self.names = tuple(schema.features)
 
     def __len__(self) -> int:
         return self._count
 
     def __repr__(self) -> str:
-        replay = ", REPLAY" if self.replay else ""
+        said = ", REPLAY" if self.replay else ""
+        if self.complete_to is not None:
+            said += f", STALE: complete to {self.complete_to.isoformat()}"
         rows = f"{len(self)} row{'s' * (len(self) != 1)} x {len(self.names)} features"
-        return f"<OnlineFeatures {self.service}: {rows} at {self.served_at.isoformat()}{replay}>"
+        return f"<OnlineFeatures {self.service}: {rows} at {self.served_at.isoformat()}{said}>"
 
     @property
     def statuses(self) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from featurestore.doctor.patient import Probe
 from featurestore.doctor.pushing import probe_push_log, probe_streams
 from featurestore.doctor.registry import probe_registry
 from featurestore.doctor.secrets import probe_secrets
+from featurestore.doctor.servers import probe_online_servers
 
 #: Where packages name theirs.
 GROUP = "featurestore.probes"
@@ -27,6 +28,7 @@ PROBES: Mapping[str, Probe] = {
     "secrets": probe_secrets,
     "registry": probe_registry,
     "online store": probe_online_store,
+    "online servers": probe_online_servers,
     "tables": probe_tables,
     "freshness": probe_freshness,
     "push log": probe_push_log,

@@ -1,4 +1,4 @@
-"""The online stores: the live one, and those of rehearsals."""
+"""The online stores: the live one, this machine's copy of it, and those of rehearsals."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from featurestore.offline.erasure.suppression import Suppressed
 from featurestore.offline.places import offline_folder
 from featurestore.online import OnlineStore, open_online_store
 from featurestore.online.keys import KeyLayout
+from featurestore.online.local_copy import LocalCopy
 from featurestore.storage import StoragePath
 from featurestore.storage.parquet import parquet_file
 from featurestore.storage.places import listed
@@ -44,6 +45,34 @@ class OnlineRows:
         if self._forgets and not task.dry_run:
             self._store.forget()
         return done
+
+
+class CopiedRows:
+    """This machine's copy of the live store; servers on other machines make theirs anew, without the rows."""
+
+    name = "local copy of the online store"
+
+    def __init__(self, copy: LocalCopy) -> None:
+        self._copy = copy
+
+    def erase(self, task: Task) -> Erased:
+        """See :class:`~featurestore.erasure.place.Place`.
+
+        A table that is being copied may have been read before the rows went; it is waited for, as only one writes at a
+        time, and those after it are read without them.
+        """
+        try:
+            store = self._copy.store
+            if store is None:
+                return Erased()
+            if not task.dry_run:
+                store.delete("", ())
+            done = _erased(store, task.scope.views, task)
+            if not task.dry_run:
+                store.forget()
+            return done
+        finally:
+            self._copy.close()
 
 
 class ReplayedRows:

@@ -14,7 +14,7 @@ from featurestore.erasure.backups import is_ours, listed_backups, note_erased
 from featurestore.erasure.feedback_places import Feedback, ReplayedFeedback
 from featurestore.erasure.logged_places import ReplayedLogs, ServingLogs
 from featurestore.erasure.offline_places import Datasets, Leftovers, OfflineTables, Quarantine
-from featurestore.erasure.online_places import OnlineRows, ReplayedRows
+from featurestore.erasure.online_places import CopiedRows, OnlineRows, ReplayedRows
 from featurestore.erasure.place import Erased, Place, Task
 from featurestore.erasure.pushed_places import PushedRows
 from featurestore.erasure.report import ErasureReport, PlaceReport
@@ -22,6 +22,8 @@ from featurestore.erasure.stream_places import StreamedMessages
 from featurestore.offline.erasure.suppression import members, suppressed, suppression_secret
 from featurestore.offline.sources.reading import location_of
 from featurestore.online import OnlineStore
+from featurestore.online.local_copy import local_copy_of
+from featurestore.settings.online import RedisConfig
 
 #: Where packages name the places in which they store rows.
 GROUP = "featurestore.erasers"
@@ -42,7 +44,9 @@ def places_of(config: Config, online: OnlineStore) -> list[Place]:
     places += [Feedback(), ServingLogs(), ReplayedFeedback(), ReplayedRows(), ReplayedLogs(), Leftovers()]
     for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):
         places += entry.load()(config)
-    return [*places, OnlineRows(online, forgets=True)]
+    copy = local_copy_of(config.online_store())
+    # After the store: a copy that begins then has none of the rows.
+    return [*places, OnlineRows(online, forgets=True), *(() if copy is None else (CopiedRows(copy),))]
 
 
 def run_erasure(task: Task, places: Sequence[Place], progress: Progress | None = None) -> ErasureReport:
@@ -116,6 +120,12 @@ def _not_reached(task: Task) -> Iterator[str]:
     }
     for consumer in sorted(consumers):
         yield f'Project "{consumer}" uses our views: its datasets, logs and replays are erased in its folder.'
+    online = task.config.online
+    if isinstance(online, RedisConfig) and online.fallback:
+        yield (
+            "Servers on other machines have copies of the online store (fallback). They are made anew without the rows "
+            f"every {online.fallback_seconds:g} s; where no server runs, remove the folder."
+        )
     yield from _backups(task.config)
     trained = [one.id for one in task.registry.models()]
     if trained:

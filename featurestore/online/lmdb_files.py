@@ -128,7 +128,7 @@ def open_store(folder: Path, durable: bool) -> Environment:
             place = place_of(folder)
             try:
                 found = _taken(place, durable)
-            except lmdb.Error:
+            except (FileNotFoundError, lmdb.Error):
                 if place_of(folder) == place:
                     raise
                 continue  # the rows moved on before the file was open
@@ -236,7 +236,7 @@ def remove_others(folder: Path, current: Path, mark: Callable[[Any, Environment]
         if (place / "data.mdb").exists():
             try:
                 left = _taken(place, True)
-            except lmdb.Error:  # half a copy, in which nobody ever read
+            except (FileNotFoundError, lmdb.Error):  # half a copy, in which nobody ever read
                 pass
             else:
                 try:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import ServingError
-from featurestore.serving.log import DEAD_AFTER_SECONDS, SNAPSHOT, place_of_request, write_watermark
+from featurestore.serving.log import COMPLETE_TO, DEAD_AFTER_SECONDS, SNAPSHOT, place_of_request, write_watermark
 from featurestore.serving.plan import ServicePlan
 
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -172,4 +172,5 @@ def batch_table(
         columns |= {one.name: joined.column(one.name) for one in computed.codec.fields}
     columns["replay"] = pa.repeat(pa.scalar(replay), rows)
     columns[SNAPSHOT] = pa.nulls(rows, pa.int64())  # the rows are the offline store's
+    columns[COMPLETE_TO] = pa.nulls(rows, _INSTANT)
     return pa.table(columns)

@@ -40,6 +40,9 @@ _REPORT_SECONDS = 10.0
 #: The number of the online store's state that a row was read from: later states have greater ones. A name with "_"
 #: before it is no feature's. Files of earlier releases do not have it.
 SNAPSHOT = "_snapshot"
+#: Of a row that was served from a local copy of the online store, as that was away: up to when the copy was complete.
+#: Null of every other row, and such a row has no snapshot. Files of earlier releases do not have it.
+COMPLETE_TO = "_complete_to"
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 _logger = structlog.get_logger(__name__)
@@ -314,7 +317,14 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
         for one in computed.codec.fields:
             columns[one.name] = pa.chunked_array([entry.computed[one.name] for entry in entries])
     columns["replay"] = pa.repeat(replay, total)
-    columns[SNAPSHOT] = pa.array(np.repeat([entry.snapshot for entry in entries], counts), pa.int64())
+    snapshots: list[int | None] = []
+    complete: list[int | None] = []
+    for entry in entries:
+        stale = entry.complete_to is not None
+        snapshots += [None if stale else entry.snapshot] * entry.row_count  # the copy's is of another count
+        complete += [entry.complete_to] * entry.row_count
+    columns[SNAPSHOT] = pa.array(snapshots, pa.int64())
+    columns[COMPLETE_TO] = pa.array(complete, pa.int64()).cast(_INSTANT)
     return pa.table(columns)
 
 

@@ -12,21 +12,25 @@ import polars as pl
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, closest
+from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, OnlineStoreAwayError, closest
 from featurestore.online import OnlineStore
 from featurestore.online.base import Waiting, event_time, oldest_order
 from featurestore.online.columns import to_column
+from featurestore.online.local_copy import LocalCopy
 from featurestore.online.rowcodec import outside_max_age, varint
 from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
 from featurestore.serving.requests import columns_of
 from featurestore.serving.routing import Canary
 from featurestore.serving.rows import RowReader, StoredRow, StoredRows
+from featurestore.serving.stale import StaleRows
 from featurestore.v1 import serving_pb2 as pb
 
 _INSTANT = struct.Struct("<q").pack
 #: The beginning of a response: request_id, service, served_at, replay, row_count.
 _HEAD = b"\x0a%b%b%b\x19%b%b\x28%b"
 _REPLAY = b"\x20\x01"
+#: After it, of an answer from a local copy: stale, complete_to.
+_STALE = b"\x30\x01\x39%b"
 #: Makes a named tuple without the function that names its parts.
 _make = tuple.__new__
 _parse = pb.GetOnlineFeaturesRequest.FromString
@@ -45,6 +49,8 @@ class LogEntry(NamedTuple):
         rows: by use of a stored view, the row of each entity row.
         oldest: by use of a stored view, what the order of a row must not be below for it to be present.
         computed: the on-demand features by name.
+        complete_to: of an answer from a local copy of a store that is away, up to when that is complete, microseconds
+            since 1970; None of any other. The snapshot is then one of the copy.
     """
 
     plan: ServicePlan
@@ -56,6 +62,7 @@ class LogEntry(NamedTuple):
     rows: list[list[StoredRow]]
     oldest: list[bytes]
     computed: dict[str, pa.Array]
+    complete_to: int | None
 
 
 class Answer(NamedTuple):
@@ -76,6 +83,7 @@ class Lookups:
         replay: whether the store's clock, not the world's, is the instant against which ages are judged.
         canaries: by bare name, the version that answers a share of the requests for it. It may be replaced too.
         row_cache: bytes, about, that rows which were read may take, to be served again while they are the newest.
+        local_copy: is served, and said to be stale, while the store is away; None serves nothing then.
     """
 
     def __init__(
@@ -87,8 +95,10 @@ class Lookups:
         replay: bool = False,
         canaries: Mapping[str, Canary] | None = None,
         row_cache: int = 0,
+        local_copy: LocalCopy | None = None,
     ) -> None:
         self.store = store
+        self.stale = None if local_copy is None else StaleRows(local_copy, limit=row_cache)
         self._reader = RowReader(store, limit=row_cache)
         self.plans = plans
         self.canaries = canaries or {}
@@ -124,7 +134,11 @@ class Lookups:
         # is done here costs three times what it does in a loop of its own.
         plan = self._chosen(request)
         columns, count = columns_of(request.columns, plan, self._max_rows)
-        return self._answered(request, plan, columns, count, self._reader.read(plan.stored, columns))
+        try:
+            rows, complete_to = self._reader.read(plan.stored, columns), None
+        except OnlineStoreAwayError as error:
+            rows, complete_to = self._from_copy(plan, columns, error)
+        return self._answered(request, plan, columns, count, rows, complete_to)
 
     async def answer_waiting(
         self, request: pb.GetOnlineFeaturesRequest, waiting: Waiting, seconds: float | None
@@ -138,8 +152,18 @@ class Lookups:
         """
         plan = self._chosen(request)
         columns, count = columns_of(request.columns, plan, self._max_rows)
-        rows = await self._reader.read_waiting(plan.stored, columns, waiting, seconds)
-        return self._answered(request, plan, columns, count, rows)
+        try:
+            rows, complete_to = await self._reader.read_waiting(plan.stored, columns, waiting, seconds), None
+        except OnlineStoreAwayError as error:
+            rows, complete_to = self._from_copy(plan, columns, error)
+        return self._answered(request, plan, columns, count, rows, complete_to)
+
+    def _from_copy(
+        self, plan: ServicePlan, columns: Mapping[str, list[Any]], error: OnlineStoreAwayError
+    ) -> tuple[StoredRows, int]:
+        if self.stale is None:
+            raise error
+        return self.stale.read(plan.stored, columns, error)
 
     def _chosen(self, request: pb.GetOnlineFeaturesRequest) -> ServicePlan:
         plan = self.plans.get(request.service)
@@ -158,6 +182,7 @@ class Lookups:
         columns: dict[str, list[Any]],
         count: int,
         found: StoredRows,
+        complete_to: int | None,
     ) -> Answer:
         clock, snapshot, rows = found
         now = (clock or 0) if self.replay else time.time_ns() // 1000
@@ -166,6 +191,8 @@ class Lookups:
         name = request_id.encode()
         replay = _REPLAY if self.replay else b""
         parts = [_HEAD % (varint(len(name)), name, plan.service_field, _INSTANT(now), replay, varint(count))]
+        if complete_to is not None:
+            parts.append(_STALE % _INSTANT(complete_to))
         computed: dict[str, pa.Array] = {}
         records: dict[str, list[bytes]] = {}
         if plan.on_demand:
@@ -181,7 +208,7 @@ class Lookups:
                 parts += records[view.name]
             else:
                 parts += _in_time(view, rows[place], oldest[place])
-        entry = _make(LogEntry, (plan, request_id, now, count, columns, snapshot, rows, oldest, computed))
+        entry = _make(LogEntry, (plan, request_id, now, count, columns, snapshot, rows, oldest, computed, complete_to))
         return _make(Answer, (b"".join(parts), entry))
 
     def get_service_schema(self, data: bytes) -> bytes:

@@ -39,6 +39,8 @@ class Observer:
         else:
             self._counts.answered(method, entry.plan.id, entry.row_count, seconds)
             self._rows.answered(entry)
+            if entry.complete_to is not None:
+                self._counts.stale(entry.plan.id)
         if self._queues:
             self._hand_over(method, entry, "OK", seconds, context)
 

@@ -1,18 +1,19 @@
-"""The upkeep of the online store beside serving: one worker at a time removes what expired, and frees its space."""
+"""The upkeep of the online store beside serving: what expired is removed, its space freed, a local copy made."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO
 
 import structlog
 
+from featurestore.config import Config
 from featurestore.online import OnlineStore
+from featurestore.online.local_copy import LocalCopy
 from featurestore.online.upkeep import compact, expire
+from featurestore.serving.one_worker import OneWorker
 from featurestore.serving.runtime import Runtime
 
 #: Between two steps, in which requests are answered.
@@ -21,21 +22,16 @@ _REST_SECONDS = 0.01
 _logger = structlog.get_logger(__name__)
 
 
-class Upkeep:
-    """Removes rows that no live version may serve any more, and writes the file anew when most of it is free.
-
-    The first worker that comes does it for as long as it lives; another one follows it.
+class _Task:
+    """What one worker of a machine does, from time to time, in a thread.
 
     Args:
-        runtime: tells which versions are live.
-        store: the live online store.
+        config: says where the lock is, beside the serving log.
+        lock: the name of its file.
     """
 
-    def __init__(self, runtime: Runtime, store: OnlineStore) -> None:
-        self._runtime = runtime
-        self._store = store
-        self._lock: Path = runtime.config.path(runtime.config.serving.log_path) / "upkeep.lock"
-        self._held: IO[str] | None = None
+    def __init__(self, config: Config, lock: str) -> None:
+        self._one = OneWorker(config.path(config.serving.log_path) / lock)
         self._ending = threading.Event()
 
     async def turn(self) -> None:
@@ -45,30 +41,51 @@ class Upkeep:
     def close(self) -> None:
         """End a turn that is under way, and let others do the next one."""
         self._ending.set()
-        if self._held is not None:
-            self._held.close()
+        self._one.close()
 
     def _turn(self) -> None:
-        if not self._first():
-            return
-        removed = expire(
-            self._store, self._runtime.longest_ttls(), datetime.now(UTC), rest=lambda: self._ending.wait(_REST_SECONDS)
-        )
+        if self._one.first():
+            self._work(lambda: self._ending.wait(_REST_SECONDS))
+
+    def _work(self, rest: Callable[[], bool]) -> None:
+        raise NotImplementedError
+
+
+class Upkeep(_Task):
+    """Removes rows that no live version may serve any more, and writes the file anew when most of it is free.
+
+    Args:
+        runtime: tells which versions are live.
+        store: the live online store.
+    """
+
+    def __init__(self, runtime: Runtime, store: OnlineStore) -> None:
+        super().__init__(runtime.config, "upkeep.lock")
+        self._runtime = runtime
+        self._store = store
+
+    def _work(self, rest: Callable[[], bool]) -> None:
+        removed = expire(self._store, self._runtime.longest_ttls(), datetime.now(UTC), rest=rest)
         if removed:
             _logger.info("expired rows removed", rows=removed)
         if not self._ending.is_set() and compact(self._store):
             _logger.info("online store written anew, as most of its file was free")
 
-    def _first(self) -> bool:
-        """Return whether this worker is the one that does it."""
-        if self._held is None:
-            # The system frees the lock when the process ends, however it ends.
-            self._lock.parent.mkdir(parents=True, exist_ok=True)
-            file = self._lock.open("a")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                return False
-            self._held = file
-        return True
+
+class Copying(_Task):
+    """Copies the online store to this machine's disk, to be served from there while the store is away.
+
+    Args:
+        runtime: tells which versions are live.
+        store: the live online store.
+        copy: the copy.
+    """
+
+    def __init__(self, runtime: Runtime, store: OnlineStore, copy: LocalCopy) -> None:
+        super().__init__(runtime.config, "local-copy.lock")
+        self._runtime = runtime
+        self._store = store
+        self._copy = copy
+
+    def _work(self, rest: Callable[[], bool]) -> None:
+        self._copy.fill(self._store, self._runtime.longest_ttls().keys(), rest=rest)

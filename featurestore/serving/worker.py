@@ -17,6 +17,7 @@ from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError
 from featurestore.notices import Listener
 from featurestore.online import open_online_store
+from featurestore.online.local_copy import LocalCopy, local_copy_of
 from featurestore.registry.records import Registered
 from featurestore.serving.access_log import nobody
 from featurestore.serving.certificates import Certificates
@@ -25,7 +26,7 @@ from featurestore.serving.feedback.methods import FeedbackAnswers
 from featurestore.serving.heads import HeadLog
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import Lookups
-from featurestore.serving.metrics.worker import UNDER_WAY, log_samples, push_samples, service_samples
+from featurestore.serving.metrics.worker import UNDER_WAY, copy_samples, log_samples, push_samples, service_samples
 from featurestore.serving.observing import Observing
 from featurestore.serving.plan import ServicePlan
 from featurestore.serving.pushes import PushMethod
@@ -37,8 +38,9 @@ from featurestore.serving.rpc.credentials import server_credentials
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.tokens import KnownTokens
-from featurestore.serving.upkeep import Upkeep
+from featurestore.serving.upkeep import Copying, Upkeep
 from featurestore.serving.worker_status import StatusFile
+from featurestore.settings.online import RedisConfig
 
 _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 0.5
@@ -60,6 +62,7 @@ def serve_here(
     """Serve in this process; ``metrics`` takes what it counts."""
     with contextlib.closing(Runtime(config)) as runtime:
         store = open_online_store(config.online_store(), config.root, durable=not config.replay)
+        copy = local_copy_of(config.online_store())
         try:
             lookups = Lookups(
                 store,
@@ -67,14 +70,17 @@ def serve_here(
                 max_rows=config.serving.max_rows,
                 replay=bool(config.replay),
                 row_cache=int(config.serving.row_cache_mb * 2**20),
+                local_copy=copy,
             )
             tokens = KnownTokens() if config.serving.authentication == "token" else None
             observing = Observing(config, metrics, nobody if tokens is None else partial(caller_name, tokens))
-            worker = _Worker(runtime, lookups, observing, tokens)
+            worker = _Worker(runtime, lookups, observing, tokens, copy)
             with contextlib.closing(worker), _handlers_put_back(), asyncio.Runner(loop_factory=_event_loop) as runner:
                 runner.run(worker.run(address, parent, ready))
         finally:
             store.close()
+            if copy is not None:
+                copy.close()
 
 
 @contextlib.contextmanager
@@ -99,8 +105,16 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 class _Worker:
     """One server process: its server, its log, and the tasks beside them."""
 
-    def __init__(self, runtime: Runtime, lookups: Lookups, observing: Observing, tokens: KnownTokens | None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        lookups: Lookups,
+        observing: Observing,
+        tokens: KnownTokens | None,
+        copy: LocalCopy | None,
+    ) -> None:
         self._runtime = runtime
+        self._copy = copy
         self._observing = observing
         self._lookups = lookups
         self._config = runtime.config
@@ -174,6 +188,7 @@ class _Worker:
         self._observing.add(lambda: (UNDER_WAY.sample(server.gate.under_way),))
         self._observing.add(partial(log_samples, log))
         self._observing.add(partial(service_samples, self._lookups))
+        self._observing.add(partial(copy_samples, self._lookups))
         if pushes is not None:
             self._observing.add(partial(push_samples, pushes.answers))
         # Polars starts its threads when it first evaluates: not while somebody waits for it.
@@ -216,11 +231,19 @@ class _Worker:
             beside.append(
                 asyncio.create_task(_every(serving.upkeep_seconds, "upkeep of the online store", upkeep.turn))
             )
+        copying = None if self._copy is None else Copying(self._runtime, self._lookups.store, self._copy)
+        if copying is not None and isinstance(self._config.online, RedisConfig):
+            first = asyncio.Event()
+            first.set()
+            seconds = self._config.online.fallback_seconds
+            beside.append(asyncio.create_task(_every(seconds, "copy of the online store", copying.turn, first)))
         await stop.wait()
         if parent is not None:
             loop.remove_reader(parent.fileno())
         await server.stop(serving.drain_seconds)
         upkeep.close()
+        if copying is not None:
+            copying.close()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)

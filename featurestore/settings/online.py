@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from featurestore.settings.retention import Duration
 from featurestore.settings.section import Section
 
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -61,6 +63,9 @@ class RedisConfig(Section):
     connect_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # of one answer to a lookup
     replicas: Annotated[int, Field(ge=0)] = 0  # that must have a write before it is acknowledged
+    fallback: str = ""  # a folder of each machine with servers, for a copy to be served while this store is away
+    fallback_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0  # between two copies
+    fallback_max_age: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(hours=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -70,4 +75,6 @@ class RedisConfig(Section):
             raise ValueError("a cluster has one database, 0")
         if self.mode == "single" and len(self.addresses) > 1:
             raise ValueError("mode single has one address; several are those of a cluster, or of sentinels")
+        if self.fallback and self.fallback_seconds >= self.fallback_max_age.total_seconds():
+            raise ValueError("fallback_max_age is over before the next copy is made, after fallback_seconds")
         return self

@@ -10,6 +10,7 @@ from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.config import Config
 from featurestore.definitions import FeatureService
 from featurestore.online import OnlineStore
+from featurestore.online.local_copy import LocalCopy
 from featurestore.registry import Registry
 from featurestore.serving.feedback.methods import FeedbackAnswers
 from featurestore.serving.lookup import Lookups
@@ -32,10 +33,16 @@ class InProcess:
         registry: what is served, looked at again every second.
         online: where rows are.
         others: by method, what answers beside lookups.
+        local_copy: is served while the store is away, if there is one.
     """
 
     def __init__(
-        self, config: Config, registry: Registry, online: OnlineStore, others: Mapping[str, Callable[[bytes], bytes]]
+        self,
+        config: Config,
+        registry: Registry,
+        online: OnlineStore,
+        others: Mapping[str, Callable[[bytes], bytes]],
+        local_copy: LocalCopy | None = None,
     ) -> None:
         self._registry = registry
         self._others = others
@@ -47,6 +54,7 @@ class InProcess:
             max_rows=config.serving.max_rows,
             replay=bool(config.replay),
             row_cache=int(config.serving.row_cache_mb * 2**20),
+            local_copy=local_copy,
         )
 
     def __call__(self, method: str, request: bytes) -> bytes:
@@ -101,4 +109,4 @@ class Clients(Pushing, Feedback):
         others = dict(feedback.methods())
         if not self.config.replay:
             others["PushFeatures"] = lambda data: PushAnswers(self._pusher, max_rows=most)(data)
-        return FeatureClient(transport=InProcess(self.config, self.registry, self.online, others))
+        return FeatureClient(transport=InProcess(self.config, self.registry, self.online, others, self.local_copy))

@@ -14,6 +14,7 @@ from featurestore.errors import ConfigError, closest
 from featurestore.folders import check_folders
 from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore, open_online_store
+from featurestore.online.local_copy import LocalCopy, local_copy_of
 from featurestore.registry import Registry, acting_user, open_registry
 
 
@@ -85,11 +86,17 @@ class Opened:
         """The online store, opened when first used."""
         return open_online_store(self.config.online_store(), self.config.root)
 
+    @cached_property
+    def local_copy(self) -> LocalCopy | None:
+        """The copy that this machine's servers keep of the online store; None if they are to keep none."""
+        return local_copy_of(self.config.online_store())
+
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("feedback", "online", "registry"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
+        for name in ("feedback", "local_copy", "online", "registry"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
         self.__dict__.pop("offline", None)
 
     def __enter__(self) -> Self:

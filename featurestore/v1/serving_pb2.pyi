@@ -87,20 +87,24 @@ class GetOnlineFeaturesRequest(_message.Message):
     def __init__(self, service: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., request_id: _Optional[str] = ..., routing_key: _Optional[str] = ...) -> None: ...
 
 class GetOnlineFeaturesResponse(_message.Message):
-    __slots__ = ("request_id", "service", "served_at", "replay", "row_count", "rows")
+    __slots__ = ("request_id", "service", "served_at", "replay", "row_count", "stale", "complete_to", "rows")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     SERVED_AT_FIELD_NUMBER: _ClassVar[int]
     REPLAY_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_TO_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     service: str
     served_at: int
     replay: bool
     row_count: int
+    stale: bool
+    complete_to: int
     rows: _containers.RepeatedCompositeFieldContainer[FeatureRow]
-    def __init__(self, request_id: _Optional[str] = ..., service: _Optional[str] = ..., served_at: _Optional[int] = ..., replay: _Optional[bool] = ..., row_count: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., service: _Optional[str] = ..., served_at: _Optional[int] = ..., replay: _Optional[bool] = ..., row_count: _Optional[int] = ..., stale: _Optional[bool] = ..., complete_to: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[FeatureRow, _Mapping]]] = ...) -> None: ...
 
 class FeatureRow(_message.Message):
     __slots__ = ("status", "event_timestamp", "nulls", "doubles", "int64s", "floats", "int32s", "bools", "strings", "blobs", "nested")

@@ -20,6 +20,7 @@ from featurestore.errors import FeatureStoreError
 from featurestore.offline.join.order import NOT_FOUND
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registered, Registry
+from featurestore.serving.log import COMPLETE_TO
 from monitor.parity.causes import RowCause, Seen, of_inputs, row_cause, value_cause
 from monitor.parity.report import BUGS, CAUSES, Ages, Cause, Example, FeatureSkew, ParityReport, ViewLag, share_of
 from monitor.parity.stored_rows import Key, stored_rows
@@ -31,6 +32,8 @@ EXAMPLES = 5
 #: Other versions of the service that are asked whether they give what was served, the newest first.
 OTHER_VERSIONS = 5
 
+#: What is known of the lag of rows that were served while the online store was away.
+_FROM_A_COPY = "from a local copy"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = pa.timestamp("us", "UTC")
 
@@ -126,6 +129,7 @@ class _Check:
         self._replay = bool(store.config.replay)
         self._joined = self._join(service.id)
         self._served_at = _microseconds(logged.column("served_at"))
+        self._stale = _stale_rows(logged)
         self._requests = logged.column("request_id").to_pylist()
         self._row_causes: dict[str, dict[int, RowCause]] = {}
 
@@ -154,7 +158,7 @@ class _Check:
             cause = of_inputs([each for each in causes if self._holds(each, one, row)]).cause
             inherited = next((each.causes[row] for each in found if self._feeds(each, uses, one, row)), None)
             if cause is not None:
-                one.causes[row] = (cause, "")
+                one.causes[row] = (cause, _FROM_A_COPY if cause == "lag" and self._stale[row] else "")
             elif inherited is not None:
                 one.causes[row] = inherited
             else:
@@ -280,6 +284,7 @@ class _Check:
             mismatches=len(wrong),
             lagged=len(lagged),
             late=len(causes) - len(wrong) - len(lagged),
+            stale=int(self._stale.sum()),
             by_feature={one.feature: one.wrong for one in skews if one.wrong},
             features=tuple(skews),
             lag=tuple(lag for use in self._definition.uses if (lag := self._lag(use)) is not None),
@@ -318,6 +323,7 @@ class _Check:
             share=share_of(len({self._requests[row] for row in rows}), len(set(self._requests))),
             served_age=Ages.of([age / 1e6 for age in ages]),
             waited=Ages.of([lags[row].waited / 1e6 for row in rows]),
+            stale=int(self._stale[rows].sum()),
         )
 
     def _examples(self, found: Sequence[_Differing]) -> tuple[Example, ...]:
@@ -362,6 +368,12 @@ def _seen(table: pa.Table, use: str, rows: Sequence[int]) -> list[Seen]:
 def _keys(logged: pa.Table, use: ViewProjection, rows: Sequence[int]) -> list[Key]:
     wanted = pa.array(rows, pa.int64())
     return list(zip(*(logged.column(column).take(wanted).to_pylist() for column in use.columns.values()), strict=True))
+
+
+def _stale_rows(logged: pa.Table) -> NDArray[np.bool_]:
+    if COMPLETE_TO not in logged.column_names:  # files of earlier releases alone
+        return np.zeros(logged.num_rows, np.bool_)
+    return np.asarray(logged.column(COMPLETE_TO).is_valid().to_numpy())
 
 
 def _microseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -81,10 +81,18 @@ def _lag(report: ParityReport, one: ViewLag, threshold: float) -> Finding:
         sentence=(
             f'{one.rows:,} of {report.checked:,} rows of {report.service} were served an older row of "{one.view}" '
             f"than was known; the newer had waited {one.waited.median:,.0f} s in the median, "
-            f"{one.waited.greatest:,.0f} s at most. {ADVICE['lag'][0].upper()}{ADVICE['lag'][1:]}."
+            f"{one.waited.greatest:,.0f} s at most. {_lag_advice(one)}"
         ),
         views=(one.view,),
     )
+
+
+def _lag_advice(one: ViewLag) -> str:
+    usual = f"{ADVICE['lag'][0].upper()}{ADVICE['lag'][1:]}."
+    if not one.stale:
+        return usual
+    said = f"{one.stale:,} of these rows came from a local copy, as the online store was away: look why it was."
+    return said if one.stale == one.rows else f"{said} {usual}"
 
 
 def _no_lag(report: ParityReport) -> Finding:

@@ -133,6 +133,7 @@ class ViewLag:
         share: of the requests, how many have one, with its 95 % interval.
         served_age: how old the served rows were by their event times; rows that were not there at all have none.
         waited: for how long the newest known row had been available, and was not yet online.
+        stale: how many of the rows were served from a local copy, as the online store was away.
     """
 
     view: str
@@ -140,6 +141,7 @@ class ViewLag:
     share: Estimate
     served_age: Ages
     waited: Ages
+    stale: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +157,7 @@ class ParityReport:
         until: when the last was.
         mismatches: rows with a value that is wrong: its cause is one of :data:`BUGS`.
         lagged: other rows with a value that lags: a newer row was known offline, and was not yet online.
+        stale: rows compared that were served from a local copy, as the online store was away: they lag as it did.
         late: other rows with a value that differs for late, corrected or erased data: nothing was wrong when it was
             served.
         by_feature: mismatched rows of each feature that has some.
@@ -172,6 +175,7 @@ class ParityReport:
     mismatches: int
     lagged: int
     late: int = 0
+    stale: int = 0
     by_feature: Mapping[str, int]
     features: tuple[FeatureSkew, ...] = ()
     lag: tuple[ViewLag, ...] = ()

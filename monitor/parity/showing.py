@@ -33,6 +33,8 @@ def report_lines(report: ParityReport) -> Iterator[str]:
     if not report.checked:
         yield "The serving log has no row of this version in that time; name another one, or ask a server first."
         return
+    if report.stale:
+        yield f"  {report.stale:,} rows were served from a local copy, as the online store was away; they lag as it did"
     for one in report.features:
         yield from _feature(one, report.requests)
     for lag in report.lag:

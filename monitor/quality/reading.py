@@ -23,7 +23,7 @@ from featurestore.offline.tables.delta_log import read_commit
 from featurestore.profiles import Profile
 from featurestore.registry import Registry
 from featurestore.registry.records import Registered
-from featurestore.serving.log import SNAPSHOT
+from featurestore.serving.log import COMPLETE_TO, SNAPSHOT
 from featurestore.serving.worker_status import read_statuses
 from monitor.baselines import Reference
 from monitor.quality.checks import QualityFacts, ServedWindow
@@ -49,6 +49,7 @@ _LOG: Mapping[str, pa.DataType] = {
     "service": pa.string(),
     "replay": pa.bool_(),
     SNAPSHOT: pa.int64(),
+    COMPLETE_TO: _INSTANT,
 }
 
 
@@ -254,7 +255,7 @@ def read_columns(service: str, definition: FeatureService, files: Sequence[str])
     return Columns(
         stream=service,
         expected={name: str(kind) for name, kind in declared.items()},
-        optional=frozenset({SNAPSHOT}),
+        optional=frozenset({SNAPSHOT, COMPLETE_TO}),
         found=found,
         views=_views_of(definition),
     )

@@ -38,7 +38,10 @@ from monitor.alerts.base import Kind
 from monitor.alerts.outbox import enqueue
 from monitor.erasure import places as monitor_places
 from monitor.history import History
+from tests import backends
 from tests.forking import Forked
+
+pytestmark = [*backends.marks("offline", "disk"), *backends.marks("online", "lmdb")]
 
 ROOT = Path(__file__).parent.parent.parent
 #: Whoever is to be erased, and somebody whose name is much like it.

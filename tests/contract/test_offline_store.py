@@ -29,11 +29,13 @@ from featurestore import (
     SqlSource,
 )
 from featurestore.types import Array, Float64, Int64, String, Timestamp
+from tests import backends
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
 USER = Entity(name="user", join_keys=["user"], dtypes=[Int64])
 PLACES = ("disk", "s3")
+ON_BOTH = backends.marks("offline", *PLACES)
 
 
 class ObjectStorage(Protocol):
@@ -261,6 +263,8 @@ def opened(tmp_path: Path, object_storage: ObjectStorage) -> Callable[[str], Fea
     return open_store
 
 
+@ON_BOTH[0]
+@ON_BOTH[1]
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_store_in_object_storage_answers_as_one_on_a_disk(
     opened: Callable[[str], FeatureStore], tmp_path: Path, whole: bool

@@ -21,7 +21,7 @@ from featurestore.online.lmdb_reading import SnapshotReader
 from featurestore.online.lmdb_state import State
 from featurestore.online.redis.store import RedisStore
 from featurestore.settings.online import RedisConfig
-from tests import forking
+from tests import backends, forking
 from tests.redis_servers import emptied
 
 Order = tuple[int, int | None, int, int]
@@ -39,32 +39,25 @@ def at(event: int, content: bytes = b"") -> bytes:
     return value((event, None, 1, 0), content)
 
 
-#: Where a cluster is more than one server: rows of many buckets, and what holds a table in all of them.
-ON_A_CLUSTER = {
-    "test_an_empty_store_finds_nothing",
-    "test_tables_do_not_share_keys",
-    "test_counts_tell_written_from_older",
-    "test_rows_of_several_tables_are_put_at_once_and_newest_wins_in_each",
-    "test_settling_leaves_a_newer_value_and_writes_one_that_is_missing_or_older",
-    "test_replacing_leaves_only_the_new_rows_in_a_new_generation",
-    "test_rows_of_some_keys_give_way_to_older_ones_and_the_others_stay",
-    "test_a_row_that_is_put_while_others_are_replaced_is_put_after_them_and_readers_do_not_wait",
-    "test_rows_and_clock_move_together_and_only_from_where_the_clock_stands",
-    "test_every_write_makes_a_greater_snapshot_and_names_the_tables_that_it_wrote",
-    "test_status_counts_rows_and_bytes",
-    "test_keys_of_a_table_are_listed_and_of_no_other",
-    "test_deleted_rows_are_gone_at_once_and_the_others_stay",
-    "test_other_writes_leave_the_progress_alone_but_a_replacement_begins_anew",
-    "test_a_store_that_is_emptied_has_no_progress_either",
-    "test_rows_before_an_instant_expire_and_no_other",
+#: A cluster has no clock: rehearsals have a store of their own.
+OF_A_CLOCK = {
+    "test_clearing_removes_rows_generations_and_clock",
+    "test_a_reader_sees_two_tables_at_one_instant",
+    "test_forgetting_changes_nothing_that_readers_see",
+}
+#: Some thousand writes, each to a few of many buckets: a minute. Others ask a cluster for the same with fewer.
+LONG_ON_A_CLUSTER = {
+    "test_expiry_in_steps_looks_at_every_row_once",
+    "test_the_newest_row_wins_whatever_the_order_of_writes",
 }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store" in metafunc.fixturenames:
         kinds = ["memory", "lmdb", "redis", "valkey"]
-        on_a_cluster = metafunc.function.__name__ in ON_A_CLUSTER
-        metafunc.parametrize("store", kinds + ["cluster"] * on_a_cluster, indirect=True)
+        if metafunc.function.__name__ not in OF_A_CLOCK | LONG_ON_A_CLUSTER:
+            kinds.append("cluster")
+        metafunc.parametrize("store", backends.params("online", *kinds), indirect=True)
 
 
 @pytest.fixture

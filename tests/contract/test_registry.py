@@ -18,8 +18,13 @@ from featurestore import types
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, Model
 from featurestore.errors import FeatureStoreError
 from featurestore.registry import Registry, open_registry
+from tests import backends
 
 Do = Callable[[Registry], object]
+
+#: In the order of their URLs below.
+KINDS = ("sqlite", "postgresql")
+ON_BOTH = backends.marks("registry", *KINDS)
 
 #: Two that only a binary order sorts alike everywhere.
 NAMES = ("weather", "Zephyr")
@@ -135,6 +140,8 @@ def everything(registry: Registry) -> dict[str, Any]:
     }
 
 
+@ON_BOTH[0]
+@ON_BOTH[1]
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(todo=st.lists(steps, max_size=12))
 def test_both_databases_give_the_same_answers(urls: tuple[str, str], todo: list[Do]) -> None:
@@ -147,11 +154,11 @@ def test_both_databases_give_the_same_answers(urls: tuple[str, str], todo: list[
         assert told["problems"] == []
 
 
-@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("kind", backends.params("registry", *KINDS))
 def test_a_bare_reference_to_a_service_means_the_same_asked_for_alone_and_with_all(
-    urls: tuple[str, str], position: int
+    urls: tuple[str, str], kind: str
 ) -> None:
-    with open_registry(urls[position], f"project{next(_projects)}") as registry:
+    with open_registry(urls[KINDS.index(kind)], f"project{next(_projects)}") as registry:
         for name, hours in itertools.product(NAMES, (1, 2, 3)):
             apply(name, hours, "", "ada", "temp", False)(registry)
         promote("weather", 2, "production", "ada")(registry)
@@ -165,6 +172,8 @@ def test_a_bare_reference_to_a_service_means_the_same_asked_for_alone_and_with_a
         assert together["serveweather"].definition == registry.service("serveweather@2").definition
 
 
+@ON_BOTH[0]
+@ON_BOTH[1]
 def test_what_was_listed_can_be_read_when_the_registry_is_closed(urls: tuple[str, str]) -> None:
     for url in urls:
         with open_registry(url, f"project{next(_projects)}") as registry:

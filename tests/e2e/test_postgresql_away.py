@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, MonitorPolicy
 from featurestore.client import FeatureClient
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, ServerUnavailableError
 from featurestore.registry import open_registry
 from featurestore.types import Int64
 from monitor.alerts.outbox import Courier
@@ -31,7 +29,8 @@ from monitor.history import History
 from monitor.history.upserting import put
 from monitor.metrics import MonitorMetrics
 from monitor.schema import meta
-from tests.conftest import ACCESS, SETTINGS, _free_port, _programs, _server_user
+from tests.conftest import Program
+from tests.postgresql_servers import Cluster, cluster_of_its_own, wait_for
 
 VIEW = FeatureView(name="counts", entities=[Entity(name="user", dtypes=[Int64])], schema=[Field(name="x", dtype=Int64)])
 SERVICE = FeatureService(name="svc", features=[VIEW])
@@ -47,74 +46,9 @@ if __name__ == "__main__":
 """
 
 
-class Cluster:
-    """A PostgreSQL that may be killed, and begins again where it was."""
-
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self._folder, self._programs, self._user = folder, programs, _server_user()
-        self._as_user: dict[str, Any] = (
-            {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
-        if self._user is not None:
-            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(
-            [programs / "initdb", "-D", folder / "data", *options],
-            check=True,
-            capture_output=True,
-            cwd="/",
-            **self._as_user,
-        )
-        (folder / "data" / "pg_hba.conf").write_text(ACCESS)
-
-    @property
-    def url(self) -> str:
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
-
-    def start(self) -> None:
-        """Have it answer; what it was before it was killed may hold its memory for a moment still."""
-        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        command = [self._programs / "postgres", "-D", self._folder / "data", "-p", str(self.port), *settings]
-
-        def answers() -> bool:
-            if self._process is None or self._process.poll() is not None:
-                with (self._folder / "log").open("ab") as log:
-                    self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._as_user)
-            return self._answers()
-
-        wait_for(answers)
-
-    def kill(self) -> None:
-        """End it as a machine that loses its power does."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=5).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-
-def wait_for(so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
-def made(program: Any) -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    cluster = Cluster(folder, _programs(program))
-    yield cluster
-    cluster.kill()
-    shutil.rmtree(folder, ignore_errors=True)
+def made(program: Program) -> Iterator[Cluster]:
+    yield from cluster_of_its_own(program)
 
 
 @pytest.fixture
@@ -146,18 +80,41 @@ def test_a_server_serves_on_while_its_registry_is_away_and_takes_a_change_in_onc
             assert process.stdout is not None
             found = re.search(rb" at (127\.0\.0\.1:\d+),", process.stdout.readline())
             assert found
-            _ask_while_it_is_killed(found[1].decode(), repo, cluster)
+            acknowledged, refused = _ask_while_it_is_killed(found[1].decode(), repo, cluster)
         finally:
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert {type(one) for one in refused} == {ServerUnavailableError}
+    assert all("The registry postgresql" in one.message and one.hint for one in refused), refused
+    with FeatureStore(repo) as store:  # the server has brought what waited into the table when it ended
+        rows = pa.concat_tables(pq.read_table(one) for one in store.offline.table(VIEW).files())
+        values = rows.column("x").to_pylist()
+    assert {*acknowledged} <= {*values}
+    assert max(Counter(values).values()) == 1
     told = [json.loads(line) for line in errors.splitlines()]
     reasons = [one["error"] for one in told if one["event"] == "background task failed"]
     assert len(reasons) == len(set(reasons))  # each once: that the line broke, and that there is no server
 
 
-def _ask_while_it_is_killed(address: str, repo: Path, cluster: Cluster) -> None:
+def _ask_while_it_is_killed(address: str, repo: Path, cluster: Cluster) -> tuple[list[int], list[FeatureStoreError]]:
+    """Look up and push while it is killed; return which pushes were acknowledged, and how others were refused."""
     answers, ending = [], threading.Event()
+    acknowledged: list[int] = []
+    refused: list[FeatureStoreError] = []
+
+    def push() -> None:
+        with FeatureClient(address) as client:
+            number = 100
+            while not ending.is_set():
+                number += 1
+                try:
+                    client.push("counts", [{"user": 2, "x": number, "event_timestamp": datetime.now(UTC)}])
+                except FeatureStoreError as error:
+                    refused.append(error)
+                    time.sleep(0.05)
+                else:
+                    acknowledged.append(number)
 
     def ask() -> None:
         with FeatureClient(address) as client:
@@ -171,22 +128,26 @@ def _ask_while_it_is_killed(address: str, repo: Path, cluster: Cluster) -> None:
             return False
         return True
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    threads = [threading.Thread(target=ask), threading.Thread(target=push)]
+    for one in threads:
+        one.start()
     try:
         with FeatureClient(address) as client:
             cluster.kill()
-            before = len(answers)
+            before, pushed = len(answers), len(acknowledged)
             time.sleep(2.5)  # two looks at the registry fail
             wait_for(lambda: len(answers) > before + 50)
             cluster.start()
             with FeatureStore(repo) as store:
                 store.apply([FeatureService(name="later", features=[VIEW])])
             wait_for(lambda: knows("later"))
+            wait_for(lambda: len(acknowledged) > pushed + 5)
     finally:
         ending.set()
-        asking.join()
+        for one in threads:
+            one.join()
     assert answers == [{"x": [7]}] * len(answers)
+    return acknowledged, refused
 
 
 def test_a_change_is_heard_of_when_it_is_committed_and_after_the_line_was_away(cluster: Cluster) -> None:

@@ -35,11 +35,12 @@ from featurestore.settings.channels import ConsoleConfig, WebhookConfig
 from featurestore.settings.sections import MonitorConfig
 from featurestore.types import Float64, Int64, String
 from monitor.history import History
+from tests import backends
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5LTEyMzQ="
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("monitor", "sqlite", "postgresql"))
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
@@ -288,19 +289,20 @@ def make_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
         rehearsals: bool = True,
         routes: Sequence[str] = ("ops",),
         database: str = "sqlite:///data/monitor.db",
+        registry: str = "sqlite:///data/registry.db",
     ) -> Scene:
         hook = WebhookConfig.model_validate(
             {"kind": "webhook", "url": url, "secret": SECRET, "allow_private_addresses": True, "rehearsals": rehearsals}
         )
         config = Config(
             root=tmp_path,
+            registry=registry,
             channels={"ops": hook, "here": ConsoleConfig()},
             monitor=MonitorConfig(poll_seconds=0.2, database=database),
         )
         (tmp_path / "data").mkdir(exist_ok=True)
-        registry = open_registry(config.database_url(config.registry), config.project)
-        opened.append(registry)
-        scene = Scene(config, registry)
+        opened.append(open_registry(config.database_url(config.registry), config.project))
+        scene = Scene(config, opened[-1])
         scene.apply(routes=list(routes))
         return scene
 

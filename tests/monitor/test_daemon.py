@@ -12,23 +12,29 @@ import textwrap
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
 
 from featurestore.errors import LeadershipLostError, MonitorError
 from monitor.alerts.outbox import Courier
 from monitor.daemon import Jobs
+from monitor.history import History
 from monitor.leading import sole_monitor
 from monitor.metrics import MonitorMetrics
+from monitor.pipeline import run_once
+from monitor.schema import windows
 from monitor.status import status
+from tests.conftest import Program
 from tests.forking import Forked
+from tests.postgresql_servers import Cluster, cluster_of_its_own, wait_for
 
 _DAEMON = textwrap.dedent(
     """
@@ -58,7 +64,7 @@ _DAEMON = textwrap.dedent(
     standby, port = sys.argv[4] == "standby", int(sys.argv[5])
     section = MonitorConfig(database=sys.argv[6], poll_seconds=0.2, metrics_port=port, lease_seconds=2)
     alerts = AlertsConfig(group_wait=timedelta(0))
-    config = Config(root=root, channels={"ops": hook}, monitor=section, alerts=alerts)
+    config = Config(root=root, registry=sys.argv[7], channels={"ops": hook}, monitor=section, alerts=alerts)
     registry = open_registry(config.database_url(config.registry), config.project)
     with History(config.database_url(config.monitor.database)) as history:
         try:
@@ -77,7 +83,12 @@ def start(receiver: Any, secret: str) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(scene: Any, *, standby: bool = True, metrics_port: int = 0) -> subprocess.Popen[str]:
-        how = ["standby" if standby else "alone", str(metrics_port), scene.config.monitor.database]
+        how = [
+            "standby" if standby else "alone",
+            str(metrics_port),
+            scene.config.monitor.database,
+            scene.config.registry,
+        ]
         command = [sys.executable, "-c", _DAEMON, str(scene.config.root), receiver.url, secret, *how]
         process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
@@ -425,3 +436,81 @@ def test_of_two_daemons_on_one_database_the_other_takes_over_and_nobody_is_paged
     if number == signal.SIGSTOP:
         # The old one is ready to go on.
         _leader(first, shared, wait_for)
+
+
+@pytest.fixture
+def own_postgresql(program: Program) -> Iterator[Cluster]:
+    """Yield a PostgreSQL that may be killed."""
+    for cluster in cluster_of_its_own(program):
+        cluster.start()
+        yield cluster
+
+
+def test_a_database_that_is_killed_costs_time_and_no_window_and_no_alert(
+    make_scene: Callable[..., Any], own_postgresql: Cluster, start: Start, receiver: Any
+) -> None:
+    """Registry and ledger are in it: it is killed while windows are judged, and while the page is delivered."""
+    scene = make_scene(database=own_postgresql.url, registry=own_postgresql.url)
+    output = judge_while_it_is_killed(scene, own_postgresql, start, receiver, pauses=[0.0, 0.7])
+    assert "Traceback" not in output
+
+
+def judge_while_it_is_killed(
+    scene: Any, cluster: Cluster, start: Start, receiver: Any, *, pauses: Sequence[float]
+) -> str:
+    """Have a daemon judge 21 windows, while its database is killed so often; return what it wrote.
+
+    Args:
+        scene: whose registry and ledger are in the database.
+        cluster: the database.
+        start: starts the daemon.
+        receiver: of its messages.
+        pauses: after each the database is killed; windows close meanwhile, and while it is away.
+    """
+    scene.train()
+    scene.serve_days(0, 3)
+    daemon = start(scene)
+    wait_for(lambda: _judged(scene) == 3)
+    receiver.delay = 0.2
+    closed, last = 3, 21
+    for turn, pause in enumerate(pauses):
+        until = 3 + (last - 3) * (turn + 1) // (len(pauses) + 1)
+        half = closed + (until - closed) // 2
+        _close_windows(scene, closed, half)
+        time.sleep(pause)
+        cluster.kill()
+        _close_windows(scene, half, until)
+        closed = until
+        time.sleep(1.0)
+        cluster.start()
+    _close_windows(scene, closed, last)
+    wait_for(lambda: _judged(scene) == last)
+    wait_for(lambda: _status(scene)["outbox"]["pending"] == 0)
+    assert daemon.poll() is None, "it went on, and was not started anew"
+    daemon.send_signal(signal.SIGTERM)
+    output, _ = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+    with History(f"sqlite:///{scene.config.root}/undisturbed.db") as undisturbed, scene.history() as history:
+        while run_once(scene, undisturbed, scene.policy, now=datetime.now(UTC)).more:
+            pass
+        expected = _ledger(undisturbed)
+        assert len(expected) == last
+        assert _ledger(history) == expected
+    kinds = [kind for _, kind in _said(receiver)]
+    # A signal that the incident's end has overtaken is not sent any more.
+    assert [kind for kind in kinds if kind != "retraining"] == ["alert.firing", "alert.resolved"]
+    assert kinds.count("retraining") <= 1
+    return output
+
+
+def _close_windows(scene: Any, first: int, end: int) -> None:
+    """Serve some days, of which those before the eleventh are shifted."""
+    for day in range(first, end):
+        scene.serve_days(day, 1, shift=1.0 if day < 11 else 0.0)
+
+
+def _ledger(history: History) -> list[tuple[Any, ...]]:
+    """Return each window that was judged, with what was found: a detector that took one twice would find another."""
+    columns = [windows.c.window_start, windows.c.rows, windows.c.profile, windows.c.verdict, windows.c.decision]
+    with history.read() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(windows.c.window_start))]

@@ -14,9 +14,10 @@ from featurestore.errors import LeadershipLostError
 from monitor.history import History
 from monitor.history.upserting import add, put
 from monitor.schema import meta, receivers
+from tests import backends
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("monitor", "sqlite", "postgresql"))
 def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[History]:
     url = f"sqlite:///{tmp_path}/monitor.db"
     if request.param == "postgresql":

@@ -22,6 +22,7 @@ from monitor.history.upserting import put
 from monitor.leading import next_monitor, sole_monitor
 from monitor.lease import Lease
 from monitor.schema import meta
+from tests import backends
 from tests.forking import Forked
 
 #: Long enough for a busy machine to renew it in time.
@@ -32,7 +33,7 @@ _SHORT = 1.5
 Opened = Callable[[], History]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("monitor", "sqlite", "postgresql"))
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgresql":
         found: str = request.getfixturevalue("postgresql")

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, OnDemandFeatureView
 from featurestore.client import FeatureClient
 from featurestore.errors import DataError
-from featurestore.serving.log import log_table
+from featurestore.serving.log import COMPLETE_TO, log_table
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.plan import ServicePlan
 from featurestore.serving.runtime import compile_plans, served_services
@@ -31,6 +31,7 @@ from monitor.cli import app
 from monitor.parity import ParityReport, Tolerance, check_parity, skew_findings
 from monitor.parity.causes import Seen, StoredRow, row_cause, value_cause
 from monitor.parity.report import Ages, share_of
+from monitor.parity.showing import report_lines
 
 AIRPORT = Entity(name="airport", join_keys=["origin"], dtypes=[String])
 KEYS = ["EWR", "JFK", "LGA"]
@@ -157,6 +158,25 @@ def test_rows_that_were_loaded_and_not_materialized_lag_and_computed_features_wi
         "severe" if lag.share.low > 0.55 else "drift",
         "weather",
     )
+
+
+def test_rows_that_were_served_from_a_copy_are_counted_and_are_why_they_lag(shop: Shop) -> None:
+    shop.load(hours_ago(2), 40.3)
+    at = pa.scalar(hours_ago(1), pa.timestamp("us", "UTC"))
+
+    def stale(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index(COMPLETE_TO)
+        return table.set_column(place, COMPLETE_TO, pa.repeat(at, len(table)))
+
+    shop.serve(requests=2, change=stale)
+    shop.serve(requests=1, change=lambda table: table.drop_columns([COMPLETE_TO]))  # of an earlier release
+    report = shop.check()
+    assert (report.checked, report.stale, report.mismatches, report.lagged) == (9, 6, 0, 9)
+    assert report.features[0].details == {"lag": "from a local copy"}
+    assert report.lag[0].stale == 6
+    (_, behind) = skew_findings(report)
+    assert "6 of these rows came from a local copy, as the online store was away: look why it was. M" in behind.sentence
+    assert "6 rows were served from a local copy" in "\n".join(report_lines(report))
 
 
 def test_rows_that_came_after_serving_are_late_and_no_fault(shop: Shop) -> None:

@@ -30,6 +30,13 @@ ENTITY_ROWS = Metric(
     labels=("service",),
 )
 
+STALE = Metric(
+    name="featurestore_stale_responses_total",
+    help="Responses from a local copy of the online store, as that was away.",
+    kind="counter",
+    labels=("service",),
+)
+
 #: A latency's buckets, then the sum of seconds, then the sum of entity rows.
 _SECONDS, _ROWS = len(LATENCY_BOUNDS) + 1, len(LATENCY_BOUNDS) + 2
 
@@ -40,6 +47,7 @@ class CallCounts:
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str], list[float]] = {}
         self._refused: dict[tuple[str, str], int] = {}
+        self._stale: dict[str, int] = {}
 
     def answered(self, method: str, service: str, rows: int, seconds: float) -> None:
         """Count a response.
@@ -58,6 +66,10 @@ class CallCounts:
         series[_SECONDS] += seconds
         series[_ROWS] += rows
 
+    def stale(self, service: str) -> None:
+        """Count a response, which was counted already, as one from a local copy."""
+        self._stale[service] = self._stale.get(service, 0) + 1
+
     def refused(self, method: str, code: str) -> None:
         """Count a status in the place of a response."""
         self._refused[method, code] = self._refused.get((method, code), 0) + 1
@@ -71,5 +83,7 @@ class CallCounts:
                 rows[service] = rows.get(service, 0) + series[_ROWS]
         for service, count in rows.items():
             yield ENTITY_ROWS.sample(count, service)
+        for service, count in self._stale.items():
+            yield STALE.sample(count, service)
         for labels, refusals in self._refused.items():
             yield REFUSED.sample(refusals, *labels)

@@ -35,6 +35,13 @@ LOG_QUEUE = Metric(
     name="featurestore_log_queue_length", help="Requests that wait to be written to the serving log.", kind="gauge"
 )
 
+COPY_COMPLETE = Metric(
+    name="featurestore_local_copy_complete_timestamp_seconds",
+    help="Up to when the local copy of the online store is complete, in all views that are served; 0 if it is not.",
+    kind="gauge",
+    merge="min",
+)
+
 PUSHED = Metric(
     name="featurestore_pushed_rows_total",
     help="Pushed rows by the version whose checks they met: accepted, rejected, or suppressed as of someone erased.",
@@ -55,6 +62,14 @@ def service_samples(lookups: Lookups) -> Iterator[Sample]:
         if "@" not in name:
             known = isinstance(plan, ServicePlan)
             yield SERVICE_UP.sample(int(known), name, plan.id if isinstance(plan, ServicePlan) else "")
+
+
+def copy_samples(lookups: Lookups) -> Iterator[Sample]:
+    """Yield how old the local copy of the online store is, if there is to be one."""
+    if lookups.stale is not None:
+        plans = [plan for plan in lookups.plans.values() if isinstance(plan, ServicePlan)]
+        complete_to = lookups.stale.complete_to({view.storage_id for plan in plans for view in plan.stored})
+        yield COPY_COMPLETE.sample((complete_to or 0) / 1e6)
 
 
 def log_samples(log: ServingLog) -> Iterator[Sample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import threading
 from pathlib import Path
 
 import lmdb
+import pytest
 
 from featurestore.errors import OnlineStoreError
-from featurestore.online import LmdbStore
+from featurestore.online import LmdbStore, lmdb_files
 from featurestore.online.base import ORDER_BYTES
-from featurestore.online.lmdb_files import STATE, copy_rows, new_place, place_of, point_to
+from featurestore.online.lmdb_files import STATE, LastTransaction, copy_rows, new_place, place_of, point_to
 from tests import forking
 
 MARK = b"zq-marker-%05d"
@@ -52,7 +54,7 @@ def test_another_process_that_reads_and_writes_goes_on_in_the_new_file(tmp_path:
     theirs = f"""
 import sys
 from pathlib import Path
-from featurestore.online import LmdbStore
+from featurestore.online import LmdbStore, lmdb_files
 store = LmdbStore(Path({str(tmp_path)!r}))
 for line in sys.stdin:
     if line == "read\\n":
@@ -135,7 +137,7 @@ def test_a_copy_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from featurestore.errors import OnlineStoreError
-from featurestore.online import LmdbStore
+from featurestore.online import LmdbStore, lmdb_files
 store = LmdbStore(Path({str(tmp_path)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -149,3 +151,23 @@ print(store.status()["a-1"].rows)
     assert ran.stdout.splitlines() == ["refused", "3000"]
     assert [one.name for one in tmp_path.glob("rows-*")] == []
     assert place_of(tmp_path) == tmp_path
+
+
+def test_a_file_that_another_process_removes_as_it_is_opened_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path, rows=10)
+    store.forget()
+    now = place_of(tmp_path).name
+    store.close()
+    (tmp_path / "current").unlink()  # as if the copy were not finished yet
+
+    def finished(folder: Path, env: object) -> LastTransaction:
+        if not (tmp_path / "current").exists():
+            point_to(tmp_path, now)
+            (folder / "data.mdb").unlink()
+        return LastTransaction(folder, env)
+
+    monkeypatch.setattr(lmdb_files, "LastTransaction", finished)
+    with contextlib.closing(LmdbStore(tmp_path, durable=False)) as opened:
+        assert opened.status()["a-1"].rows == 10

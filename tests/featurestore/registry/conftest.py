@@ -22,6 +22,7 @@ from featurestore.definitions import (
 )
 from featurestore.registry import Registry, open_registry
 from featurestore.registry.schema import metadata
+from tests import backends
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def kept_database(postgresql_server: str) -> str:
     return url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("registry", "sqlite", "postgresql"))
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a database with nothing in it; what asks for it, or for ``registry``, runs on both kinds."""
     if request.param == "sqlite":
@@ -52,7 +53,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return kept
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("registry", "sqlite", "postgresql"))
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a database without tables."""
     if request.param == "sqlite":

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import ConfigError, ServingError
-from featurestore.serving.log import SNAPSHOT, ServingLog, remove_finished_watermarks
+from featurestore.serving.log import COMPLETE_TO, SNAPSHOT, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.v1 import serving_pb2 as pb
 
@@ -56,7 +56,7 @@ def test_a_row_of_the_log_has_request_keys_features_statuses_and_event_times(loo
     found = rows(tmp_path, "whole")
     plane = {"seats": 180, "plane__status": 1, "plane__event_timestamp": NOW - timedelta(hours=10_000)}
     common = {"request_id": "r-1", "served_at": NOW, "service": "whole@1", "tailnum": "N1", "replay": True, **plane}
-    common |= {SNAPSHOT: lookups.store.snapshot()}
+    common |= {SNAPSHOT: lookups.store.snapshot(), COMPLETE_TO: None}
     weather = [
         ("JFK", 10.0, 4.0, "clear", 1, NOW - timedelta(hours=3)),
         ("LGA", None, None, None, 3, NOW - timedelta(hours=3, seconds=1)),
@@ -92,6 +92,7 @@ def test_the_columns_have_their_types(lookups: Lookups, tmp_path: Path) -> None:
         "label": pa.string(),
         "replay": pa.bool_(),
         SNAPSHOT: pa.int64(),
+        COMPLETE_TO: instant,
     }
     (row,) = rows(tmp_path, "computed")
     assert (row["felt"], row["label"], row["hour"], row["replay"]) == (15.0, "clear!", 7, False)

@@ -24,7 +24,7 @@ from featurestore.registry.records import Registered
 from featurestore.serving.plan import StoredView, compile_plan
 from featurestore.serving.rows import RowReader
 from featurestore.types import Float64, Int64
-from tests import forking
+from tests import backends, forking
 
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
 PAIR = Entity(name="pair", join_keys=["left", "right"], dtypes=[Int64, Int64])
@@ -60,7 +60,7 @@ def row(view: StoredView, key: tuple[int, ...], event: int, value: float | None)
     return encoded, RowCodec(fields).encode(pa.table(columns), prefix=prefix)[0]
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=backends.params("online", "memory", "lmdb"))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineStore]:
     opened = open_online_store("memory://" if request.param == "memory" else "lmdb://online", tmp_path, durable=False)
     yield opened

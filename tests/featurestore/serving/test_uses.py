@@ -157,6 +157,7 @@ def test_the_log_has_the_columns_of_each_use(lookups: Lookups) -> None:
         "weather__event_timestamp",
         "replay",
         "_snapshot",
+        "_complete_to",
     ]
     rows = logged.to_pydict()
     assert rows["dest_weather__wind"] == [1.0, 4.0, None, 4.0]

@@ -32,6 +32,7 @@ from featurestore.storage.places import (
     move_file,
     remove_tree,
 )
+from tests import backends
 
 SECRET = "tests-secret-2f81"
 
@@ -48,7 +49,7 @@ def bucket(object_storage: ObjectStorage) -> ObjectPath:
     return located(object_storage.url, StorageConfig(endpoint=object_storage.endpoint, retries=1, retry_seconds=1))
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=backends.params("storage", "disk", "s3"))
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> StoragePath:
     return tmp_path if request.param == "disk" else request.getfixturevalue("bucket")
 

@@ -17,6 +17,7 @@ from featurestore.errors import BreakingChangeError, ConfigError, ObjectNotFound
 from featurestore.registry import PrivateKey, Registry, open_registry, signing
 from featurestore.registry.records import Alias, Promotion
 from featurestore.types import Float64, Int64
+from tests import backends
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
@@ -248,7 +249,7 @@ def test_a_view_that_was_removed_is_fed_while_a_rollback_may_lead_to_it(store: F
     assert store.get_online_features("scoring", [{"user_id": 1}]).to_dict() == {"total": [4.0], "orders": [2]}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("registry", "sqlite", "postgresql"))
 def production(request: pytest.FixtureRequest, store: FeatureStore) -> Path:
     """Return a configuration beside the store's own, with a registry and a project of its own."""
     url = "sqlite:///data/production.db"

@@ -15,6 +15,7 @@ from featurestore.errors import MonitorError
 from monitor.history import History
 from monitor.rollback import ledger
 from monitor.rollback.values import ActionState, Deed, Opened, Proposal
+from tests import backends
 
 NOW = datetime(2026, 5, 2, 3, tzinfo=UTC)
 OPENED = Opened(
@@ -25,7 +26,7 @@ PROPOSAL = Proposal(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("monitor", "sqlite", "postgresql"))
 def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[History]:
     url = f"sqlite:///{tmp_path / 'monitor.db'}"
     if request.param == "postgresql":

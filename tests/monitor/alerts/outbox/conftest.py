@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from monitor.alerts.base import Kind, Message, Outcome, Status
 from monitor.alerts.outbox import Entry, counts, enqueue, listed
 from monitor.history import History
+from tests import backends
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -135,7 +136,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=backends.params("monitor", "sqlite", "postgresql"))
 def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[History]:
     url = f"sqlite:///{tmp_path}/monitor.db"
     if request.param == "postgresql":
