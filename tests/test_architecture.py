@@ -53,6 +53,7 @@ HOMES = {
         "monitor/alerts/incident_state.py",
     ),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
+    "pyspark": ("featurestore/offline/spark/session.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/backtest/achieved.py", "monitor/detector/", "monitor/performance/"),
     "vl_convert": ("featurestore/plots.py",),
@@ -114,10 +115,10 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     # The standard library's zoneinfo reads tzdata where the system has no zones.
     declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, pictures and OpenTelemetry are in
-    # extras.
+    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, pictures, OpenTelemetry and Spark
+    # are in extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
-    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "opentelemetry", "vl_convert"}
+    ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "opentelemetry", "pyspark", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -35,6 +35,7 @@ from featurestore.cli.app import build
 from featurestore.settings import channels
 from featurestore.settings.alerts import MuteConfig
 from featurestore.settings.retention import RetentionConfig
+from featurestore.settings.sections import SparkConfig
 from featurestore.settings.serving import TlsConfig
 from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
@@ -111,6 +112,7 @@ def table(document: Path, heading: str) -> dict[str, str]:
 SECTIONS: dict[str, type[BaseModel]] = {
     "## Top of the file": config.Config,
     "## `[offline]`": config.OfflineConfig,
+    "## `[offline.spark]`": SparkConfig,
     "## `[retention]`": RetentionConfig,
     "## `[push]`": config.PushConfig,
     "## `[serving]`": config.ServingConfig,
@@ -156,7 +158,9 @@ NO_KEYS = {
 
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_every_setting_stands_in_its_table_with_its_default_and_no_other_does(heading: str) -> None:
-    fields = {name: one for name, one in SECTIONS[heading].model_fields.items() if name not in NO_KEYS | {"tls"}}
+    fields = {
+        name: one for name, one in SECTIONS[heading].model_fields.items() if name not in NO_KEYS | {"tls", "spark"}
+    }
     assert table(CONFIGURATION, heading) == {
         name: _toml(one.get_default(call_default_factory=True)) for name, one in fields.items()
     }
@@ -176,6 +180,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     text = CONFIGURATION.read_text(encoding="utf-8")
     documented = set(re.findall(r"^## `\[(\w+)(?:\.NAME)?\]`$", text, re.MULTILINE))
     assert documented == NO_KEYS - {"root", "replay"} == set(config.Config.model_fields) & documented
+    assert "\n## `[offline.spark]`\n" in text
     assert "\n## `[serving.tls]`\n" in text
     assert "\n## `[signals.tls]`\n" in text
 

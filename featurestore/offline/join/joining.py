@@ -13,6 +13,7 @@ from featurestore.definitions import FeatureService, FeatureView
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import DataError
 from featurestore.offline.intake.frames import to_table
+from featurestore.offline.join.engines import join_engine
 from featurestore.offline.join.entity_rows import EntityRows, check_entity_rows
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.join.question import KnownAt, Question
@@ -134,7 +135,8 @@ class Joining(Opened):
                 known_at=_known_at(known_at),
                 offline=self._config.offline,
                 spill=self._folder / ".spill",
-            )
+            ),
+            join_engine(self._config),
         )
 
 
