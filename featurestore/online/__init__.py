@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from featurestore.errors import ConfigError
 from featurestore.online.base import OnlineStore, TableStatus
 from featurestore.online.lmdb import LmdbStore
 from featurestore.online.memory import MemoryStore
 
-__all__ = ["LmdbStore", "MemoryStore", "OnlineStore", "TableStatus", "open_online_store"]
+__all__ = ["LmdbStore", "MemoryStore", "OnlineStore", "TableStatus", "open_online_store", "reach"]
+
+
+def reach(url: str) -> Literal["process", "host", "network"]:
+    """Return from where a store can be opened: this process alone, this host, or any host."""
+    scheme = url.partition("://")[0]
+    return "process" if scheme == "memory" else "host" if scheme == "lmdb" else "network"
 
 
 def open_online_store(url: str, root: Path, *, durable: bool = True) -> OnlineStore:

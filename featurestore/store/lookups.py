@@ -11,8 +11,9 @@ from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
 from featurestore.errors import OfflineStoreError
-from featurestore.materialize import MaterializeReport, Progress, Waiting, materialize
+from featurestore.materialize import MaterializeReport, PartitionedRows, Progress, Waiting, materialize
 from featurestore.offline.erasure.suppression import suppressed
+from featurestore.online import open_online_store, reach
 from featurestore.online.upkeep import compact, expire, longest_ttls
 from featurestore.registry import live_views
 from featurestore.registry.records import Registered
@@ -72,7 +73,8 @@ class NewestRows(Loading):
         who, now, definition = self.who(), datetime.now(UTC), view.definition
         table = storage_id(definition)
         erased = suppressed(definition, self.registry, self.config)
-        report = self._run(partial(run or materialize, waiting=waiting), definition, now, progress)
+        made = partial(run or materialize, waiting=waiting, partitions=self._partitions())
+        report = self._run(made, definition, now, progress)
         now_erased = suppressed(definition, self.registry, self.config)
         if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
             remove_suppressed(self.online, table, definition, now_erased)
@@ -80,6 +82,16 @@ class NewestRows(Loading):
         report = replace(report, view=view.id, removed=expire(self.online, {table: ttls[table]}, now))
         self._record(table, report, now, who)
         return report
+
+    def _partitions(self) -> PartitionedRows | None:
+        """Return what writes rows where they are read; None if nothing but this process reads them."""
+        if not self.offline.has_executors or self.config.replay:
+            return None
+        return PartitionedRows(
+            offline=self.offline,
+            open_store=partial(open_online_store, self.config.online, self.config.root),
+            reach=reach(self.config.online),
+        )
 
     def _run(
         self, run: Callable[..., MaterializeReport], view: FeatureView, now: datetime, progress: Progress | None
