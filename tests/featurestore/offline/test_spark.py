@@ -105,7 +105,6 @@ def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("SPARK_WORKER_DIR", folder)  # else it is pyspark's own
         patch.setenv("PYSPARK_PYTHON", sys.executable)  # of the executors that serve Connect
         spark = sessions.session(settings)
         signal.signal(signal.SIGINT, handler)  # Spark's would cancel jobs in every test that presses Ctrl-C
@@ -114,14 +113,17 @@ def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
 
 
 def _end(spark: Any) -> None:
+    import pyspark
     from pyspark import SparkContext
 
-    gateway = SparkContext._gateway
+    gateway, application = SparkContext._gateway, spark.sparkContext.applicationId
     spark.stop()
     gateway.shutdown()
     gateway.proc.stdin.close()  # it ends when nobody can speak to it any more
     gateway.proc.wait()
     SparkContext._gateway = SparkContext._jvm = None
+    # What a local cluster's executors say lies in pyspark's own folder, wherever it is told to put it.
+    shutil.rmtree(Path(pyspark.__file__).parent / "work" / application, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
