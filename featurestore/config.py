@@ -32,6 +32,7 @@ from featurestore.settings.sections import (
     OfflineConfig,
     PushConfig,
     SourceConfig,
+    SparkSettings,
 )
 from featurestore.settings.serving import ServingConfig
 from featurestore.settings.signals import SignalsConfig
@@ -50,7 +51,7 @@ OWN_ERASURE_KEY = "data/keys/erasure.key"
 
 #: Settings whose values are left as they are written until someone needs the secret.
 _SECRETS = re.compile(
-    r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)"
+    r".*\.secret|audit\.signing_key|identity\.key|offline\.spark\.(?:remote|conf\..+)|connections\..+\.(?:uri|options\..+)"
     r"|online\.(?:password|sentinel_password)"
     r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)|streams\..+\.password"
 )
@@ -264,6 +265,22 @@ class Config(Section):
             entrypoint=section.entrypoint,
             options=options,
             secrets=tuple(sorted(filter(None, hidden), key=len, reverse=True)),
+        )
+
+    def spark(self) -> SparkSettings:
+        """Return the session of Spark that ``[offline.spark]`` describes, with its secrets read.
+
+        Raises:
+            ConfigError: a variable or file that it names is missing.
+        """
+        section = self.offline.spark
+        remote, key = section.remote.get_secret_value(), "offline.spark"
+        return SparkSettings(
+            remote=self._secret(remote, f"{key}.remote") if remote else "",
+            master=section.master,
+            conf={
+                name: self._secret(text.get_secret_value(), f"{key}.conf.{name}") for name, text in section.conf.items()
+            },
         )
 
     def _secret(self, text: str, key: str) -> str:

@@ -63,7 +63,7 @@ def test_paths_are_relative_to_the_file_unless_absolute(tmp_path: Path, monkeypa
         ("[channels.ops]\nkind = 'fax'", 'setting "channels.ops.kind"'),
         ("[connections.x]\nuri = 'x://y'", 'setting "connections.x.driver"'),
         ("[connections.x]\ndriver = 'd'\nurl = 'x://y'", 'no setting "connections.x.url"'),
-        ("[offline]\nengine = 'spark'", 'setting "offline.engine"'),
+        ("[offline]\nengine = 'abacus'", 'setting "offline.engine"'),
         ("[sources.x]\npath = '${NO_SUCH}/x.csv'", '"sources.x.path" needs .* NO_SUCH'),
     ],
 )
