@@ -11,14 +11,15 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, SecretStr, Tag, ValidationError
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, ValidationError
 
 from featurestore.errors import ConfigError, closest
 from featurestore.settings.actions import ActionsConfig
 from featurestore.settings.alerts import AlertsConfig, Calendars
-from featurestore.settings.channels import KINDS, AnyChannelConfig
+from featurestore.settings.channels import AnyChannelConfig
+from featurestore.settings.faults import PLAIN_NAME_RULE, first_fault
 from featurestore.settings.online import RedisConfig
 from featurestore.settings.retention import RetentionConfig
 from featurestore.settings.section import Section
@@ -64,8 +65,6 @@ _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
 
 #: What names a project or a rehearsal: a folder, a namespace of the registry, and a line of TOML can all carry it.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_EXPLAINED = "The file docs/configuration.md of the repository explains every setting."
-_PLAIN_NAME_RULE = 'Use letters, digits, "_", "-" and ".", a letter or a digit first, at most 64 of them.'
 
 
 def _checked_project(name: str) -> str:
@@ -120,7 +119,7 @@ class Config(Section):
             ConfigError: the name cannot be a folder's.
         """
         if not _PLAIN_NAME.fullmatch(name):
-            raise ConfigError(f"{name!r} cannot name a replay.", hint=_PLAIN_NAME_RULE)
+            raise ConfigError(f"{name!r} cannot name a replay.", hint=PLAIN_NAME_RULE)
         folder = f"data/replays/{name}"
         return self.model_copy(
             update={
@@ -342,7 +341,7 @@ def load(folder: str | os.PathLike[str]) -> Config:
     try:
         return Config(root=root, **values)
     except ValidationError as error:
-        message, hint = _first_fault(error)
+        message, hint = first_fault(error, Config)
         raise ConfigError(f"{file}: {message}", hint=hint) from None
 
 
@@ -367,41 +366,6 @@ def identity_file(name: str) -> Path:
 
 def _shown(folder: str | os.PathLike[str]) -> str:
     return os.fspath(folder) or "."
-
-
-def _first_fault(error: ValidationError) -> tuple[str, str]:
-    """Return what is wrong with the first wrong setting, and a hint."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = fault["loc"]
-    if place[0] == "channels" and len(place) > 2:
-        kind, place = str(place[2]), (*place[:2], *place[3:])  # the kind is between the section and its setting
-    else:
-        kind = ""
-        if place[0] == "online":  # the same, or that it is a URL
-            place = (place[0], *place[2:])
-    key = ".".join(str(part) for part in place)
-    if fault["type"] == "extra_forbidden":
-        known = list(KINDS[kind].model_fields) if kind else _settings(place[:-1])
-        return f'there is no setting "{key}".', closest(str(place[-1]), known)
-    if fault["type"].startswith("union_tag"):
-        return f'setting "{key}.kind" does not name a kind of channel.', f"It is one of {', '.join(sorted(KINDS))}."
-    if fault["type"] == "value_error":
-        hint = _PLAIN_NAME_RULE if key == "project" else _EXPLAINED
-        return f'setting "{key}": {fault["ctx"]["error"]}.', hint
-    said = fault["msg"][0].lower() + fault["msg"][1:]
-    return f'setting "{key}": {said}.', _EXPLAINED
-
-
-def _settings(section: tuple[int | str, ...]) -> list[str]:
-    """Return the names of the settings of a section: ``("channels", "ops")`` has those of ChannelConfig."""
-    here: type[BaseModel] = Config
-    for part in section:
-        field = here.model_fields.get(str(part))
-        if field is None:
-            continue  # the name of a channel or a source: the part before has led to its section
-        # A section, or a mapping of names to sections.
-        here = cast("type[BaseModel]", (get_args(field.annotation) or (field.annotation,))[-1])
-    return [name for name in here.model_fields if name not in ("root", "replay")]
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -442,5 +406,5 @@ def template(project: str) -> str:
         ConfigError: the project cannot have that name.
     """
     if not isinstance(project, str) or not _PLAIN_NAME.fullmatch(project):
-        raise ConfigError(f"{project!r} cannot name a project.", hint=_PLAIN_NAME_RULE)
+        raise ConfigError(f"{project!r} cannot name a project.", hint=PLAIN_NAME_RULE)
     return new_settings(project)

@@ -38,7 +38,8 @@ def doctor(
     else:
         for one in found:
             _show(one)
-        typer.echo(f"{len(found):,} things looked at: {faults:,} at fault, {warnings:,} with a warning.")
+        things = f"{len(found):,} thing{'s' * (len(found) != 1)}"
+        typer.echo(f"{things} looked at: {faults:,} at fault, {warnings:,} with a warning.")
     if faults:
         raise typer.Exit(1)
 

@@ -65,15 +65,6 @@ def storage_options(path: StoragePath) -> dict[str, str] | None:
     return None if isinstance(path, Path) else path.bucket.delta_options()
 
 
-def written_at(path: StoragePath) -> float:
-    """Return when a file was written, in seconds since 1970, as it is now.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    return (path if isinstance(path, Path) else path.anew()).stat().st_mtime
-
-
 def make_young(path: StoragePath) -> None:
     """Make a file as if it had been written now.
 

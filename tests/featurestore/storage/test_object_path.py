@@ -31,7 +31,6 @@ from featurestore.storage.places import (
     make_young,
     move_file,
     remove_tree,
-    written_at,
 )
 
 SECRET = "tests-secret-2f81"
@@ -80,9 +79,9 @@ def test_files_are_written_found_moved_and_removed(folder: StoragePath) -> None:
     assert (table.exists(), table.is_dir(), (table / "one.parquet").is_dir()) == (True, True, False)
     assert (folder / "t" / "one.parquet").read_text(encoding="utf-8") == "grün"
     assert (folder / "two.parquet").stat().st_size == len("grün".encode())
-    before = written_at(folder / "two.parquet")
+    before = (folder / "two.parquet").stat().st_mtime
     make_young(folder / "two.parquet")
-    assert written_at(folder / "two.parquet") >= before
+    assert (folder / "two.parquet").stat().st_mtime >= before
     move_file(folder / "two.parquet", table / "one.parquet")
     assert not (folder / "two.parquet").exists()
     append_text(table / "diary", "a\n")

@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -214,6 +214,9 @@ class NoPolicies:
     def list(self, kind: str) -> list[Any]:  # noqa: ARG002 - the registry's signature
         return []
 
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Nothing ever changes."""
+
 
 @dataclass
 class Store:
@@ -295,6 +298,7 @@ class Monitors:
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WEXITSTATUS(status) and not os.WIFSIGNALED(status):
+            self._pids.remove(pid)
             fail("a monitor ended by itself; see the log")
         self._pids.remove(pid)
         self.counts["kills"] += 1
