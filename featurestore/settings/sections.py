@@ -119,11 +119,13 @@ class SparkSettings:
         remote: of a Spark Connect server; "" for a session in this process.
         master: of that one; "" for what Spark's own settings say.
         conf: its settings.
+        secrets: texts that must not be shown, should Spark put them into a message.
     """
 
     remote: str = field(default="", repr=False)
     master: str = ""
     conf: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class MonitorConfig(Section):

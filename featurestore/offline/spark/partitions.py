@@ -12,6 +12,7 @@ from featurestore.offline.join.joining import Joining
 from featurestore.offline.join.visible_rows import ledger_of
 from featurestore.offline.spark.newest import Looked, Work, work_on_newest
 from featurestore.offline.spark.profiling import Profiling, profile_files
+from featurestore.offline.spark.reading import access_to
 from featurestore.offline.spark.session import failing, is_local, session
 from featurestore.offline.tables.newest import Wanted, candidates
 from featurestore.profiles import Bins, Profile, profile_stream
@@ -103,11 +104,11 @@ class Partitions(Joining):
             for one in snapshot.files
             if (first is None or one.last >= first) and (last is None or one.first <= last)
         ]  # fmt: skip
-        profiling = Profiling(bins=bins, view=view, first=first, last=last)
         if not files:
             return Profile.empty(bins)
+        profiling = Profiling(bins=bins, view=view, access=access_to(files), first=first, last=last)
         if not self.has_executors:
-            return profile_stream((batch for one in files for batch in profiling.rows(str(one.path))), bins)
+            return profile_stream((batch for one in files for batch in profiling.rows(one.path)), bins)
         settings = self._config.spark()
         with failing(f'Profiling the rows of feature view "{view.name}" on Spark', _READABLE, settings):
             return profile_files(session(settings), files, profiling)

@@ -17,6 +17,7 @@ from featurestore.offline.spark.finishing import HOME, fault, packed, unpacked
 from featurestore.offline.spark.reading import asked_files, share_of
 from featurestore.offline.tables.snapshots import DataFile
 from featurestore.profiles import Bins, Profile, merge, profile_stream
+from featurestore.storage.access import Access
 
 
 def profile_files(spark: Any, files: Sequence[DataFile], profiling: Profiling) -> Profile:
@@ -39,12 +40,14 @@ class Profiling:
     Attributes:
         bins: the cells.
         view: whose rows.
+        access: how the files are opened.
         first: no earlier event time, microseconds since 1970; None for any.
         last: no later one.
     """
 
     bins: Bins
     view: FeatureView
+    access: Access
     first: int | None = None
     last: int | None = None
 
@@ -61,7 +64,7 @@ class Profiling:
     def rows(self, path: str, share: int = 0, shares: int = 1) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a share of a file that count, in the declared types."""
         fields = self.fields()
-        for batch in share_of(path, share, shares, [*(one.name for one in fields), EVENT_TIMESTAMP]):
+        for batch in share_of(self.access.place(path), share, shares, [*(one.name for one in fields), EVENT_TIMESTAMP]):
             columns = {one.name: conform(batch.column(one.name), one.dtype, one.name, path)[0] for one in fields}
             events = batch.column(EVENT_TIMESTAMP).cast(pa.int64())
             kept = pa.repeat(pa.scalar(True), len(batch))

@@ -9,7 +9,6 @@ from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from featurestore import types
 from featurestore.definitions import FeatureView, Field
@@ -17,6 +16,9 @@ from featurestore.definitions.names import CREATED_TIMESTAMP, EVENT_TIMESTAMP, L
 from featurestore.offline.intake.conform import stored_type
 from featurestore.offline.spark.types import plain, quoted, sent, spark_type
 from featurestore.offline.tables.snapshots import DataFile
+from featurestore.storage import StoragePath
+from featurestore.storage.access import Access
+from featurestore.storage.parquet import parquet_file
 
 #: Spark takes other letters in a path for a pattern, or for part of a URI.
 _PLAIN_PATH = re.compile(r"/[\w./=+@,-]*", re.ASCII)
@@ -61,7 +63,7 @@ def rows_of(spark: Any, view: FeatureView, files: Sequence[DataFile], fields: Se
         where: a condition on ``event``.
     """
     columns = columns_of(view, fields)
-    paths = [str(one.path) for one in files]
+    paths = [one.path for one in files]
     if all(_PLAIN_PATH.fullmatch(path) for path in paths):
         schema = ", ".join(f"{quoted(one.name)} {spark_type(one.dtype)}" for one in columns)
         reader = spark.read.schema(schema).option("datetimeRebaseMode", "CORRECTED")
@@ -77,7 +79,7 @@ def rows_of(spark: Any, view: FeatureView, files: Sequence[DataFile], fields: Se
 
 def asked_files(spark: Any, files: Sequence[DataFile]) -> Any:
     """Return a frame of shares of files, each in a partition of its own: ``path``, ``share``, ``shares``."""
-    shares = [(str(one.path), share, _shares(one)) for one in files for share in range(_shares(one))]
+    shares = [(one.path, share, _shares(one)) for one in files for share in range(_shares(one))]
     names = ("path", "share", "shares")
     columns = dict(zip(names, map(list, zip(*shares, strict=True)), strict=True))
     number = pa.array(range(len(shares)), pa.int32())
@@ -85,9 +87,14 @@ def asked_files(spark: Any, files: Sequence[DataFile]) -> Any:
     return asked.repartitionById(len(shares), asked["part"]).select(*names)
 
 
-def share_of(path: str, share: int, shares: int, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a share of a Parquet file, every n-th of its row groups; so where it lies, in an executor."""
-    with pq.ParquetFile(path, pre_buffer=True) as file:
+def access_to(files: Sequence[DataFile]) -> Access:
+    """Return how executors open files; it goes there within the function that reads them, which no plan shows."""
+    return Access.to(one.place for one in files)
+
+
+def share_of(file_at: StoragePath, share: int, shares: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a share of a Parquet file, every n-th of its row groups."""
+    with parquet_file(file_at, pre_buffer=True) as file:
         groups = list(range(share, file.num_row_groups, shares))
         yield from file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names)
 
@@ -97,7 +104,7 @@ def _by_arrow(spark: Any, files: Sequence[DataFile], columns: Sequence[Column], 
         f"{one.called} {spark_type(one.dtype) if not _as_number(one) else 'BIGINT' if one.dtype.width == 8 else 'INT'}"
         for one in columns
     )
-    read = asked_files(spark, files).mapInArrow(FilesRead(tuple(columns)), schema)
+    read = asked_files(spark, files).mapInArrow(FilesRead(tuple(columns), access_to(files)), schema)
     return spark.sql(f"SELECT * FROM {{read}} WHERE {where}", read=read)
 
 
@@ -115,9 +122,11 @@ class FilesRead:
 
     Attributes:
         columns: which, and what they are called.
+        access: how the files are opened there.
     """
 
     columns: tuple[Column, ...]
+    access: Access
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of each file that a batch names."""
@@ -126,7 +135,7 @@ class FilesRead:
                 yield from self._rows(**asked)
 
     def _rows(self, path: str, share: int, shares: int) -> Iterator[pa.RecordBatch]:
-        for batch in share_of(path, share, shares, [one.name for one in self.columns]):
+        for batch in share_of(self.access.place(path), share, shares, [one.name for one in self.columns]):
             yield pa.RecordBatch.from_arrays(
                 [self._column(one, batch.column(one.name)) for one in self.columns],
                 names=[one.called for one in self.columns],

@@ -68,7 +68,7 @@ def failing(what: str, hint: str = "", secrets: SparkSettings | None = None) -> 
     Args:
         what: what is done, for the message.
         hint: what to do, if there is something to say.
-        secrets: settings whose values are not to be shown.
+        secrets: settings, some of whose values are not to be shown.
 
     Raises:
         OfflineStoreError: Spark could not do it.
@@ -80,7 +80,10 @@ def failing(what: str, hint: str = "", secrets: SparkSettings | None = None) -> 
     except Exception as error:  # of py4j, of gRPC, and of pyspark, which have no common root
         if not type(error).__module__.startswith(("pyspark", "py4j", "grpc")):
             raise
-        raise OfflineStoreError(f"{what} failed: {_said(error, secrets)}", hint=hint) from error
+        said, do = _said(error)
+        for hidden in () if secrets is None else secrets.secrets:
+            said = said.replace(hidden, "...")
+        raise OfflineStoreError(f"{what} failed: {said.rstrip('.')}.", hint=do or hint) from error
 
 
 @contextmanager
@@ -173,12 +176,14 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", text)[:2]))
 
 
-def _said(error: Exception, secrets: SparkSettings | None) -> str:
-    """Return the first line of a message that says something, without secrets."""
+def _said(error: Exception) -> tuple[str, str]:
+    """Return the line of a message that says what happened, and what to do about it if that stands there too."""
     lines = [line.strip() for line in str(error).splitlines()]
-    # What an executor met stands behind the words of the scheduler.
+    # What an executor met stands behind the words of the scheduler; and what we say there is said for the reader.
+    ours = [place for place, line in enumerate(lines) if re.match(r"featurestore\.errors\.\w+: ", line)]
+    if ours:
+        said, after = lines[ours[-1]], lines[ours[-1] + 1] if ours[-1] + 1 < len(lines) else ""
+        return said.partition(": ")[2], after.removeprefix("Hint: ") if after.startswith("Hint: ") else ""
     causes = [line for line in lines if re.match(r"(Caused by: )?[\w.$]+(Exception|Error)\b", line)]
     said = next(iter(reversed(causes)), next(filter(None, lines), type(error).__name__))
-    for hidden in () if secrets is None else filter(None, (secrets.remote, *secrets.conf.values())):
-        said = said.replace(hidden, "...")
-    return said.removeprefix("Caused by: ").rstrip(".") + "."
+    return said.removeprefix("Caused by: "), ""

@@ -36,7 +36,8 @@ from featurestore.offline.spark.engine import SparkEngine
 from featurestore.offline.tables.snapshots import DataFile, Snapshot
 from featurestore.online import MemoryStore
 from featurestore.profiles import fit_bins
-from featurestore.settings.sections import OfflineConfig, SparkSettings
+from featurestore.settings.online import RedisConfig
+from featurestore.settings.sections import OfflineConfig, SparkConfig, SparkSettings
 from featurestore.types import (
     Array,
     Bool,
@@ -53,6 +54,10 @@ from featurestore.types import (
     Timestamp,
 )
 
+pytestmark = pytest.mark.timeout(600)  # the first of these waits for a cluster to start
+
+#: Three machines of Java that live for a minute: what they would gain by compiling well, they would not live to see.
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 ROOT = Path(__file__).parents[3]
 START = datetime(2013, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -98,7 +103,12 @@ def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
             "spark.sql.warehouse.dir": folder,
             "spark.sql.shuffle.partitions": "2",
             "spark.driver.memory": "1g",
+            "spark.driver.extraJavaOptions": JAVA,
+            "spark.executor.extraJavaOptions": JAVA,
             "spark.log.level": "ERROR",
+            "spark.eventLog.enabled": "true",  # all that Spark tells of plans, for the test that looks for keys in it
+            "spark.eventLog.dir": folder,
+            "spark.eventLog.compress": "false",
         },
     )
     handler = signal.getsignal(signal.SIGINT)
@@ -106,6 +116,8 @@ def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
         patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("PYSPARK_PYTHON", sys.executable)  # of the executors that serve Connect
+        for name in [one for one in os.environ if one.startswith("AWS_")]:
+            patch.delenv(name)  # executors have no keys of their own
         spark = sessions.session(settings)
         signal.signal(signal.SIGINT, handler)  # Spark's would cancel jobs in every test that presses Ctrl-C
         yield settings
@@ -113,17 +125,22 @@ def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
 
 
 def _end(spark: Any) -> None:
-    import pyspark
     from pyspark import SparkContext
 
-    gateway, application = SparkContext._gateway, spark.sparkContext.applicationId
+    gateway, said = SparkContext._gateway, said_by_executors(spark)
     spark.stop()
     gateway.shutdown()
     gateway.proc.stdin.close()  # it ends when nobody can speak to it any more
     gateway.proc.wait()
     SparkContext._gateway = SparkContext._jvm = None
-    # What a local cluster's executors say lies in pyspark's own folder, wherever it is told to put it.
-    shutil.rmtree(Path(pyspark.__file__).parent / "work" / application, ignore_errors=True)
+    shutil.rmtree(said, ignore_errors=True)
+
+
+def said_by_executors(spark: Any) -> Path:
+    """Return the folder of what a local cluster's executors say: in pyspark's own, wherever it is told to put it."""
+    import pyspark
+
+    return Path(pyspark.__file__).parent / "work" / str(spark.sparkContext.applicationId)
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +187,7 @@ def batch(seeds: range, folder: Path, *, as_of: int | None, known_at: str | None
         pq.write_table(table, folder / name)
         events = table["event_timestamp"].cast(pa.int64()).to_pylist()
         size = (folder / name).stat().st_size
-        files.append(
-            DataFile(name=name, path=str(folder / name), rows=len(part), size=size, first=min(events), last=max(events))
-        )
+        files.append(DataFile(place=folder / name, rows=len(part), size=size, first=min(events), last=max(events)))
     place = Entity(name="place", join_keys=["number", "code"], dtypes=[Int64, String])
 
     def us(number: int | None) -> timedelta | None:
@@ -249,7 +264,7 @@ def test_the_join_agrees_with_brute_force(
     cluster: SparkSettings, tmp_path: Path, as_of: int | None, known_at: str | None
 ) -> None:
     """Ties within and between loads, late rows, as_of, known_at, delays, TTLs, keys with nulls."""
-    question, expected = batch(range(60), tmp_path, as_of=as_of, known_at=known_at)
+    question, expected = batch(range(20), tmp_path, as_of=as_of, known_at=known_at)
     check_batch(question, expected, SparkEngine(cluster))
 
 
@@ -390,9 +405,10 @@ def opened(folder: Path, settings: SparkSettings | None, **changes: Any) -> Feat
     """Open the store, with Spark if there are settings of it."""
     store = FeatureStore(folder)
     if settings is not None:
-        spark = {"remote": settings.remote, "master": settings.master, "conf": dict(settings.conf)}
-        offline = OfflineConfig.model_validate({"engine": "spark", "spark": spark})
-        changes["offline"] = offline
+        spark = SparkConfig.model_validate(
+            {"remote": settings.remote, "master": settings.master, "conf": dict(settings.conf)}
+        )
+        changes["offline"] = store.config.offline.model_copy(update={"engine": "spark", "spark": spark})
     store.config = store.config.model_copy(update=changes)
     return store
 
@@ -443,7 +459,8 @@ def test_a_table_that_executors_cannot_read_says_so(repository: Path, cluster: S
     with opened(repository, cluster) as store:
         found = store.get_historical_features(asked(), "offer")
         tables = {
-            name: one and replace(one, files=tuple(replace(file, path=f"{file.path}.gone") for file in one.files))
+            name: one
+            and replace(one, files=tuple(replace(file, place=Path(f"{file.path}.gone")) for file in one.files))
             for name, one in found.question.tables.items()
         }
         broken = HistoricalFeatures(replace(found.question, tables=tables), SparkEngine(cluster))
@@ -483,12 +500,7 @@ def test_executors_materialize_the_rows_that_this_process_would(
         with opened(folder, settings) as store:
             reports = [store.materialize(name) for name in ("everything", "weather", "never", "weather")]
             counts = [(one.read, one.written, one.older, one.expired, one.rejected) for one in reports]
-            names = [storage_id(store.get(name).definition) for name in ("everything", "weather")]
-            rows = [
-                sorted(zip(keys, store.online.read([(name, keys)]).values[0], strict=True))
-                for name in names
-                for keys in [list(store.online.keys(name))]
-            ]
+            rows = [online_rows(store, name) for name in ("everything", "weather")]
             found.append((counts, rows))
     assert found[0] == found[1]
     assert len(found[0][1][1]) == 0  # past their TTL, by now
@@ -499,6 +511,115 @@ def test_executors_materialize_the_rows_that_this_process_would(
         assert isinstance(store.online, MemoryStore)
         with pytest.raises(ConfigError, match="in this process alone"):
             store.materialize("weather", full=True)
+
+
+# Other stores than this machine's disk
+
+
+def weather_store(folder: Path, settings: str) -> None:
+    """Make a store of one view, whose tables lie where its settings say."""
+    view = FeatureView(
+        name="weather",
+        entities=[Entity(name="code", join_keys=["code"], dtypes=[String])],
+        schema=[
+            Field(name="temp", dtype=Float64),
+            Field(name="seen", dtype=Timestamp),
+            Field(name="wind", dtype=Int64),
+        ],
+    )
+    random = Random(3)
+    FeatureStore.init(folder, project="spark").close()
+    (folder / "featurestore.toml").write_text(f'project = "spark"\n{settings}')
+    with FeatureStore(folder) as store:
+        store.apply([FeatureService(name="offer", features=[view])])
+        for load in range(3):
+            rows = [
+                {
+                    "code": f"k{random.randrange(40)}",
+                    "event_timestamp": START + timedelta(minutes=random.randrange(4000)),
+                }
+                | {
+                    "temp": random.gauss(0, 1),
+                    "seen": START + timedelta(microseconds=load),
+                    "wind": None if load else row,
+                }
+                for row in range(100)
+            ]
+            store.ingest("weather", rows)
+
+
+def of_weather(count: int = 150) -> pa.Table:
+    random = Random(4)
+    return pa.Table.from_pylist(
+        [
+            {"code": f"k{random.randrange(45)}", "event_timestamp": START + timedelta(minutes=random.randrange(5000))}
+            for _ in range(count)
+        ]
+    )
+
+
+def test_tables_in_object_storage_are_read_by_keys_that_nothing_shows(
+    cluster: SparkSettings,
+    connected: SparkSettings,
+    object_storage: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Executors have no keys: those of this process come with what they run, and stand in no plan, log or error."""
+    weather_store(tmp_path / "store", object_storage.settings(retries=0, retry_seconds=0))
+
+    def features(store: FeatureStore) -> HistoricalFeatures:
+        return store.get_historical_features(of_weather(), "offer", with_status=True)
+
+    with opened(tmp_path / "store", None) as store:
+        expected, view = content_hash(features(store).to_arrow()), store.get("weather").definition
+        bins = fit_bins(features(store).to_arrow().select(["temp", "seen", "wind"]), view.schema)
+        counts = store.offline.profile(view, bins).counts
+    with opened(tmp_path / "store", connected) as store:
+        assert content_hash(features(store).to_arrow()) == expected
+    with opened(tmp_path / "store", cluster) as store:
+        assert content_hash(features(store).to_arrow()) == expected
+        assert np.array_equal(store.offline.profile(view, bins).counts, counts)
+        found = features(store)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-5c1d")
+        with pytest.raises(OfflineStoreError, match=rf"failed: {object_storage.url}/.* it refuses access") as caught:
+            found.to_arrow()
+    assert caught.value.hint.startswith("The keys need rights")
+    shown = [str(caught.value), repr(caught.value.__cause__)]
+    logs = Path(cluster.conf["spark.local.dir"])
+    work = said_by_executors(sessions.session(cluster))
+    shown += [one.read_text(errors="replace") for one in (*logs.rglob("events*"), *work.rglob("std*"))]
+    assert any("FilesRead(path" in one for one in shown)
+    assert any("it refuses access" in one for one in shown[2:])
+    for secret in ("tests-secret-2f81", "another-5c1d"):
+        assert not any(secret in one for one in shown)
+
+
+def online_rows(store: FeatureStore, view: str) -> list[tuple[Any, Any]]:
+    """Return the keys and the bytes of what is online, by key."""
+    name = storage_id(store.get(view).definition)
+    keys = sorted(store.online.keys(name))
+    return list(zip(keys, store.online.read([(name, keys)]).values[0], strict=True))
+
+
+def test_executors_write_into_redis_by_partition(
+    connected: SparkSettings, redis_settings: RedisConfig, tmp_path: Path
+) -> None:
+    """By Spark Connect, what this process would write; and then what is new alone."""
+    weather_store(tmp_path / "here", "")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    more = [{"code": f"k{place}", "event_timestamp": START + timedelta(days=9), "wind": place} for place in (1, 2, 99)]
+    found = []
+    for name, settings, online in (("here", None, "lmdb://data/online"), ("there", connected, redis_settings)):
+        with opened(tmp_path / name, settings, online=online) as store:
+            first = store.materialize("weather")
+            store.ingest("weather", more)
+            second = store.materialize("weather")
+            counts = [(one.read, one.written, one.older, one.expired, one.rejected) for one in (first, second)]
+            found.append((counts, online_rows(store, "weather")))
+    assert found[1] == found[0]
+    assert found[0][0][1][:2] == (3, 3)
+    assert len(found[0][1]) > 30
 
 
 # Without Spark
