@@ -608,7 +608,8 @@ def test_executors_write_into_redis_by_partition(
     """By Spark Connect, what this process would write; and then what is new alone."""
     weather_store(tmp_path / "here", "")
     shutil.copytree(tmp_path / "here", tmp_path / "there")
-    more = [{"code": f"k{place}", "event_timestamp": START + timedelta(days=9), "wind": place} for place in (1, 2, 99)]
+    new = {"event_timestamp": START + timedelta(days=9), "temp": None, "seen": None}
+    more = [{"code": f"k{place}", "wind": place} | new for place in (1, 2, 99)]
     found = []
     for name, settings, online in (("here", None, "lmdb://data/online"), ("there", connected, redis_settings)):
         with opened(tmp_path / name, settings, online=online) as store:
