@@ -128,6 +128,7 @@ def measure(folder: Path, service: str, engine: str) -> dict[str, Any]:
     """Return the seconds of a join whose engine has been used before, and the hash of its rows."""
     from featurestore import FeatureStore
     from featurestore.offline.datasets.content import ContentHash
+    from featurestore.offline.spark.session import session
 
     settings = f'project = "bench"\n[offline]\nengine = "{engine}"\n'
     if engine == "spark":
@@ -149,6 +150,8 @@ def measure(folder: Path, service: str, engine: str) -> dict[str, Any]:
 
         join(entities.slice(0, 1000))
         seconds, digest = join(entities)
+        if engine == "spark":
+            session(store.config.spark()).stop()  # a local cluster whose process just ends says much about it
     return {"seconds": seconds, "hash": digest}
 
 

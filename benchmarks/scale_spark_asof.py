@@ -31,7 +31,9 @@ def measure(folder: Path, settings: dict[str, Any], cases: list[dict[str, int]])
 
     conf = settings["conf"] | {"spark.sql.join.asofJoin.enabled": "true"}
     spark = session(SparkSettings(master=settings["master"], conf=conf))
-    return [_both(spark, _made(folder / str(number), **case)) for number, case in enumerate(cases)]
+    found = [_both(spark, _made(folder / str(number), **case)) for number, case in enumerate(cases)]
+    spark.stop()
+    return found
 
 
 def _both(spark: Any, folder: Path) -> dict[str, float]:
