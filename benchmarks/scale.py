@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.harness import Row
 
 #: Each has a module ``scale_PART`` with ``run(quick) -> list[Row]``.
-PARTS = ("redis",)
+PARTS = ("redis", "spark")
 
 
 def run(*, quick: bool, parts: Sequence[str] = PARTS) -> list[Row]:

@@ -33,6 +33,7 @@ from featurestore.settings.sections import (
     OfflineConfig,
     PushConfig,
     SourceConfig,
+    SparkSettings,
 )
 from featurestore.settings.serving import ServingConfig
 from featurestore.settings.signals import SignalsConfig
@@ -51,13 +52,16 @@ OWN_ERASURE_KEY = "data/keys/erasure.key"
 
 #: Settings whose values are left as they are written until someone needs the secret.
 _SECRETS = re.compile(
-    r".*\.secret|audit\.signing_key|identity\.key|connections\..+\.(?:uri|options\..+)"
+    r".*\.secret|audit\.signing_key|identity\.key|offline\.spark\.(?:remote|conf\..+)|connections\..+\.(?:uri|options\..+)"
     r"|online\.(?:password|sentinel_password)"
     r"|channels\..+\.(?:token|webhook_url|routing_key|password|service_url)|streams\..+\.password"
 )
 
 #: Settings of channels and streams that name a file.
 _PATHS = frozenset({"ca_file", "certificate", "key", "path"})
+
+#: Settings of Spark whose values Spark itself hides.
+_SPARK_SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
 
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
@@ -267,6 +271,23 @@ class Config(Section):
             options=options,
             secrets=tuple(sorted(filter(None, hidden), key=len, reverse=True)),
         )
+
+    def spark(self) -> SparkSettings:
+        """Return the session of Spark that ``[offline.spark]`` describes, with its secrets read.
+
+        Raises:
+            ConfigError: a variable or file that it names is missing.
+        """
+        section, key = self.offline.spark, "offline.spark"
+        written = {name: text.get_secret_value() for name, text in section.conf.items()}
+        conf = {name: self._secret(text, f"{key}.conf.{name}") for name, text in written.items()}
+        remote = section.remote.get_secret_value()
+        url = self._secret(remote, f"{key}.remote") if remote else ""
+        hidden = {text for name, text in conf.items() if text != written[name] or _SPARK_SECRET.search(name)}
+        hidden |= {os.environ[one] for text in (*written.values(), remote) for one in _VARIABLE.findall(text)}
+        hidden |= {text for name, _, text in (one.partition("=") for one in url.split(";")) if name == "token"}
+        secrets = sorted(filter(None, {*hidden, url}), key=len, reverse=True)
+        return SparkSettings(remote=url, master=section.master, conf=conf, secrets=tuple(secrets))
 
     def _secret(self, text: str, key: str) -> str:
         if text.startswith("file:"):

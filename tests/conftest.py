@@ -93,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: Files, and folders of files, with few tests that take long: one that comes last has one process work and the others
 #: wait for it.
-FIRST = ("tests/e2e/", "tests/soak/", "tests/test_docs.py")
+FIRST = ("tests/e2e/", "tests/soak/", "tests/test_docs.py", "tests/featurestore/offline/test_spark.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

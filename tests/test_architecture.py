@@ -63,6 +63,7 @@ HOMES = {
         "monitor/alerts/incident_state.py",
     ),
     "pytest": ("featurestore/testing/pytest_plugin.py",),
+    "pyspark": ("featurestore/offline/spark/session.py",),
     "sqlglot": ("featurestore/queries.py", "featurestore/lineage/"),
     "scipy": ("featurestore/statistics/", "monitor/backtest/achieved.py", "monitor/detector/", "monitor/performance/"),
     "vl_convert": ("featurestore/plots.py",),
@@ -137,10 +138,10 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
     # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, OpenTelemetry,
-    # pictures and Redis are in extras.
+    # pictures, Redis and Spark are in extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
     ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "fsspec", "hiredis", "obstore", "opentelemetry"}
-    ours |= {"redis", "vl_convert"}
+    ours |= {"pyspark", "redis", "vl_convert"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -37,7 +37,7 @@ from featurestore.settings import channels
 from featurestore.settings.alerts import MuteConfig
 from featurestore.settings.online import RedisConfig, RedisTlsConfig
 from featurestore.settings.retention import RetentionConfig
-from featurestore.settings.sections import StorageConfig
+from featurestore.settings.sections import SparkConfig, StorageConfig
 from featurestore.settings.serving import TlsConfig
 from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
@@ -122,6 +122,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[online.tls]`": RedisTlsConfig,
     "## `[offline]`": config.OfflineConfig,
     "## `[offline.storage]`": StorageConfig,
+    "## `[offline.spark]`": SparkConfig,
     "## `[retention]`": RetentionConfig,
     "## `[push]`": config.PushConfig,
     "## `[streaming]`": config.StreamingConfig,
@@ -174,7 +175,7 @@ def test_every_setting_stands_in_its_table_with_its_default_and_no_other_does(he
     fields = {
         name: one
         for name, one in SECTIONS[heading].model_fields.items()
-        if name not in NO_KEYS | {"tls", "storage", "type"}
+        if name not in NO_KEYS | {"tls", "storage", "type", "spark"}
     }
     assert table(CONFIGURATION, heading) == {
         name: _toml(one.get_default(call_default_factory=True)) for name, one in fields.items()
@@ -197,6 +198,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     documented.remove("online")  # which is a line, too
     assert documented == NO_KEYS - {"root", "replay"} == set(config.Config.model_fields) & documented
     assert "\n## `[offline.storage]`\n" in text
+    assert "\n## `[offline.spark]`\n" in text
     assert "\n## `[serving.tls]`\n" in text
     assert "\n## `[signals.tls]`\n" in text
     assert "\n## `[online.tls]`\n" in text

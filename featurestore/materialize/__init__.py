@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from featurestore.materialize.encoding import EncodedBatch, RowEncoder, encoded_batches
+from featurestore.materialize.partitions import PartitionedRows
 from featurestore.materialize.reading import OfflineReader, OfflineTables
 from featurestore.materialize.report import MaterializeReport, Mode
 from featurestore.materialize.running import Progress, Waiting, materialize
@@ -14,6 +15,7 @@ __all__ = [
     "Mode",
     "OfflineReader",
     "OfflineTables",
+    "PartitionedRows",
     "Progress",
     "RowEncoder",
     "Waiting",

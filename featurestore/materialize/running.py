@@ -12,9 +12,11 @@ from itertools import chain
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, OnlineStoreError
 from featurestore.materialize.encoding import RowEncoder
+from featurestore.materialize.partitions import PartitionedRows
 from featurestore.materialize.reading import OfflineTables
 from featurestore.materialize.report import MaterializeReport, Mode
 from featurestore.materialize.standing import Filled, Run, filled, oldest_kept
+from featurestore.offline.spark.newest import Looked
 from featurestore.offline.tables.moved import Moved
 from featurestore.offline.tables.newest import Newest, Wanted
 from featurestore.online.base import OnlineStore, Row, Written
@@ -42,6 +44,7 @@ def materialize(
     end: datetime | None = None,
     progress: Progress | None = None,
     waiting: Waiting | None = None,
+    partitions: PartitionedRows | None = None,
 ) -> MaterializeReport:
     """Write the newest row of each key, with event time up to ``now``, into the online store.
 
@@ -60,8 +63,11 @@ def materialize(
         progress: called with the rows of each chunk.
         waiting: gives the pushed rows that are in no table yet: where rows take the place of those that are online,
             these are put among them, in the same transaction.
+        partitions: writes rows where they are read, side by side; None reads and writes them here. Where rows take the
+            place of those that are online, that is done here in any case: it is one transaction.
 
     Raises:
+        ConfigError: executors cannot reach the online store.
         DataError: the range ends before it begins, or is given with ``full``.
         OfflineStoreError: the rows cannot be read.
         OnlineStoreError: they cannot be written, or another process has gone on with this run.
@@ -77,7 +83,7 @@ def materialize(
     if start is not None or end is not None:
         until = whole.until if end is None else min(whole.until, microseconds(end) - 1)
         interval = replace(whole, until=until, first=None if start is None else microseconds(start))
-    work = _Work(view, offline, online, progress, waiting or _none_wait)
+    work = _Work(view, offline, online, progress, waiting or _none_wait, partitions)
     reports: list[MaterializeReport] = []
     left = work.interrupted(table, version, full=full)
     if left is not None:
@@ -112,8 +118,10 @@ class _Work:
         online: OnlineStore,
         progress: Progress | None,
         waiting: Waiting,
+        partitions: PartitionedRows | None,
     ) -> None:
         self._view = view
+        self._partitions = partitions
         self._name = storage_id(view)
         self._offline = offline
         self._online = online
@@ -171,6 +179,8 @@ class _Work:
         before = self._filled
         if before is None or before.table != table:
             before = Filled(table=table)
+        if self._partitions is not None and run.mode not in (Mode.rebuild, Mode.restored):
+            return self._by_partition(self._partitions, run, before, began)
         among = self._moved if run.mode is Mode.restored else None
         with self._offline.newest(self._view, run.wanted, among) as newest:
             if run.mode in (Mode.rebuild, Mode.restored):
@@ -178,6 +188,18 @@ class _Work:
             elif newest.read or before.version != run.wanted.version or before.run is not None:
                 run = self._put(run, newest, before)
             return _report(self._view, began, run, newest, resumed=resumed)
+
+    def _by_partition(self, partitions: PartitionedRows, run: Run, before: Filled, began: float) -> MaterializeReport:
+        """Have the rows written where they are read, all of them anew, and note it once all are."""
+        found = partitions(self._view, run.wanted)
+        written, older, rejected = (found.told.get(name, 0) for name in ("written", "older", "rejected"))
+        run = replace(run, done=found.newest, written=written, older=older, rejected=rejected)
+        if found.read or before.version != run.wanted.version or before.run is not None:
+            ended = before.after(run, found.expired).to_bytes()
+            self._step([], lambda _: ended)
+        if self._progress is not None:
+            self._progress(found.newest, found.newest)
+        return _report(self._view, began, run, found, resumed=False)
 
     def _put(self, run: Run, newest: Newest, before: Filled) -> Run:
         """Write the rows that are not done yet, each chunk with the record that says so."""
@@ -275,7 +297,7 @@ def _keys(view: FeatureView, newest: Newest) -> Iterator[bytes]:
         yield from (key for key in layout.encode_batch(batch) if key is not None)
 
 
-def _report(view: FeatureView, began: float, run: Run, newest: Newest, *, resumed: bool) -> MaterializeReport:
+def _report(view: FeatureView, began: float, run: Run, newest: Newest | Looked, *, resumed: bool) -> MaterializeReport:
     return MaterializeReport(
         view=view.name,
         mode=run.mode,

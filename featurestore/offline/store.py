@@ -9,6 +9,7 @@ from featurestore.offline.intake.loading import Progress
 from featurestore.offline.intake.pushed import Pushed
 from featurestore.offline.intake.quarantined import Quarantined
 from featurestore.offline.join.asking import Asking
+from featurestore.offline.spark.partitions import Partitions
 from featurestore.offline.tables.carrying import Carrying
 from featurestore.offline.tables.collecting import Collecting
 from featurestore.offline.tables.compacting import Compacting
@@ -25,6 +26,7 @@ class OfflineStore(
     Quarantined,
     Pushed,
     Rows,
+    Partitions,
     Reproducing,
     Comparing,
     Asking,
@@ -41,6 +43,7 @@ class OfflineStore(
     :class:`~featurestore.offline.tables.carrying.Carrying` brings a new version's history,
     :class:`~featurestore.offline.intake.backfilling.Backfilling` computes an interval anew,
     :class:`~featurestore.offline.tables.rows.Rows` reads for the online store,
+    :class:`~featurestore.offline.spark.partitions.Partitions` has rows worked on where they are read,
     :class:`~featurestore.offline.join.asking.Asking` takes entity rows as users have them,
     :class:`~featurestore.offline.tables.compacting.Compacting` merges files,
     :class:`~featurestore.offline.tables.restoring.Restoring` takes rows back,

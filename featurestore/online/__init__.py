@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from featurestore.errors import ConfigError
 from featurestore.online.base import OnlineStore, TableStatus
@@ -10,7 +11,15 @@ from featurestore.online.lmdb import LmdbStore
 from featurestore.online.memory import MemoryStore
 from featurestore.settings.online import RedisConfig
 
-__all__ = ["LmdbStore", "MemoryStore", "OnlineStore", "TableStatus", "open_online_store"]
+__all__ = ["LmdbStore", "MemoryStore", "OnlineStore", "TableStatus", "open_online_store", "reach"]
+
+
+def reach(where: str | RedisConfig) -> Literal["process", "host", "network"]:
+    """Return from where a store can be opened: this process alone, this host, or any host."""
+    if isinstance(where, RedisConfig):
+        return "network"
+    scheme = where.partition("://")[0]
+    return "process" if scheme == "memory" else "host" if scheme == "lmdb" else "network"
 
 
 def open_online_store(where: str | RedisConfig, root: Path, *, durable: bool = True) -> OnlineStore:

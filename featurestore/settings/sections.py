@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from featurestore.settings.section import Section
 
@@ -40,12 +40,27 @@ class StorageConfig(Section):
     options: Annotated[dict[str, str], AfterValidator(_without_secrets)] = Field(default_factory=dict)  # delta-rs's
 
 
+class SparkConfig(Section):
+    """``[offline.spark]``: the session of Apache Spark that joins and reads, where ``engine`` is "spark"."""
+
+    remote: SecretStr = SecretStr("")  # of a Spark Connect server: sc://HOST:PORT
+    master: str = ""  # else of a session in this process; none: as spark-submit or Spark's own files say
+    conf: dict[str, SecretStr] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_session(self) -> Self:
+        if self.remote.get_secret_value() and self.master:
+            raise ValueError("a session is that of a remote server, or has a master, and not both")
+        return self
+
+
 class OfflineConfig(Section):
     """``[offline]``: tables and the engine that reads them."""
 
     path: str = "data/offline"
     storage: StorageConfig = StorageConfig()
-    engine: Literal["duckdb"] = "duckdb"
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    spark: SparkConfig = SparkConfig()
     memory_limit: str = "1GB"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are cores
     max_future_seconds: Annotated[float, Field(ge=0)] = 60.0
@@ -94,6 +109,23 @@ class Connection:
     entrypoint: str
     options: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkSettings:
+    """A session of Spark with its secrets read; they are shown in no representation.
+
+    Attributes:
+        remote: of a Spark Connect server; "" for a session in this process.
+        master: of that one; "" for what Spark's own settings say.
+        conf: its settings.
+        secrets: texts that must not be shown, should Spark put them into a message.
+    """
+
+    remote: str = field(default="", repr=False)
+    master: str = ""
+    conf: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class MonitorConfig(Section):

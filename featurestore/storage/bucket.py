@@ -6,7 +6,7 @@ Both stand on the same library of Rust's, so that endpoint, keys, retries and de
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
@@ -32,11 +32,13 @@ class Bucket:
     Args:
         root: its URL, ``s3://features``, without what is in it.
         settings: how to reach it.
+        given: the options that another machine found for it; None looks for them here, each time.
     """
 
-    def __init__(self, root: str, settings: StorageConfig) -> None:
+    def __init__(self, root: str, settings: StorageConfig, given: Mapping[str, str] | None = None) -> None:
         self.root = root
         self._settings = settings
+        self._given = given
         self.scheme = root.partition("://")[0]
 
     def __repr__(self) -> str:
@@ -48,8 +50,14 @@ class Bucket:
     def __hash__(self) -> int:
         return hash(self.root)
 
+    def with_keys(self) -> Bucket:
+        """Return the bucket as another machine is to open it, by the options of this one; see :mod:`.access`."""
+        return Bucket(self.root, self._settings, self._access())
+
     def _access(self) -> dict[str, str]:
         """Return the options by which it is opened, with secrets: they are read anew, as files with keys change."""
+        if self._given is not None:
+            return dict(self._given)
         settings, options = self._settings, dict(self._settings.options)
         if self.scheme in _S3:
             options |= s3_credentials(settings.profile)

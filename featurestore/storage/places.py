@@ -47,13 +47,22 @@ def located(text: str, settings: StorageConfig) -> ObjectPath:
             f"{_shown(text)} does not name a place in object storage.",
             hint="Write s3://BUCKET/PATH; keys are taken from the environment or from a profile, never from here.",
         )
+    check_packages(_shown(text))
+    return ObjectPath(Bucket(f"{parts.scheme}://{parts.netloc}", settings), parts.path)
+
+
+def check_packages(place: str) -> None:
+    """Check that a place in object storage can be opened here.
+
+    Raises:
+        ConfigError: the packages for object storage are not installed.
+    """
     try:
         installed = all(find_spec(name) is not None for name in ("fsspec", "obstore"))
     except ValueError:  # one is there in name only
         installed = False
     if not installed:
-        raise missing_packages(_shown(text))
-    return ObjectPath(Bucket(f"{parts.scheme}://{parts.netloc}", settings), parts.path)
+        raise missing_packages(place)
 
 
 def _shown(text: str) -> str:

@@ -11,8 +11,9 @@ from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.erasure.online_places import remove_suppressed
 from featurestore.errors import OfflineStoreError
-from featurestore.materialize import MaterializeReport, Progress, Waiting, materialize
+from featurestore.materialize import MaterializeReport, PartitionedRows, Progress, Waiting, materialize
 from featurestore.offline.erasure.suppression import suppressed
+from featurestore.online import open_online_store, reach
 from featurestore.online.upkeep import compact, expire, longest_ttls, retain
 from featurestore.registry import live_views
 from featurestore.registry.records import Registered
@@ -75,13 +76,24 @@ class NewestRows(Loading):
         ttls = longest_ttls([definition, *(one.definition for one in live_views(self.registry))])
         if self.offline.table_version(definition) is not None and not self.config.replay:
             retain(self.online, table, ttls[table])  # before there are rows that the store would have to be told of
-        report = self._run(partial(run or materialize, waiting=waiting), definition, now, progress)
+        made = partial(run or materialize, waiting=waiting, partitions=self._partitions())
+        report = self._run(made, definition, now, progress)
         now_erased = suppressed(definition, self.registry, self.config)
         if now_erased is not None and (erased is None or now_erased.digests - erased.digests):
             remove_suppressed(self.online, table, definition, now_erased)
         report = replace(report, view=view.id, removed=expire(self.online, {table: ttls[table]}, now))
         self._record(table, report, now, who)
         return report
+
+    def _partitions(self) -> PartitionedRows | None:
+        """Return what writes rows where they are read; None if nothing but this process reads them."""
+        if not self.offline.has_executors or self.config.replay:
+            return None
+        return PartitionedRows(
+            offline=self.offline,
+            open_store=partial(open_online_store, self.config.online_store(), self.config.root),
+            reach=reach(self.config.online),
+        )
 
     def _run(
         self, run: Callable[..., MaterializeReport], view: FeatureView, now: datetime, progress: Progress | None

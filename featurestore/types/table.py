@@ -6,7 +6,8 @@ import decimal
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import fields as members
+from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import DefinitionError
 
@@ -60,6 +61,12 @@ class DType:
 
     def __repr__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come out of a pickle, in another process or in this one, as the one object that a plain type is."""
+        if self.name in BY_NAME:
+            return _plain, (self.name,)
+        return DType, tuple(getattr(self, one.name) for one in members(self))
 
     @property
     def kind(self) -> str:
@@ -134,6 +141,11 @@ MADE: Mapping[str, str] = {
 BY_NAME: Mapping[str, DType] = {
     dtype.name: dtype for dtype in (Bool, Int32, Int64, Float32, Float64, String, Bytes, Date, Timestamp)
 }
+
+
+def _plain(name: str) -> DType:
+    return BY_NAME[name]
+
 
 # The functions below are named as the types that they make, so that a definition reads as the type's name does.
 

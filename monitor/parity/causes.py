@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurestore.offline.join.order import NOT_FOUND, PRESENT
+from featurestore.offline.join.computing import NOT_FOUND, PRESENT
 from monitor.parity.report import Cause
 
 #: Zones are up to so many hours from each other.

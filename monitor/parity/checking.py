@@ -17,7 +17,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureService, Field, PushSource, ViewProjection
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import FeatureStoreError
-from featurestore.offline.join.order import NOT_FOUND
+from featurestore.offline.join.computing import NOT_FOUND
 from featurestore.offline.store import OfflineStore
 from featurestore.registry import Registered, Registry
 from featurestore.serving.log import COMPLETE_TO

@@ -17,7 +17,7 @@ from featurestore.config import Config
 from featurestore.definitions import FeatureService, FeatureView, PushSource, SharedFeatureView, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import MonitorError
-from featurestore.offline.join.order import OUTSIDE_MAX_AGE, PRESENT
+from featurestore.offline.join.computing import OUTSIDE_MAX_AGE, PRESENT
 from featurestore.offline.places import offline_folder
 from featurestore.offline.tables.delta_log import read_commit
 from featurestore.profiles import Profile

@@ -63,7 +63,7 @@ def test_paths_are_relative_to_the_file_unless_absolute(tmp_path: Path, monkeypa
         ("[channels.ops]\nkind = 'fax'", 'setting "channels.ops.kind"'),
         ("[connections.x]\nuri = 'x://y'", 'setting "connections.x.driver"'),
         ("[connections.x]\ndriver = 'd'\nurl = 'x://y'", 'no setting "connections.x.url"'),
-        ("[offline]\nengine = 'spark'", 'setting "offline.engine"'),
+        ("[offline]\nengine = 'abacus'", 'setting "offline.engine"'),
         ("[sources.x]\npath = '${NO_SUCH}/x.csv'", '"sources.x.path" needs .* NO_SUCH'),
     ],
 )
@@ -159,6 +159,28 @@ def test_a_connection_that_is_not_there_is_named_with_what_was_meant(tmp_path: P
     with pytest.raises(ConfigError, match='no connection "warehose"') as raised:
         load(tmp_path, WAREHOUSE).connection("warehose")
     assert raised.value.hint == 'Did you mean "warehouse"?'
+
+
+SPARK = """
+[offline.spark]
+remote = "sc://spark:15002/;token=${SPARK_TOKEN}"
+[offline.spark.conf]
+"spark.executor.memory" = "2g"
+"spark.authenticate.secret" = "spoken"
+"spark.some.jar" = "${JAR}.jar"
+"""
+
+
+def test_what_is_secret_in_a_session_of_spark_is_known_and_the_rest_may_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARK_TOKEN", "hush")
+    monkeypatch.setenv("JAR", "quiet")
+    settings = load(tmp_path, SPARK).spark()
+    assert (settings.remote, settings.conf["spark.some.jar"]) == ("sc://spark:15002/;token=hush", "quiet.jar")
+    assert {"hush", "spoken", "quiet"} <= set(settings.secrets)
+    assert "2g" not in settings.secrets
+    assert not {"hush", "spoken", "quiet"} & set(repr(settings).replace("'", " ").split())
 
 
 def test_a_secret_is_not_shown(tmp_path: Path) -> None:

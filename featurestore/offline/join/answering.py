@@ -10,19 +10,18 @@ width.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import duckdb
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from featurestore.definitions import Field, ViewProjection, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.offline import engine
 from featurestore.offline.join import order as join
+from featurestore.offline.join.computing import OUTSIDE_MAX_AGE, PRESENT, computed, filled, wanted_fields
 from featurestore.offline.join.entity_rows import feature_columns
 from featurestore.offline.join.explanation import Explanation, UseExplanation
 from featurestore.offline.join.gathering import Gathered, gather
@@ -36,7 +35,6 @@ _PART_BYTES, _PART_ROWS = 1 << 26, 1 << 20
 # A text or a list may be long: 32 times this, and the values of a part still fit into one Arrow column, of 2 GiB.
 _LONG_BYTES = 1 << 10
 _INSTANT = pa.timestamp("us", tz="UTC")
-_POSITION = "position__"
 
 
 def result_schema(question: Question) -> pa.Schema:
@@ -66,7 +64,7 @@ def answer(question: Question, explain: Callable[[Explanation], None]) -> Iterat
     """
     service, rows = question.service, question.rows
     transforms = {view.name: Transform(view) for view in service.on_demand_views}
-    wanted = {use.name: _wanted(question, use, transforms) for use in service.uses}
+    wanted = wanted_fields(service, transforms)
     part_rows = _part_rows([one.dtype for fields in wanted.values() for one in fields])
     total = rows.typed.num_rows
     told: list[UseExplanation] = []
@@ -83,17 +81,17 @@ def answer(question: Question, explain: Callable[[Explanation], None]) -> Iterat
             started = time.perf_counter()
             first, last = part * part_rows, min(total, (part + 1) * part_rows)
             typed = rows.typed.slice(first, last - first)
-            joined = {use.name: _filled(answers[use.name][1].take(part), wanted[use.name]) for use in service.uses}
-            computed = {name: _computed(transform, joined, typed) for name, transform in transforms.items()}
+            joined = {use.name: filled(answers[use.name][1].take(part), wanted[use.name]) for use in service.uses}
+            made_up = {name: computed(transform, joined, typed) for name, transform in transforms.items()}
             columns = [*rows.given.slice(first, last - first).columns]
             for owner, fields in service.outputs.items():
-                source = computed[owner] if owner in computed else joined[owner]
+                source = made_up[owner] if owner in made_up else joined[owner]
                 columns += [source.column(one.feature) for one in fields]
             if question.with_status:
                 for use in service.uses:
                     columns += _status(answers[use.name][0], first, last)
             made = pa.table(columns, schema=result_schema(question))
-            del typed, joined, computed, columns
+            del typed, joined, made_up, columns
             busy += time.perf_counter() - started
             yield made
     explain(
@@ -106,16 +104,6 @@ def answer(question: Question, explain: Callable[[Explanation], None]) -> Iterat
             seconds=busy,
         )
     )
-
-
-def _wanted(question: Question, use: ViewProjection, transforms: Mapping[str, Transform]) -> list[Field]:
-    """Return the view's features that are asked for, or that an on-demand view is computed from."""
-    names = {one.feature for one in question.service.outputs.get(use.name, ())}
-    for view in question.service.on_demand_views:
-        if use.name in (one.name for one in view.uses):
-            inputs = set(transforms[view.name].inputs)
-            names |= {one.feature for one in use.outputs if one.name in inputs}
-    return [one for one in use.view.schema if one.name in names]
 
 
 def _part_rows(dtypes: Sequence[DType]) -> int:
@@ -159,7 +147,7 @@ def _joined(
     gathered = Gathered(fields, entities.num_rows, part_rows, budget=budget, folder=question.spill)
     stack.callback(gathered.close)
     if matches.visible is not None:
-        places = np.where(matches.status == join.PRESENT, matches.places, -1)
+        places = np.where(matches.status == PRESENT, matches.places, -1)
         try:
             gather(gathered, matches.visible.files, fields, places, threads=question.offline.threads)
         except (OSError, pa.ArrowException) as error:
@@ -177,8 +165,8 @@ def _joined(
             rows_read=matches.rows_read,
             passes=matches.passes,
             ties_checked=matches.ties,
-            present=int(np.count_nonzero(matches.status == join.PRESENT)),
-            outside_max_age=int(np.count_nonzero(matches.status == join.OUTSIDE_MAX_AGE)) * question.with_status,
+            present=int(np.count_nonzero(matches.status == PRESENT)),
+            outside_max_age=int(np.count_nonzero(matches.status == OUTSIDE_MAX_AGE)) * question.with_status,
             features=len(fields),
             seconds={"match": matched - started, "gather": time.perf_counter() - matched},
         ),
@@ -189,27 +177,3 @@ def _status(matches: Matches, first: int, last: int) -> list[pa.Array]:
     status, events = matches.status[first:last], matches.events[first:last]
     found = pa.array(events, pa.int64(), mask=matches.places[first:last] < 0)
     return [pa.array(status), found.cast(_INSTANT)]
-
-
-def _computed(transform: Transform, joined: Mapping[str, pa.Table], typed: pa.Table) -> pa.Table:
-    view = transform.view
-    sources = {one.name: (joined[use.name], one.feature) for use in view.uses for one in use.outputs}
-    columns: dict[str, Any] = {}
-    for name in transform.inputs:
-        table, column = sources.get(name, (typed, name))
-        columns[name] = table.column(column)
-    # A frame without columns has no height: expressions that name nothing still give one value a row.
-    columns[_POSITION] = pa.array(np.arange(typed.num_rows))
-    frame = pl.from_arrow(pa.table(columns))
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a series
-    made = transform.evaluate(frame).to_arrow()
-    # Polars hands texts out as string views; the result has the declared Arrow types.
-    declared = pa.table({one.name: made.column(one.name).cast(one.dtype.to_arrow()) for one in view.schema})
-    return _filled(declared, view.schema)
-
-
-def _filled(table: pa.Table, schema: Sequence[Field]) -> pa.Table:
-    for one in schema:
-        place = table.schema.get_field_index(one.name)
-        table = table.set_column(place, one.name, one.filled(table.column(place)))
-    return table

@@ -12,6 +12,7 @@ import pyarrow as pa
 from featurestore.errors import OfflineStoreError
 from featurestore.offline import engine
 from featurestore.offline.join.answering import answer, result_schema
+from featurestore.offline.join.engines import JoinEngine
 from featurestore.offline.join.explanation import Explanation
 from featurestore.offline.join.question import Question
 from featurestore.offline.join.writing import check_target, write_delta, write_rows
@@ -38,8 +39,9 @@ class HistoricalFeatures:
         schema: the columns of the entity rows as they came, then the features, then statuses.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, engine: JoinEngine = answer) -> None:
         self.question = question
+        self._engine = engine
         self.service = question.label
         self.notes = _notes(question)
         self.schema: pa.Schema = result_schema(question)
@@ -119,7 +121,7 @@ class HistoricalFeatures:
         if self._table is not None:
             yield self._table
             return
-        yield from answer(self.question, self._explained)
+        yield from self._engine(self.question, self._explained)
 
     def _explained(self, explanation: Explanation) -> None:
         self._explanation = explanation

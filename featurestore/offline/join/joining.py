@@ -13,6 +13,7 @@ from featurestore.definitions import FeatureService, FeatureView
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import DataError
 from featurestore.offline.intake.frames import to_table
+from featurestore.offline.join.engines import join_engine
 from featurestore.offline.join.entity_rows import EntityRows, check_entity_rows
 from featurestore.offline.join.historical import HistoricalFeatures
 from featurestore.offline.join.question import KnownAt, Question
@@ -135,7 +136,8 @@ class Joining(Opened):
                 known_at=_known_at(known_at),
                 offline=self._config.offline,
                 spill=spill_folder(self._config),
-            )
+            ),
+            join_engine(self._config),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 import numpy as np
@@ -15,7 +15,7 @@ from featurestore.definitions import FeatureView
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.offline import engine
 from featurestore.offline.intake.conform import as_key
-from featurestore.offline.join.order import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT
+from featurestore.offline.join.computing import statuses
 from featurestore.offline.join.question import KnownAt
 from featurestore.offline.join.threads import in_threads
 from featurestore.offline.join.timelines import CODE, Timelines
@@ -167,15 +167,10 @@ def _matches(
     passes: int,
     tied: bool,
 ) -> Matches:
-    status = np.where(places < 0, np.int8(NOT_FOUND), np.int8(PRESENT))
-    if view.ttl is not None:
-        # Without a sign the difference of any two instants fits; a match is never newer than its entity row.
-        age = instants.view(np.uint64) - events.view(np.uint64)
-        status[(places >= 0) & (age > view.ttl // timedelta(microseconds=1))] = OUTSIDE_MAX_AGE
     return Matches(
         places=places,
         events=events,
-        status=status,
+        status=statuses(view, places >= 0, events, instants),
         visible=seen,
         rows_read=sum(file.rows for file in seen.files) if seen is not None else 0,
         passes=passes,

@@ -13,9 +13,6 @@ from featurestore.errors import OfflineStoreError
 from featurestore.offline.engine import explain, identifier, literal, parquet_scan
 from featurestore.offline.intake.conform import has_embedding
 
-#: Values of ``<view>__status``: those of RowStatus in the serving contract.
-PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 2, 3
-
 #: A row's place: the number of its file, in the order in which files are read, and its number in it.
 FILE_BITS = 40
 #: The column of it: no column of a view has two underscores together.

@@ -111,14 +111,11 @@ def visible(
     if view.ttl is not None and not past_ttl:
         first = max(first, int(instants.min(initial=_LATEST)) - view.ttl // timedelta(microseconds=1))
     seen, parts = None, dict[str, list[Rows]]()
-    if as_of is not None:
-        early = pc.less_equal(loads.column("published"), microseconds(as_of))
-        # A load that a killed writer left out of another project's ledger is not in here, and may be a late one.
-        if isinstance(view, SharedFeatureView) or not pc.all(early, min_count=0).as_py():
-            runs = zip(*(loads.column(name).to_pylist() for name in (LOAD_ID, "first_row", "published")), strict=True)
-            parts = rows_until(runs, microseconds(as_of))
-            seen = frozenset(parts)
-            parts = {load: rows for load, rows in parts.items() if not whole(rows)}
+    if as_of is not None and hides(view, loads, as_of):
+        runs = zip(*(loads.column(name).to_pylist() for name in (LOAD_ID, "first_row", "published")), strict=True)
+        parts = rows_until(runs, microseconds(as_of))
+        seen = frozenset(parts)
+        parts = {load: rows for load, rows in parts.items() if not whole(rows)}
     files: list[DataFile] = []
     mixed = False
     for file in snapshot.files:
@@ -141,6 +138,13 @@ def visible(
         parts=tuple(among(parts, "r.")),
         several=len(loads.column(LOAD_ID).unique()) < len(loads),
     )
+
+
+def hides(view: FeatureView, loads: pa.Table, as_of: datetime) -> bool:
+    """Return whether some rows of a view may have been ingested after an instant: all that are in no load by then."""
+    early = pc.less_equal(loads.column("published"), microseconds(as_of))
+    # A load that a killed writer left out of another project's ledger is not in here, and may be a late one.
+    return isinstance(view, SharedFeatureView) or not pc.all(early, min_count=0).as_py()
 
 
 def _only_load(file: DataFile) -> str | None:

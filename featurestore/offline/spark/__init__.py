@@ -1,0 +1,1 @@
+"""Apache Spark beside DuckDB: the same join, rows and profiles, computed where many executors are."""
