@@ -57,12 +57,17 @@ napoleon_use_rtype = False
 
 _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-_PAGE = re.compile(r"\]\(([\w./-]+)\.md\)")
+_PAGE = re.compile(r"\]\(((?!\.\.)[\w./-]+)\.md\)")
+#: Files of the repository that are pages here under another name.
+_ELSEWHERE = {"benchmarks/results.md": "reference/measured.md", "README.md": "index.md"}
+_LINK = re.compile(r"\]\((?P<up>(?:\.\./)+)(?P<file>benchmarks/results\.md|README\.md)")
 
 
 def _expand(_app: Any, name: str, source: list[str]) -> None:
     """Put what is generated in the place of its mark, and the tree of pages under the list of them."""
     source[0] = _MARK.sub(lambda mark: PAGES[mark[1]](), source[0])
+    top = "../" * name.count("/")
+    source[0] = _LINK.sub(lambda link: f"]({top}{_ELSEWHERE[link['file']]}", source[0])
     if name == "index":
         _, *parts = _HEADING.split(source[0])
         trees = [

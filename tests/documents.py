@@ -103,7 +103,7 @@ class Walk:
     - TOML with ``# in featurestore.toml`` in its first line is added there; other TOML is a file of its own.
     - Of a console each command prints what stands under it, but for instants and ids; a line ``...`` is for as many as you
       like, and in a line for any words. Of a command with nothing under it the page does not say. Over the block,
-      ``<!-- exit code: 2 -->`` is that of its last command, of which standard error counts too. ``$ cd FOLDER`` goes
+      ``<!-- exit code: 2 -->`` is that of its last command. ``$ cd FOLDER`` goes
       there. With ``&`` a server is started, at a port that is free; it goes on until the walk ends.
 
     Args:
@@ -174,13 +174,13 @@ class Walk:
             [sys.executable, *(["-m", program] if program == "featurestore" else []), *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=120,
             env=os.environ | {"COLUMNS": "200"},
         )
-        assert ran.returncode == code, f"{command}\n{ran.stdout}{ran.stderr}"
-        return str(ran.stdout + ran.stderr if code else ran.stdout)
+        assert ran.returncode == code, f"{command}\n{ran.stdout}"
+        return re.sub(r"^\{.*\}\n", "", ran.stdout, flags=re.MULTILINE)  # the log, which a terminal shows otherwise
 
     def _start(self, command: str) -> str:
         words = shlex.split(command)[1:]

@@ -26,3 +26,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_the_tutorial_does_what_it_says(shop: Path) -> None:
     assert (shop / "data" / "replays" / "winter").is_dir()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_page_does_what_it_says_in_the_shop_of_the_tutorial(
+    page: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPS_WEBHOOK_SECRET", "whsec_c2VjcmV0")
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    folder = shutil.copytree(shop, tmp_path / "shop")
+    with Walk(folder) as walk:
+        walk.take(page)

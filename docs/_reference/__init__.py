@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from _reference.commands import commands
 from _reference.contract import contract
 from _reference.errors import errors
+from _reference.measured import measured
 from _reference.python import python
 
 #: By the name in the mark.
@@ -14,5 +15,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "contract": contract,
     "errors": errors,
+    "measured": measured,
     "python": python,
 }
