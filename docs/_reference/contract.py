@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parents[2] / "proto" / "featurestore" / "v1"
 _FILES = ("serving.proto", "signals.proto")
 #: What stands at the left margin, with the comment before it, up to the bracket that closes it there.
 _PART = re.compile(
-    r"^(?P<comment>(?://.*\n)*)(?P<text>(?:service|message|enum) (?P<name>\w+) \{(?:\}|.*?^\}))",
+    r"^(?P<comment>(?://[^\n]*\n)*)(?P<text>(?:service|message|enum) (?P<name>\w+) \{(?:\}|.*?^\}))",
     re.MULTILINE | re.DOTALL,
 )
 
