@@ -1,7 +1,7 @@
 """Documents as programs: their blocks of code, what has become of each, and a walk through a page as a reader takes it.
 
-A block is run, or it says why not, in a comment before it: ``<!-- not run: it needs a server -->``. Blocks of ``text`` are
-no code: drawings, and what something prints. What is run is written down in :data:`RAN`, so that a test can count.
+A block is run, or it says why not, in a comment before it: ``<!-- not run: it needs a server -->``. Blocks of ``text``
+are no code: drawings, and what something prints. What is run is written down in :data:`RAN`, so that a test can count.
 """
 
 from __future__ import annotations
@@ -98,11 +98,11 @@ def account(documents: Iterable[Path]) -> Account:
 class Walk:
     """A reader who types what stands in a page, from its first block to its last.
 
-    - Python with ``# name.py`` in its first line is a file of that name; other Python is run as it stands, one block after
-      the other in one module, and prints what ``# prints:`` says.
+    - Python with ``# name.py`` in its first line is a file of that name; other Python is run as it stands, one block
+      after the other in one module, and prints what ``# prints:`` says.
     - TOML with ``# in featurestore.toml`` in its first line is added there; other TOML is a file of its own.
-    - Of a console each command prints what stands under it, but for instants and ids; a line ``...`` is for as many as you
-      like, and in a line for any words. Of a command with nothing under it the page does not say. Over the block,
+    - Of a console each command prints what stands under it, but for instants and ids; a line ``...`` is for as many as
+      you like, and in a line for any words. Of a command with nothing under it the page does not say. Over the block,
       ``<!-- exit code: 2 -->`` is that of its last command. ``$ cd FOLDER`` goes
       there. With ``&`` a server is started, at a port that is free; it goes on until the walk ends.
 
@@ -145,9 +145,7 @@ class Walk:
     def _toml(self, block: Block, _: int) -> None:
         file = self.folder / config.FILE_NAME
         before = file.read_text(encoding="utf-8")
-        file.write_text(
-            before + "\n" + block.text if block.text.startswith("# in ") else block.text, encoding="utf-8"
-        )
+        file.write_text(before + "\n" + block.text if block.text.startswith("# in ") else block.text, encoding="utf-8")
         loaded = config.load(self.folder)
         assert all(loaded.channel(one) for one in loaded.channels)
         if not block.text.startswith("# in "):

@@ -17,7 +17,15 @@ from tests.conftest import Lacking
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 #: Attributes by which a page has a browser fetch something, without anybody clicking on anything.
-FETCHED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data", "use": "href"}
+FETCHED = {
+    "link": "href",
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "object": "data",
+    "use": "href",
+}
 
 
 def _build(source: Path, target: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -52,7 +60,9 @@ def test_a_browser_fetches_nothing_from_elsewhere(site: Path) -> None:
         parser.feed(page.read_text(encoding="utf-8"))
         outside |= {one for one in parser.found if re.match(r"(?:[a-z]+:)?//", one)}
     for style in site.rglob("*.css"):
-        outside |= set(re.findall(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)", style.read_text(encoding="utf-8")))
+        outside |= set(
+            re.findall(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)", style.read_text(encoding="utf-8"))
+        )
     assert outside == set()
 
 
@@ -67,8 +77,12 @@ def test_the_reference_has_every_public_name_command_error_and_message(site: Pat
     assert [name for name in public if f'id="featurestore.{name}"' not in python] == ["FeatureStoreError"]
     assert 'id="featurestore.FeatureStore.materialize"' in python
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
-    assert all(f'id="featurestore-{name}"' in commands for name in ("plan", "monitor-backtest", "monitor-outbox-replay"))
-    assert 'id="featurestore.errors.LoadRefusedError"' in (site / "reference" / "errors.html").read_text(encoding="utf-8")
+    assert all(
+        f'id="featurestore-{name}"' in commands for name in ("plan", "monitor-backtest", "monitor-outbox-replay")
+    )
+    assert 'id="featurestore.errors.LoadRefusedError"' in (site / "reference" / "errors.html").read_text(
+        encoding="utf-8"
+    )
     assert 'id="rowstatus"' in (site / "reference" / "contract.html").read_text(encoding="utf-8")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.documents import ROOT, Walk
+from tests.documents import ROOT, Walk, account
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -37,3 +38,12 @@ def test_a_page_does_what_it_says_in_the_shop_of_the_tutorial(
     folder = shutil.copytree(shop, tmp_path / "shop")
     with Walk(folder) as walk:
         walk.take(page)
+
+
+def test_every_block_of_code_was_run_or_says_why_not(request: pytest.FixtureRequest, record_property: Any) -> None:
+    taken = {item.callspec.params["page"] for item in request.session.items if hasattr(item, "callspec")} & set(PAGES)
+    if len(taken) < len(PAGES):
+        pytest.skip("not all pages were asked for")
+    found = account([TUTORIAL, *PAGES])
+    assert found.forgotten == []
+    record_property("documents", str(found))
