@@ -1,13 +1,13 @@
 """How the documentation is built: ``make docs``, or ``python -m sphinx -W --keep-going docs build/docs``.
 
-Sphinx, MyST and Furo, because they are kept (9.2 is of October, 5.2 of November 2026; Furo's last is a year old, and its
-author's), warn of each link and anchor that leads nowhere, and fetch nothing: no fonts, no scripts from elsewhere. All
-three are under BSD's or MIT's licence. MkDocs has had no release since August 2024, and its usual theme is mended no more
-since November 2026; ProperDocs keeps the one without the other; Zensical, which follows both, is at 0.1.
+Sphinx, MyST and Furo: they are kept (9.2 is of October, 5.2 of November 2026; Furo's last is of December 2025), warn of
+each link and anchor that leads nowhere, and fetch nothing, no fonts and no scripts from elsewhere; their licences are
+BSD's and MIT's. MkDocs has had no release since August 2024, and its usual theme is mended no more since November 2026;
+ProperDocs keeps the one without the other; Zensical, which follows both, is at 0.1.
 
 Pages are Markdown that reads as well where it lies. So the tree of pages is no directive in them: it is what the list
-in ``index.md`` links to, heading by heading. Reference pages have marks, ``<!-- generated: commands -->``, in whose place
-comes what the code says of itself (``_reference/``); nothing that is generated is kept.
+in ``index.md`` links to, heading by heading. Reference pages have marks, ``<!-- generated: commands -->``, in whose
+place comes what the code says of itself (``_reference/``); nothing that is generated is kept.
 """
 
 from __future__ import annotations

@@ -17,15 +17,9 @@ from tests.conftest import Lacking
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 #: Attributes by which a page has a browser fetch something, without anybody clicking on anything.
-FETCHED = {
-    "link": "href",
-    "script": "src",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "object": "data",
-    "use": "href",
-}
+FETCHED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}
+#: The same in a style.
+_ASKED = re.compile(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)")
 
 
 def _build(source: Path, target: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -60,9 +54,7 @@ def test_a_browser_fetches_nothing_from_elsewhere(site: Path) -> None:
         parser.feed(page.read_text(encoding="utf-8"))
         outside |= {one for one in parser.found if re.match(r"(?:[a-z]+:)?//", one)}
     for style in site.rglob("*.css"):
-        outside |= set(
-            re.findall(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)", style.read_text(encoding="utf-8"))
-        )
+        outside |= set(_ASKED.findall(style.read_text(encoding="utf-8")))
     assert outside == set()
 
 
@@ -72,18 +64,17 @@ def test_every_page_is_reached_from_the_index(site: Path) -> None:
     assert [one for one in sorted(pages) if f'href="{one}"' not in index] == []
 
 
-def test_the_reference_has_every_public_name_command_error_and_message(site: Path) -> None:
-    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+def test_the_reference_has_every_public_name_and_commands_errors_and_messages(site: Path) -> None:
+    python, commands, errors, contract = (
+        (site / "reference" / f"{name}.html").read_text(encoding="utf-8")
+        for name in ("python", "commands", "errors", "contract")
+    )
     assert [name for name in public if f'id="featurestore.{name}"' not in python] == ["FeatureStoreError"]
     assert 'id="featurestore.FeatureStore.materialize"' in python
-    commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
-    assert all(
-        f'id="featurestore-{name}"' in commands for name in ("plan", "monitor-backtest", "monitor-outbox-replay")
-    )
-    assert 'id="featurestore.errors.LoadRefusedError"' in (site / "reference" / "errors.html").read_text(
-        encoding="utf-8"
-    )
-    assert 'id="rowstatus"' in (site / "reference" / "contract.html").read_text(encoding="utf-8")
+    named = ("plan", "monitor-backtest", "monitor-outbox-replay")
+    assert all(f'id="featurestore-{name}"' in commands for name in named)
+    assert 'id="featurestore.errors.LoadRefusedError"' in errors
+    assert 'id="rowstatus"' in contract
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(site: Path, tmp_path: Path) -> None:
