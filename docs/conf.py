@@ -32,7 +32,7 @@ release = featurestore.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_reference", "_templates"]
-needs_sphinx = "8.2"
+needs_sphinx = "9.0"
 
 html_theme = "furo"
 html_title = f"featurestore {release}"
