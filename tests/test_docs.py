@@ -213,6 +213,31 @@ def _python(default: Any) -> str:
     return f"timedelta(hours={default // timedelta(hours=1)})" if isinstance(default, timedelta) else repr(default)
 
 
+#: Figures of docs/comparison.md, and where benchmarks/results.md has each; in the units of the former.
+FIGURES = (
+    (r"this ([\d.]+) s and [\d.]+\s+GB of the same shape", r"1M x 10M x 10: time +([\d.]+)", 1),
+    (r"this [\d.]+ s and ([\d.]+)\s+GB of the same shape", r"1M x 10M x 10: peak +([\d.]+)", 1000),
+    (r"and ([\d,]+) times from this one", r"1 row x 50 features, 3 views  +([\d.]+)", 1),
+    (r"took it ([\d.]+) s and", r"\| ([\d.]+) s, Evidently", 1),
+    (r"took it [\d.]+ s and ([\d.]+) GB", r"\| ([\d,]+) MB, Evidently", 1000),
+    (r"this ([\d.]+) s and [\d.]+ GB \(M, Evidently", r"check of 1M x 20.*? \| ([\d.]+) s", 1),
+    (r"this [\d.]+ s and ([\d.]+) GB \(M, Evidently", r"its peak \| ([\d,]+) MB", 1000),
+    (r"Jensen-Shannon's raised an alarm on (\d+)", r"Jensen-Shannon: control windows with an alarm +([\d.]+)", 1),
+    (r"Kolmogorov-Smirnov's on\s+(\d+)", r"NannyML, KS: control windows with an alarm +([\d.]+)", 1),
+)
+
+
+def test_the_figures_of_the_comparison_are_those_that_were_measured() -> None:
+    said = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    measured = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    for claim, figure, unit in FIGURES:
+        claimed, found = (re.search(*one) for one in ((claim, said), (figure, measured)))
+        assert claimed is not None, claim
+        assert found is not None, figure
+        one, other = (float(each[1].replace(",", "")) for each in (claimed, found))
+        assert one == pytest.approx(other / unit, rel=0.05), claim
+
+
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
 def test_every_relative_link_leads_to_a_file_and_its_heading(document: Path) -> None:
     broken = []

@@ -41,7 +41,9 @@ def test_a_page_does_what_it_says_in_the_shop_of_the_tutorial(
 
 
 def test_every_block_of_code_was_run_or_says_why_not(request: pytest.FixtureRequest, record_property: Any) -> None:
-    taken = {item.callspec.params.get("page") for item in request.session.items if hasattr(item, "callspec")} & set(PAGES)
+    taken = {item.callspec.params.get("page") for item in request.session.items if hasattr(item, "callspec")} & set(
+        PAGES
+    )
     if len(taken) < len(PAGES):
         pytest.skip("not all pages were asked for")
     found = account([TUTORIAL, *PAGES])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import inspect
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 from featurestore.cli.app import build
@@ -47,6 +49,9 @@ def _usage(parameter: Any) -> str:
 
 
 def _metavar(parameter: Any) -> str:
+    kind = parameter.type_descriptor.annotation
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return "|".join(str(one.value) for one in kind)
     return str(parameter.metavar or parameter.name.upper())
 
 
