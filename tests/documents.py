@@ -103,8 +103,8 @@ class Walk:
     - TOML with ``# in featurestore.toml`` in its first line is added there; other TOML is a file of its own.
     - Of a console each command prints what stands under it, but for instants and ids; a line ``...`` is for as many as
       you like, and in a line for any words. Of a command with nothing under it the page does not say. Over the block,
-      ``<!-- exit code: 2 -->`` is that of its last command. ``$ cd FOLDER`` goes
-      there. With ``&`` a server is started, at a port that is free; it goes on until the walk ends.
+      ``<!-- exit code: 2 -->`` is that of its last command. ``$ cd FOLDER`` goes there. With ``&`` a server is started,
+      at a port that is free; it goes on until ``$ kill %1``, by its number in the page, or until the walk ends.
 
     Args:
         folder: where the reader is.
@@ -121,9 +121,7 @@ class Walk:
 
     def __exit__(self, *_: object) -> None:
         for server in self._servers.values():
-            server.terminate()
-        for server in self._servers.values():
-            server.communicate(timeout=30)
+            self._stop(server)
 
     def take(self, document: Path) -> None:
         codes = _codes(document)
@@ -160,6 +158,8 @@ class Walk:
             expected = code if number == len(typed) - 1 else 0
             if command.startswith("cd "):
                 self.folder = self.folder / command.removeprefix("cd ")
+            elif command.startswith("kill %"):
+                self._stop(list(self._servers.values())[int(command.removeprefix("kill %")) - 1])
             elif command.endswith(" &"):
                 _compare(self._start(command.removesuffix(" &")), shown)
             else:
@@ -197,6 +197,12 @@ class Walk:
         assert address is not None, said
         self._addresses[place] = address[1]
         return said.replace(address[1], place)
+
+    @staticmethod
+    def _stop(server: forking.Forked) -> None:
+        if server.poll() is None:
+            server.terminate()
+            server.communicate(timeout=30)
 
     def _here(self, text: str) -> str:
         for place, address in self._addresses.items():
