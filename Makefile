@@ -14,7 +14,7 @@ export REQUIRE_SERVICES
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-night test lint types imports proto-check tests soak proto proto-release node bench clean
+.PHONY: help install demo demo-night test lint types imports proto-check tests explore soak proto proto-release node docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,11 @@ proto-release: $(NODE)/.installed  ## what others have from now on is proto/ as 
 	$(NODE)/node_modules/.bin/buf build proto --exclude-source-info -o tests/contract/released.binpb
 
 node: $(NODE)/.installed  ## buf, and gRPC for Node.js, into build/
+
+docs: $(VENV)/.dev  ## the documentation, as pages of HTML; a warning is an error
+	@rm -rf build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	@echo "Open build/docs/index.html"
 
 bench: $(VENV)/.dev  ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks

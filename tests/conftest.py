@@ -91,6 +91,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(backends.Matrix())
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what has become of the documents' blocks of code: how many were run, and why others were not."""
+    told = [
+        (report.nodeid.partition("::")[0], text)
+        for report in terminalreporter.stats.get("passed", ())
+        for name, text in report.user_properties
+        if name == "documents"
+    ]
+    if told:
+        terminalreporter.section("code in documents")
+        for file, text in told:
+            terminalreporter.write_line(f"{file}: {text}")
+
+
 #: Files, and folders of files, with few tests that take long: one that comes last has one process work and the others
 #: wait for it.
 FIRST = ("tests/e2e/", "tests/soak/", "tests/test_docs.py", "tests/featurestore/offline/test_spark.py")

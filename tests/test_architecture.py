@@ -74,6 +74,7 @@ HOMES = {
         "monitor/alerts/outbox_commands.py",
         "monitor/cli.py",
         "monitor/performance/commands.py",
+        "monitor/report/command.py",
         "monitor/retraining_commands.py",
         "monitor/rollback_commands.py",
     ),

@@ -13,13 +13,11 @@ import select
 import shlex
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,10 +41,13 @@ from featurestore.settings.signals import SignalsConfig
 from featurestore.v1 import serving_pb2, signals_pb2
 from monitor.alerts.channels.webhook import sign
 from tests import forking
+from tests.documents import ADDRESS, RAN, ROOT, Block, account, blocks
 
-ROOT = Path(__file__).parent.parent
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-#: Documents whose every code block is run, or says why it is not.
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: Documents of which tests in this file run the blocks; those of the tutorial and of docs/how-to are walked through by
+#: tests/test_how_to.py.
+RUN = sorted((ROOT / "docs").glob("*.md"))
+RUN.remove(ROOT / "docs" / "tutorial.md")
 (
     ALERTS,
     CONFIGURATION,
@@ -54,7 +55,6 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     DEFINITIONS,
     DEPLOYMENT,
     ERASURE,
-    LOADTEST,
     MONITORING,
     PERFORMANCE,
     POINT_IN_TIME,
@@ -62,9 +62,10 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     ROLLBACK,
     SERVING,
     SIZING,
+    STATISTICS,
     TESTING,
     VERSIONS,
-) = RUN = tuple(
+) = (
     ROOT / "docs" / f"{name}.md"
     for name in (
         "alerts",
@@ -73,7 +74,6 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "definitions",
         "deployment",
         "erasure",
-        "loadtest",
         "monitoring",
         "performance",
         "point-in-time",
@@ -81,31 +81,11 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         "rollback",
         "serving",
         "sizing",
+        "statistics",
         "testing",
         "versions",
     )
 )
-#: The server's address in documents; tests put their own in its place.
-ADDRESS = "127.0.0.1:6566"
-
-_BLOCK = re.compile(
-    r"(?:^ *<!-- not run: (?P<reason>[^>]+) -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of code of a document; ``reason`` says why it is not run."""
-
-    language: str
-    text: str
-    reason: str
-
-
-def blocks(document: Path) -> list[Block]:
-    found = _BLOCK.finditer(document.read_text(encoding="utf-8"))
-    return [Block(one["language"], textwrap.dedent(one["text"]), one["reason"] or "") for one in found]
 
 
 def table(document: Path, heading: str) -> dict[str, str]:
@@ -239,6 +219,31 @@ def _python(default: Any) -> str:
     return f"timedelta(hours={default // timedelta(hours=1)})" if isinstance(default, timedelta) else repr(default)
 
 
+#: Figures of docs/comparison.md, and where benchmarks/results.md has each; in the units of the former.
+FIGURES = (
+    (r"this ([\d.]+) s and [\d.]+\s+GB of the same shape", r"1M x 10M x 10: time +([\d.]+)", 1),
+    (r"this [\d.]+ s and ([\d.]+)\s+GB of the same shape", r"1M x 10M x 10: peak +([\d.]+)", 1000),
+    (r"and ([\d,]+) times from this one", r"1 row x 50 features, 3 views  +([\d.]+)", 1),
+    (r"took it ([\d.]+) s and", r"\| ([\d.]+) s, Evidently", 1),
+    (r"took it [\d.]+ s and ([\d.]+) GB", r"\| ([\d,]+) MB, Evidently", 1000),
+    (r"this ([\d.]+) s and [\d.]+ GB \(M, Evidently", r"check of 1M x 20.*? \| ([\d.]+) s", 1),
+    (r"this [\d.]+ s and ([\d.]+) GB \(M, Evidently", r"its peak \| ([\d,]+) MB", 1000),
+    (r"Jensen-Shannon's raised an alarm on (\d+)", r"Jensen-Shannon: control windows with an alarm +([\d.]+)", 1),
+    (r"Kolmogorov-Smirnov's on\s+(\d+)", r"NannyML, KS: control windows with an alarm +([\d.]+)", 1),
+)
+
+
+def test_the_figures_of_the_comparison_are_those_that_were_measured() -> None:
+    said = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    measured = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    for claim, figure, unit in FIGURES:
+        claimed, found = (re.search(*one) for one in ((claim, said), (figure, measured)))
+        assert claimed is not None, claim
+        assert found is not None, figure
+        one, other = (float(each[1].replace(",", "")) for each in (claimed, found))
+        assert one == pytest.approx(other / unit, rel=0.05), claim
+
+
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
 def test_every_relative_link_leads_to_a_file_and_its_heading(document: Path) -> None:
     broken = []
@@ -294,22 +299,26 @@ def _check_command(command: str) -> None:
             assert word.partition("=")[0] in known | {"--debug", "--help"}, command
 
 
-@pytest.mark.parametrize("document", RUN, ids=lambda path: path.name)
-def test_every_block_of_code_can_be_run_or_says_why_not(document: Path) -> None:
-    for block in blocks(document):
-        assert block.reason or block.language in {"toml", "python", "console", "json", "sh"}, block.text
-
-
 def test_every_example_of_settings_is_a_working_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "7000")
-    for secret in ("OPS_WEBHOOK_SECRET", "SLACK_TOKEN", "PAGERDUTY_KEY"):
+    for secret in (
+        "OPS_WEBHOOK_SECRET",
+        "SLACK_TOKEN",
+        "PAGERDUTY_KEY",
+        "REDIS_PASSWORD",
+        "KAFKA_PASSWORD",
+        "WAREHOUSE_URL",
+    ):
         monkeypatch.setenv(secret, "whsec_c2VjcmV0")
-    examples = [block.text for document in RUN for block in blocks(document) if block.language == "toml"]
+    examples = [
+        block for document in RUN for block in blocks(document) if block.language == "toml" and not block.reason
+    ]
     assert examples
-    for text in examples:
-        (tmp_path / config.FILE_NAME).write_text(text, encoding="utf-8")
+    for block in examples:
+        (tmp_path / config.FILE_NAME).write_text(block.text, encoding="utf-8")
         loaded = config.load(tmp_path)
         assert all(loaded.channel(one) for one in loaded.channels)
+        RAN.add(block)
 
 
 def test_the_python_of_the_configuration_makes_a_secret_that_a_webhook_takes(
@@ -339,7 +348,9 @@ def test_the_check_of_a_signature_takes_ours_and_no_other() -> None:
 
 
 def test_the_events_shown_have_the_fields_of_the_contract() -> None:
-    events = [json.loads(block.text) for block in blocks(MONITORING) if block.language == "json"]
+    shown = [block for block in blocks(MONITORING) if block.language == "json"]
+    events = [json.loads(block.text) for block in shown]
+    RAN.update(shown)
     messages = {
         "featurestore.v1.alert.firing": signals_pb2.Alert,
         "featurestore.v1.alert.resolved": signals_pb2.Alert,
@@ -382,7 +393,31 @@ def _run_python(document: Path, address: str = ADDRESS) -> dict[str, Any]:
     for block in blocks(document):
         if block.language == "python" and not block.reason:
             exec(compile(block.text.replace(ADDRESS, address), document.name, "exec"), module.__dict__)
+            RAN.add(block)
     return vars(module)
+
+
+def _run_console(document: Path, run: Callable[[str], str], words: Callable[[str], list[str]] | None = None) -> int:
+    """Run a document's commands, check what each prints, and return how many there were.
+
+    Args:
+        document: whose.
+        run: runs a command's arguments, as one line, and returns what it prints.
+        words: what of that counts; its words without days and times, if not given.
+    """
+    words, ran = words or _undated, 0
+    for block in blocks(document):
+        if block.language == "console" and not block.reason:
+            ran += _check_console(block, run, words)
+    return ran
+
+
+def _check_console(block: Block, run: Callable[[str], str], words: Callable[[str], list[str]]) -> int:
+    found = re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE)
+    for command, shown in found:
+        assert words(run(command)) == words(shown)
+    RAN.add(block)
+    return len(found)
 
 
 class Shop:
@@ -451,15 +486,7 @@ def test_the_clients_of_the_serving_document_give_what_it_says(
 
 
 def test_the_commands_of_the_serving_document_print_what_it_says(shop: Shop) -> None:
-    ran = 0
-    for block in blocks(SERVING):
-        if block.language != "console" or block.reason:
-            continue
-        for command, shown in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-            said = shop.run(*shlex.split(command.replace(ADDRESS, shop.address)))
-            assert _undated(said) == _undated(shown)
-            ran += 1
-    assert ran
+    assert _run_console(SERVING, lambda command: shop.run(*shlex.split(command.replace(ADDRESS, shop.address))))
 
 
 def test_the_commands_of_moves_and_backups_do_what_the_scaling_document_says(shop: Shop) -> None:
@@ -482,8 +509,10 @@ def test_the_commands_of_moves_and_backups_do_what_the_scaling_document_says(sho
 def test_the_definitions_document_prints_what_it_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     # As a file: the text of a function is read from where it stands.
     program = tmp_path / "program.py"
-    program.write_text("\n".join(block.text for block in blocks(DEFINITIONS) if block.language == "python"))
+    shown_blocks = [block for block in blocks(DEFINITIONS) if block.language == "python" and not block.reason]
+    program.write_text("\n".join(block.text for block in shown_blocks))
     runpy.run_path(str(program))
+    RAN.update(shown_blocks)
     shown = re.findall(r"^# prints: (.*)$", DEFINITIONS.read_text(encoding="utf-8"), re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == shown
 
@@ -514,10 +543,10 @@ def test_the_datasets_document_prints_what_it_says(
     shown = re.findall(r"^# prints: (.*)$", DATASETS.read_text(encoding="utf-8"), re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == shown
     shop = Shop(tmp_path / "shop")
-    (block,) = [one for one in blocks(DATASETS) if one.language == "console"]
-    for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-        said = re.sub(r"\b[0-9a-f]{16}([0-9a-f]{48})?\b", "HASH", shop.run(*shlex.split(command)))
-        assert _undated(said) == _undated(expected)
+    assert _run_console(
+        DATASETS,
+        lambda command: re.sub(r"\b[0-9a-f]{16}([0-9a-f]{48})?\b", "HASH", shop.run(*shlex.split(command))),
+    )
 
 
 def test_the_performance_document_prints_what_it_says(
@@ -527,12 +556,8 @@ def test_the_performance_document_prints_what_it_says(
     _run_python(PERFORMANCE)["store"].close()
     shown = re.findall(r"^# prints: (.*)$", PERFORMANCE.read_text(encoding="utf-8"), re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == shown
-    shop, ran = Shop(tmp_path / "shop"), 0
-    for block in blocks(PERFORMANCE):
-        for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-            assert _undated(shop.run(*shlex.split(command))) == _undated(expected)
-            ran += 1
-    assert ran == 5
+    shop = Shop(tmp_path / "shop")
+    assert _run_console(PERFORMANCE, lambda command: shop.run(*shlex.split(command))) == 5
 
 
 def test_the_receivers_of_the_retraining_document_do_what_it_says(
@@ -541,6 +566,7 @@ def test_the_receivers_of_the_retraining_document_do_what_it_says(
     """Its shop, its settings, its command and its console; then each other receiver against a far side on loopback."""
     monkeypatch.chdir(tmp_path)
     python = [block.text for block in blocks(RETRAINING) if block.language == "python"]
+    RAN.update(block for block in blocks(RETRAINING) if block.language == "python")
     (setting,) = [text for text in python if not text.startswith("# ")]
     exec(compile(setting, RETRAINING.name, "exec"), {})
     shop = Shop(tmp_path / "shop")
@@ -552,12 +578,7 @@ def test_the_receivers_of_the_retraining_document_do_what_it_says(
     before = settings.read_text()
     (command,) = [block.text for block in blocks(RETRAINING) if "command =" in block.text and block.language == "toml"]
     settings.write_text(before + command.replace('"python"', json.dumps(sys.executable)))
-    ran = 0
-    for block in blocks(RETRAINING):
-        for line, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-            assert _unnamed(shop.run(*shlex.split(line))) == _unnamed(expected)
-            ran += 1
-    assert ran == 5
+    assert _run_console(RETRAINING, lambda line: shop.run(*shlex.split(line)), _unnamed) == 5
     with _far_side() as (url, asked):
         _check_dispatches(shop, url, asked)
     with _far_side(status=409) as (url, asked):  # Airflow has that run already
@@ -681,11 +702,10 @@ def test_the_rollback_document_prints_what_it_says(
     for block in blocks(ROLLBACK):
         if block.language == "python":
             exec(compile(block.text, ROLLBACK.name, "exec"), module.__dict__)
-        if block.language != "console" or block.reason:
-            continue
-        for command, expected in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-            assert _undated(Shop(tmp_path / "shop").run(*shlex.split(command))) == _undated(expected)
-            ran += 1
+            RAN.add(block)
+        if block.language == "console" and not block.reason:
+            shop = Shop(tmp_path / "shop")
+            ran += _check_console(block, lambda command, shop=shop: shop.run(*shlex.split(command)), _undated)
     vars(module)["store"].close()
     shown = re.findall(r"^# prints: (.*)$", ROLLBACK.read_text(encoding="utf-8"), re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == shown
@@ -709,22 +729,47 @@ def test_the_versions_document_tells_what_happens(tmp_path: Path) -> None:
         shop.run(*arguments)
     (tmp_path / "definitions.py").write_text(before + after)
     _run_python(VERSIONS)
-    for block in blocks(VERSIONS):
-        if block.language != "console" or block.reason:
-            continue
-        for command, shown in re.findall(r"^\$ featurestore (.*)\n((?:(?!\$).*\n)*)", block.text, re.MULTILINE):
-            assert _undated(shop.run(*shlex.split(command), code=2 * command.startswith("plan"))) == _undated(shown)
-            if command == "plan":
-                shop.run("apply")
+
+    def run(command: str) -> str:
+        said = shop.run(*shlex.split(command), code=2 * command.startswith("plan"))
+        if command == "plan":
+            shop.run("apply")
+        return said
+
+    assert _run_console(VERSIONS, run)
 
 
 def test_the_cases_of_the_testing_document_end_as_it_says(tmp_path: Path) -> None:
-    definitions, cases = [block.text for block in blocks(TESTING) if block.language == "python" and not block.reason]
+    in_use = [block for block in blocks(TESTING) if not block.reason]
+    definitions, cases = [block.text for block in in_use if block.language == "python"]
     (tmp_path / "featurestore.toml").write_text('project = "shop"\n')
     (tmp_path / "definitions.py").write_text(definitions)
     (tmp_path / "cases.py").write_text(cases)
-    shown = next(block.text for block in blocks(TESTING) if block.language == "console")
+    (shown,) = [block.text for block in in_use if block.language == "console"]
     assert "$ featurestore test\n" + Shop(tmp_path).run("test", code=1) == shown
+    RAN.update(in_use)
+
+
+def test_the_python_of_the_other_documents_runs() -> None:
+    for document in (ALERTS, STATISTICS):
+        assert _run_python(document)
+
+
+def test_what_an_access_log_holds_is_json() -> None:
+    shown = [block for block in blocks(SERVING) if block.language == "json"]
+    assert shown
+    for block in shown:
+        assert all(json.loads(line) for line in block.text.splitlines())
+    RAN.update(shown)
+
+
+def test_every_block_of_code_was_run_or_says_why_not(request: pytest.FixtureRequest, record_property: Any) -> None:
+    collected = {item.originalname for item in request.session.items if item.path == request.path}
+    if missing := {name for name in globals() if name.startswith("test_")} - collected:
+        pytest.skip(f"of all tests of this file {len(missing)} were not asked for")
+    found = account(RUN)
+    assert found.forgotten == []
+    record_property("documents", str(found))
 
 
 def _undated(text: str) -> list[str]:

@@ -87,6 +87,10 @@ class Plan:
     definitions: tuple[Definition, ...] = field(default=(), repr=False)
     audit_sequence: int = 0
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return rendering.html(self)
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing would change."""

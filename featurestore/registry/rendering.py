@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from featurestore import markup
 from featurestore.registry.differences import Difference
 
 if TYPE_CHECKING:
@@ -41,6 +42,16 @@ def render(plan: Plan, format: Format) -> str:  # noqa: A002 - the option's own 
     if format == "json":
         return json.dumps(plan.to_json(), indent=2, ensure_ascii=False)
     return _markdown(plan) if format == "markdown" else _text(plan)
+
+
+def html(plan: Plan) -> str:
+    """Return a plan as a table, for a notebook."""
+    rows = []
+    for change in plan.changed:
+        lines = [line.removeprefix(_INDENT) for one in change.differences for line in render_difference(one)]
+        lines += [*(f"! {reason}" for reason in _reasons(change)), *(f"# {note}" for note in change.notes)]
+        rows.append((_sign(change), _headline(change), markup.element("pre", "\n".join(lines))))
+    return markup.text_of(markup.table(("", "object", "what changes"), rows, caption=_summary(plan)))
 
 
 def differences_as_json(differences: Iterable[Difference]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from featurestore import markup
 from featurestore.statistics.estimate import Estimate
 from monitor.detector import Evidence
 
@@ -190,3 +191,21 @@ class Decision:
     kind: Kind | None = None
     named: tuple[str, ...] = ()
     second_opinion: SecondOpinion | None = None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: effects beside their thresholds, and no value of a feature."""
+        said = f"ln {self.evidence.log_value:.2f} against a limit of ln {self.evidence.log_limit:.2f}"
+        since = f", since {self.onset:%Y-%m-%d %H:%M}" if self.onset is not None else ""
+        rows = [
+            (
+                one.feature,
+                one.verdict,
+                f"{one.effect:.2f} [{one.effect_low:.2f}, {one.effect_high:.2f}] {one.statistic.replace('_', ' ')}",
+                f"{one.threshold:.2g}",
+                f"{one.baseline_null_rate:.1%} → {one.current_null_rate:.1%}",
+                f"{one.baseline_rows:,} → {one.current_rows:,}",
+            )
+            for one in self.findings
+        ]
+        titles = ("feature", "verdict", "effect", "threshold", "nulls", "rows")
+        return markup.text_of(markup.table(titles, rows, caption=f"{self.verdict}: evidence {said}{since}"))

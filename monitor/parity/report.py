@@ -9,6 +9,7 @@ from datetime import datetime
 from statistics import NormalDist
 from typing import Any, Literal, get_args
 
+from featurestore import markup
 from featurestore.statistics.estimate import Estimate
 
 #: Why a served value is another one than the join gives, the likeliest first where several would do.
@@ -180,6 +181,18 @@ class ParityReport:
     features: tuple[FeatureSkew, ...] = ()
     lag: tuple[ViewLag, ...] = ()
     examples: tuple[Example, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts by feature and cause; examples, which hold join keys, are not in it."""
+        caption = (
+            f"{self.service}: {self.checked:,} rows ({self.values:,} values) compared, "
+            f"{self.mismatches:,} mismatches, {self.lagged:,} lagged"
+        )
+        rows = [
+            (one.feature, one.view, ", ".join(f"{count:,} {cause}" for cause, count in one.rows.items()))
+            for one in self.features
+        ]
+        return markup.text_of(markup.table(("feature", "view", "values that differ"), rows, caption=caption))
 
     @property
     def causes(self) -> dict[Cause, int]:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore import markup
 from featurestore.config import Config
 from featurestore.errors import OfflineStoreError, SchemaError, closest
 from featurestore.offline.datasets.manifest import DATA, file_of, parts_of
@@ -53,6 +54,22 @@ class TrainingDataset:
     def parts(self) -> tuple[str, ...]:
         """The names of its parts; none if it was not split."""
         return tuple(parts_of(self.manifest))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it was made, and no value of it."""
+        made, counted = self.manifest, self.manifest["rows_per_part"] or {}
+        rows = [
+            ("service", str(made["service"])),
+            ("rows", f"{made['rows'] if self._part is None else counted[self._part]:,}"),
+            ("instants", f"{made['first_instant']} to {made['last_instant']}"),
+            ("parts", ", ".join(f"{part} {counted[part]:,}" for part in self.parts)),
+            ("label", str(made["label"] or "")),
+            ("columns", ", ".join(f"{name} ({dtype})" for name, dtype in made["columns"].items())),
+            ("content hash", str(made["content_hash"])),
+        ]
+        part = f", {self._part}" if self._part is not None else ""
+        shown = markup.table((), [row for row in rows if row[1]], caption=f"Training dataset {self.id}{part}")
+        return markup.text_of(shown)
 
     def split(self, part: str) -> TrainingDataset:
         """Return the rows of one part: ``train``, ``validation`` or ``test``.
