@@ -22,6 +22,13 @@ FORMATS = (".svg", ".png")
 _WIDTH, _HEIGHT = 640, 180
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Okabe and Ito's colours, which people tell apart who do not see all of them.
+_INK, _RULE = "#e6e6e6", "#5a6372"
+_ON_DARK = {
+    "title": {"color": _INK},
+    "axis": {"labelColor": _INK, "titleColor": _INK, "gridColor": _RULE, "domainColor": _RULE, "tickColor": _RULE},
+    "legend": {"labelColor": _INK, "titleColor": _INK},
+    "view": {"stroke": _RULE},
+}
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -149,6 +156,21 @@ def bars(title: str, drawn: Bars, *, width: int = _WIDTH, height: int = _HEIGHT)
         )
         .properties(width=width, height=height)
     )
+    return made
+
+
+def svg(drawing: Chart, *, dark: bool = False) -> str:
+    """Return a chart as SVG, without a background of its own.
+
+    Args:
+        drawing: the chart.
+        dark: whether it stands on a dark page.
+
+    Raises:
+        ConfigError: what draws is not installed.
+    """
+    _, convert = _libraries()
+    made: str = convert.vegalite_to_svg({**drawing.to_dict(), "background": None}, config=_ON_DARK if dark else None)
     return made
 
 

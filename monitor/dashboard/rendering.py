@@ -1,0 +1,88 @@
+"""Values -> HTML: every text is escaped, whoever wrote it, and a name that a template misspells is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+#: Letters of a text that a table shows.
+_SHORT = 60
+
+
+class Templates:
+    """The templates of the package."""
+
+    def __init__(self) -> None:
+        self._made = Environment(
+            loader=PackageLoader("monitor.dashboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._made.filters |= {
+            "instant": instant,
+            "percent": percent,
+            "number": number,
+            "duration": duration,
+            "short": short,
+            "part": part,
+            "words": words,
+        }
+
+    def html(self, name: str, values: Mapping[str, Any]) -> str:
+        """Return a template with values in it."""
+        return self._made.get_template(f"{name}.html").render(values)
+
+
+def instant(text: str | None) -> Markup | str:
+    """Return an instant of ISO 8601 as it is read here: to the minute, UTC."""
+    if not text:
+        return "never"
+    at = datetime.fromisoformat(text)
+    return Markup('<time datetime="{}">{}</time>').format(text, f"{at:%Y-%m-%d %H:%M} UTC")
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage."""
+    return "unknown" if share is None else f"{share:.1%}"
+
+
+def number(value: float | None) -> str:
+    """Return a number as people read it."""
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as people say it: in its largest unit that divides it."""
+    if seconds is None:
+        return "for ever"
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds and seconds % size == 0:
+            count = seconds / size
+            return f"{count:,g} {unit}{'s' * (count != 1)}"
+    return f"{seconds:,g} s"
+
+
+def short(text: str, most: int = _SHORT) -> Markup | str:
+    """Return a text that fits into a table, with all of it where one points."""
+    if len(text) <= most:
+        return text
+    return Markup('<span title="{}">{}…</span>').format(text, text[: most - 1])
+
+
+def part(text: str) -> str:
+    """Return a text as one part of an address."""
+    return quote(text, safe="@")
+
+
+def words(text: str) -> Markup:
+    """Return a name in which a narrow screen may break the line."""
+    return Markup("_<wbr>").join(escape(one) for one in text.split("_"))
