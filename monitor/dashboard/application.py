@@ -36,7 +36,7 @@ from monitor.dashboard.page import Action, Asked, Doing, Page, Picture, command
 from monitor.dashboard.pages import ACTIONS, PAGES, PICTURES
 from monitor.dashboard.people import Person
 from monitor.dashboard.reading import Reader
-from monitor.dashboard.remembering import Remembered
+from monitor.dashboard.remembering import Remembered, Shown
 from monitor.dashboard.rendering import Templates
 from monitor.dashboard.sessions import SAID, SAID_SECONDS, SESSION, Sessions
 
@@ -123,7 +123,7 @@ class Dashboard:
 
     def _rendered(self, page: Page, request: Request, visit: Visit, said: tuple[str, str] | None) -> Response:
         asked, marker = _asked(page, request), self._marker.current()
-        shown = self._remembered.get(_address(page, asked), marker, page.seconds, self._read(page, asked), now=asked.now)
+        shown = self._read(page, asked, marker)
         about = {
             "page": page.name,
             "marker": marker,
@@ -142,9 +142,7 @@ class Dashboard:
         asked = _asked(page, request)
 
         def read() -> dict[str, Any]:
-            marker = self._marker.current()
-            address = _address(page, asked)
-            shown = self._remembered.get(address, marker, page.seconds, self._read(page, asked), now=asked.now)
+            shown = self._read(page, asked, self._marker.current())
             return {"at": shown.at.isoformat(), "old": shown.old, **shown.values}
 
         return JSONResponse(await self._in_thread(read))
@@ -164,8 +162,10 @@ class Dashboard:
 
         return Response(await self._in_thread(draw), media_type="image/svg+xml")
 
-    def _read(self, page: Page, asked: Asked) -> Callable[[], Mapping[str, Any]]:
-        return lambda: page.read(self._reader, asked)
+    def _read(self, page: Page, asked: Asked, marker: str) -> Shown:
+        address = repr((page.name, sorted(asked.path.items()), sorted(asked.query.items())))
+        of = "" if page.steady else marker
+        return self._remembered.get(address, of, page.seconds, lambda: page.read(self._reader, asked), now=asked.now)
 
     async def _act(self, action: Action, request: Request) -> Response:
         visit = await self._visit(request)
@@ -324,10 +324,6 @@ def _asked(page: Page, request: Request) -> Asked:
 def _parts(request: Request) -> dict[str, str]:
     """Return the parts of an address, by name, as texts."""
     return {key: str(one) for key, one in request.path_params.items()}
-
-
-def _address(page: Page, asked: Asked) -> str:
-    return repr((page.name, sorted(asked.path.items()), sorted(asked.query.items())))
 
 
 def _json_address(request: Request) -> str:

@@ -9,10 +9,11 @@ from featurestore.errors import MonitorError
 from monitor.alerts.answering import acknowledge, silence, unsilence
 from monitor.alerts.closing import close
 from monitor.alerts.dispatching import clock_of, dispatch
+from monitor.dashboard.deciding import decided
 from monitor.dashboard.page import Action, Doing
 from monitor.dashboard.people import Role
 from monitor.dashboard.reading import Reader
-from monitor.retraining.asking import decide
+from monitor.dashboard.rolling_back import roll_back
 from monitor.rollback import Actions
 
 _INCIDENT = "/incidents/{number:int}"
@@ -70,36 +71,15 @@ def _undo(reader: Reader, doing: Doing) -> str:
 
 
 def _roll_back(reader: Reader, doing: Doing) -> str:
-    if reader.config.replay:
-        raise MonitorError("A rehearsal moves no alias.")
-    to = doing.form.get("to", "")
-    if doing.form.get("sure") != "yes" or not to.isdecimal():
-        raise MonitorError("Nothing was rolled back, as nobody said to be sure.", hint="Tick the box, and send it again.")
-    with reader.acting_as(doing.who) as store:
-        alias = store.rollback(doing.path["service"], to=int(to))
-    return "The canary has ended." if alias is None else f"Alias {alias.alias} points to {alias.id} again."
+    return roll_back(reader, doing, doing.path["service"])
 
 
 def _approve(reader: Reader, doing: Doing) -> str:
-    return _decide(reader, doing, approve=True)
+    return decided(reader, doing, doing.path["signal"], approve=True)
 
 
 def _reject(reader: Reader, doing: Doing) -> str:
-    return _decide(reader, doing, approve=False)
-
-
-def _decide(reader: Reader, doing: Doing, *, approve: bool) -> str:
-    with reader.acting_as(doing.who) as store:
-        found = decide(
-            store,
-            reader.history,
-            doing.path["signal"],
-            approve=approve,
-            reason=_reason(doing),
-            who=store.who(),
-            now=doing.now,
-        )
-    return f"Retraining signal {found.id[:12]} of {found.service} is {found.state}."
+    return decided(reader, doing, doing.path["signal"], approve=False)
 
 
 def _reason(doing: Doing) -> str:

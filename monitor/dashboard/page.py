@@ -46,6 +46,7 @@ class Page:
         menu: what the menu calls it; "" where it is not in the menu.
         query: the names of what it takes behind the question mark.
         seconds: for how long its values may be shown again while nothing has changed.
+        steady: whether they may be shown so long whatever has changed: those that take long to get.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Page:
     menu: str = ""
     query: tuple[str, ...] = ()
     seconds: float = 5.0
+    steady: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

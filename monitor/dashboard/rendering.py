@@ -29,7 +29,9 @@ class Templates:
             "instant": instant,
             "percent": percent,
             "number": number,
+            "counted": counted,
             "duration": duration,
+            "hundredths": hundredths,
             "short": short,
             "part": part,
             "words": words,
@@ -58,6 +60,16 @@ def number(value: float | None) -> str:
     if value is None:
         return "unknown"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def hundredths(value: float | None) -> str:
+    """Return a number between 0 and 1 as messages write it."""
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def counted(count: int, thing: str, things: str = "") -> str:
+    """Return a number of things: ``1 window``, ``3 windows``."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -19,7 +19,6 @@ from monitor.alerts.outbox import listed
 from monitor.alerts.plot import Shares, distinct, shares
 from monitor.alerts.showing import happenings, incident_values
 from monitor.alerts.silences import silenced_by
-from monitor.dashboard.incident_actions import ACTIONS as ACTIONS
 from monitor.dashboard.page import Asked, Page, Picture, Values
 from monitor.dashboard.reading import Reader
 from monitor.history import History, StoredAlert

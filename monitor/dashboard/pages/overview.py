@@ -50,7 +50,15 @@ def _registered(reader: Reader, faults: list[dict[str, str]]) -> dict[str, Any]:
         promotions = [one for one in registry.promotions() if one.state == "pending"]
     except FeatureStoreError as error:
         faults.append(_fault("registry", error))
-        return {"services": None, "views": None, "datasets": 0, "models": 0, "promotions": []}
+        return {
+            "services": None,
+            "more_services": 0,
+            "views": None,
+            "more_views": 0,
+            "datasets": 0,
+            "models": 0,
+            "promotions": [],
+        }
     return {
         "services": services[:_SHOWN],
         "more_services": max(0, len(services) - _SHOWN),
