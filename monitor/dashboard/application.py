@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -141,9 +142,9 @@ class Dashboard:
             return JSONResponse({"error": "Log in first.", "hint": "/login"}, status_code=401)
         asked = _asked(page, request)
 
-        def read() -> dict[str, Any]:
+        def read() -> Any:
             shown = self._read(page, asked, self._marker.current())
-            return {"at": shown.at.isoformat(), "old": shown.old, **shown.values}
+            return _finite({"at": shown.at.isoformat(), "old": shown.old, **shown.values})
 
         return JSONResponse(await self._in_thread(read))
 
@@ -329,6 +330,15 @@ def _parts(request: Request) -> dict[str, str]:
 def _json_address(request: Request) -> str:
     query = f"?{request.url.query}" if request.url.query else ""
     return f"{request.scope['path']}.json{query}"
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values without the numbers that JSON has not: null in place of an infinity or of none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _inside(address: str) -> str:

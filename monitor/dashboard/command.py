@@ -21,7 +21,8 @@ app = typer.Typer(help="Show the store and what is wrong with it in a browser.",
 def dashboard(
     host: Annotated[str, typer.Option(help="Where to listen; as [dashboard] says when not given.")] = "",
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The port, 0 for a free one; as [dashboard] says when not given.")
+        int | None,
+        typer.Option(min=0, max=65535, help="The port, 0 for a free one; as [dashboard] says when not given."),
     ] = None,
     repo: Repo = HERE,
     replay: Annotated[
@@ -29,11 +30,9 @@ def dashboard(
     ] = "",
 ) -> None:
     """Show the store, its monitor and its incidents in a browser, until Ctrl-C."""
-    serving = _server()
+    serving = dashboard_server()
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with open_store(repo, replay) as store:
             served = serving(store, host=host or None, port=port)
@@ -49,7 +48,12 @@ def dashboard(
             signal.signal(number, handler)
 
 
-def _server() -> type[DashboardServer]:
+def dashboard_server() -> type[DashboardServer]:
+    """Return what serves the dashboard.
+
+    Raises:
+        ConfigError: its extra is not installed.
+    """
     try:
         from monitor.dashboard.server import DashboardServer
     except ImportError:

@@ -57,9 +57,7 @@ class Door:
         clock: seconds of a clock that only goes forward.
     """
 
-    def __init__(
-        self, reader: Reader, sessions: Sessions, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, reader: Reader, sessions: Sessions, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._sessions = sessions
         self._clock = clock

@@ -64,9 +64,7 @@ def _close(reader: Reader, doing: Doing) -> str:
 
 def _undo(reader: Reader, doing: Doing) -> str:
     with reader.acting_as(doing.who) as store:
-        done, left = Actions(store, reader.history).undo(
-            int(doing.path["action"]), reason=_why(doing), now=doing.now
-        )
+        done, left = Actions(store, reader.history).undo(int(doing.path["action"]), reason=_why(doing), now=doing.now)
     return f"Undone: {done.summary} {left}".strip()
 
 

@@ -108,5 +108,3 @@ class _ActsAs(FeatureStore):
 def _is_there(url: str) -> bool:
     """Return whether a database may be opened without being made: any but a file that is not there."""
     return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).exists()
-
-

@@ -34,6 +34,7 @@ class Templates:
             "hundredths": hundredths,
             "short": short,
             "part": part,
+            "user": user,
             "words": words,
         }
 
@@ -98,3 +99,9 @@ def part(text: str) -> str:
 def words(text: str) -> Markup:
     """Return a name in which a narrow screen may break the line."""
     return Markup("_<wbr>").join(escape(one) for one in text.split("_"))
+
+
+def user(text: str) -> Markup:
+    """Return what uses something, ``feature_service flight_delay@1``, as people read it."""
+    kind, space, name = text.partition(" ")
+    return escape(kind.replace("_", " ") + space) + words(name)

@@ -18,7 +18,9 @@ def roll_back(reader: Reader, doing: Doing, service: str) -> str:
         raise MonitorError("A rehearsal moves no alias.")
     to = doing.form.get("to", "")
     if doing.form.get("sure") != "yes" or not to.isdecimal():
-        raise MonitorError("Nothing was rolled back, as nobody said to be sure.", hint="Tick the box, and send it again.")
+        raise MonitorError(
+            "Nothing was rolled back, as nobody said to be sure.", hint="Tick the box, and send it again."
+        )
     with reader.acting_as(doing.who) as store:
         alias = store.rollback(service, to=int(to))
     return "The canary has ended." if alias is None else f"The alias {alias.alias} points to {alias.id} again."

@@ -100,9 +100,7 @@ def points(connection: Connection, stream: Stream, feature: str, *, days: int, s
         slice_: "" for all rows.
     """
     table = schema.windows
-    mine = (
-        (table.c.policy == stream.policy) & (table.c.service == stream.service) & (table.c.slice == slice_)
-    )
+    mine = (table.c.policy == stream.policy) & (table.c.service == stream.service) & (table.c.slice == slice_)
     last = connection.execute(select(func.max(table.c.window_start)).where(mine)).scalar()
     if last is None:
         return []

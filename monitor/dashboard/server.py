@@ -89,16 +89,6 @@ class DashboardServer:
             asyncio.run(serve())
 
 
-def serve_dashboard(store: FeatureStore) -> DashboardServer:
-    """Serve the dashboard as the settings say.
-
-    Raises:
-        AddressInUseError: another process listens on the port.
-        ConfigError: see :class:`DashboardServer`.
-    """
-    return DashboardServer(store)
-
-
 def _settings(config: Config, dashboard: Dashboard) -> uvicorn.Config:
     tls = config.dashboard.tls
     encrypted: dict[str, Any] = {}

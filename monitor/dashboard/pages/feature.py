@@ -144,10 +144,12 @@ def _panels(seen: list[Point]) -> Iterator[plots.Panel]:
         "and high": [one.high for one in seen],
         "threshold": [one.threshold for one in seen],
     }
-    shown = {
-        "effect": effects,
-        "share of nulls": {"now": [one.nulls for one in seen], "before": [one.baseline_nulls for one in seen]},
-    }
+    shown = {"effect": effects}
+    if any(one.nulls or one.baseline_nulls for one in seen):
+        shown["share of nulls"] = {
+            "now": [one.nulls for one in seen],
+            "before": [one.baseline_nulls for one in seen],
+        }
     for title, lines in shown.items():
         yield plots.Panel(
             x="days before the last window",

@@ -212,12 +212,12 @@ def draw(reader: Reader, asked: Asked) -> str:
     with history.read() as connection:
         found = _incident(history, connection, asked.number("number"))
         stored = history.stored_alerts(connection, [one.alert for one in found.members])
-    seen = shares({"features": [one for one in _features(found, stored) if one.get("feature") == asked.path["feature"]]})
+    seen = shares(
+        {"features": [one for one in _features(found, stored) if one.get("feature") == asked.path["feature"]]}
+    )
     if seen is None:
         raise ObjectNotFoundError(f'Nothing is known of the bins of "{asked.path["feature"]}".')
-    bars = plots.Bars(
-        labels=distinct(seen.labels), series={"before": seen.before, "now": seen.now}, y="share of rows"
-    )
+    bars = plots.Bars(labels=distinct(seen.labels), series={"before": seen.before, "now": seen.now}, y="share of rows")
     return plots.svg(plots.bars("", bars, width=_WIDTH, height=_HEIGHT), dark="dark" in asked.query)
 
 

@@ -49,10 +49,7 @@ def _looks(reader: Reader, model: str, faults: list[dict[str, str]]) -> list[dic
     """Return what the monitor found of its performance, the newest look first."""
     checks = schema.checks
     query = (
-        select(checks)
-        .where(checks.c.subject == f"performance of {model}")
-        .order_by(checks.c.at.desc())
-        .limit(_LOOKS)
+        select(checks).where(checks.c.subject == f"performance of {model}").order_by(checks.c.at.desc()).limit(_LOOKS)
     )
     try:
         with reader.history.read() as connection:
@@ -61,7 +58,11 @@ def _looks(reader: Reader, model: str, faults: list[dict[str, str]]) -> list[dic
         faults.append({"what": error.message, "hint": error.hint})
         return []
     return [
-        {"at": None if (at := instant(row.at)) is None else at.isoformat(), "verdict": row.verdict, "policy": row.policy}
+        {
+            "at": None if (at := instant(row.at)) is None else at.isoformat(),
+            "verdict": row.verdict,
+            "policy": row.policy,
+        }
         for row in rows
     ]
 

@@ -41,7 +41,9 @@ def _found(reader: Reader, text: str, faults: list[dict[str, str]]) -> Iterator[
                 yield _line("model", model.id, f"of {model.service}", f"/models/{model.id}")
         for dataset in registry.datasets():
             if _has(words, dataset.id, str(dataset.manifest.get("service", "")), dataset.created_by):
-                yield _line("dataset", dataset.id, f"for {dataset.manifest.get('service', '')}", f"/datasets/{dataset.id}")
+                yield _line(
+                    "dataset", dataset.id, f"for {dataset.manifest.get('service', '')}", f"/datasets/{dataset.id}"
+                )
     except FeatureStoreError as error:
         faults.append({"what": error.message, "hint": error.hint})
     if not reader.has_history():

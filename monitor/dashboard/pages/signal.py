@@ -40,7 +40,8 @@ def read(reader: Reader, asked: Asked) -> Values:
             if request.get(key)
         },
         "left_out": [
-            {"since": one["since"], "until": one["until"], "reason": one["reason"]} for one in request.get("leftOut", ())
+            {"since": one["since"], "until": one["until"], "reason": one["reason"]}
+            for one in request.get("leftOut", ())
         ],
         "events": events,
     }
