@@ -50,18 +50,29 @@
     }
   };
 
+  // Whoever is asked to log in again is led there; else the stream is opened again, ever later while nobody answers.
+  const comeBack = async (wait) => {
+    await new Promise((done) => setTimeout(done, wait));
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "manual" });
+      if (answer.type === "opaqueredirect") { location.reload(); return; }
+      if (answer.ok) { await renew(); listen(); return; }
+    } catch {
+      // nobody answers yet
+    }
+    comeBack(Math.min(wait * 2, 10000));
+  };
+
   const listen = () => {
     const stream = new EventSource("/events?since=" + encodeURIComponent(seen));
     let heard = Date.now();
-    const watch = setInterval(() => {
-      if (Date.now() - heard > 25000) lost();
-    }, 5000);
     const lost = () => {
       clearInterval(watch);
       stream.close();
       say("Not connected: this may be old", true);
-      setTimeout(listen, 1000);
+      comeBack(500);
     };
+    const watch = setInterval(() => { if (Date.now() - heard > 25000) lost(); }, 5000);
     stream.addEventListener("alive", () => { heard = Date.now(); });
     stream.addEventListener("changed", (event) => {
       heard = Date.now();

@@ -80,7 +80,14 @@ def test_a_feature_is_followed_over_its_windows(browse: Callable[..., Any]) -> N
 @pytest.mark.usefixtures("drifted")
 @pytest.mark.parametrize(
     "path",
-    ["/incidents/7", "/features/weather/nothing", "/services/nothing", "/models/no@1", "/datasets/no", "/signals/00000000"]
+    [
+        "/incidents/7",
+        "/features/weather/nothing",
+        "/services/nothing",
+        "/models/no@1",
+        "/datasets/no",
+        "/signals/00000000",
+    ]
     + ["/views/airport", "/nowhere", "/incidents/1/features/wind.svg"],
 )
 def test_what_is_not_there_is_said_to_be_not_there(path: str, browse: Callable[..., Any]) -> None:
