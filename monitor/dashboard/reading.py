@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from featurestore.config import Config
 from featurestore.errors import MonitorError, RegistryError

@@ -21,7 +21,9 @@ def read(reader: Reader, asked: Asked) -> Values:
     """
     registry = reader.registry
     given = {key: asked.query.get(key, "").strip() for key in ("object", "action", "who")}
-    entries = registry.audit(**{key: value or None for key, value in given.items()}, limit=_MANY)
+    entries = registry.audit(
+        object=given["object"] or None, action=given["action"] or None, who=given["who"] or None, limit=_MANY
+    )
     return {
         "title": "Audit log",
         **given,

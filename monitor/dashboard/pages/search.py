@@ -54,10 +54,10 @@ def _found(reader: Reader, text: str, faults: list[dict[str, str]]) -> Iterator[
     except FeatureStoreError as error:
         faults.append({"what": error.message, "hint": error.hint})
         return
-    for one in reversed(incidents):
-        rules = " ".join(f"{member.rule} {member.service} {' '.join(member.features)}" for member in one.members)
-        if _has(words, f"incident {one.name}", one.cause, rules):
-            yield _line("incident", f"incident {one.name}", one.cause, f"/incidents/{one.number}")
+    for incident in reversed(incidents):
+        rules = " ".join(f"{one.rule} {one.service} {' '.join(one.features)}" for one in incident.members)
+        if _has(words, f"incident {incident.name}", incident.cause, rules):
+            yield _line("incident", f"incident {incident.name}", incident.cause, f"/incidents/{incident.number}")
 
 
 def _has(words: list[str], *texts: str) -> bool:

@@ -87,8 +87,10 @@ def test_a_feature_is_followed_over_its_windows(browse: Callable[..., Any]) -> N
         "/models/no@1",
         "/datasets/no",
         "/signals/00000000",
-    ]
-    + ["/views/airport", "/nowhere", "/incidents/1/features/wind.svg"],
+        "/views/airport",
+        "/nowhere",
+        "/incidents/1/features/wind.svg",
+    ],
 )
 def test_what_is_not_there_is_said_to_be_not_there(path: str, browse: Callable[..., Any]) -> None:
     page = browse().get(path, 404)
