@@ -112,7 +112,7 @@ def start(
         typer.Option(help="Wait while another monitor works here, and take over when it ends; else end with an error."),
     ] = True,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Serve the dashboard too, as [dashboard] says, while it works.")
+        bool, typer.Option("--dashboard", help="Serve the dashboard too, as the settings say, while it works.")
     ] = False,
 ) -> None:
     """Work until SIGTERM or Ctrl-C: judge windows as they close, deliver messages, try again what failed."""

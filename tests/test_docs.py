@@ -50,6 +50,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 (
     ALERTS,
     CONFIGURATION,
+    DASHBOARD,
     DATASETS,
     DEFINITIONS,
     ERASURE,
@@ -67,6 +68,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     for name in (
         "alerts",
         "configuration",
+        "dashboard",
         "datasets",
         "definitions",
         "erasure",
@@ -128,6 +130,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[actions]`": config.ActionsConfig,
     "## `[signals]`": SignalsConfig,
     "## `[signals.tls]`": TlsConfig,
+    "## `[dashboard]`": config.DashboardConfig,
+    "## `[dashboard.tls]`": TlsConfig,
     "## `[alerts]`": config.AlertsConfig,
     "## `[mute.NAME]`": MuteConfig,
     "## `[sources.NAME]`": config.SourceConfig,
@@ -154,6 +158,7 @@ NO_KEYS = {
     "monitor",
     "actions",
     "signals",
+    "dashboard",
     "alerts",
     "mute",
     "sources",
@@ -195,6 +200,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     assert "\n## `[offline.storage]`\n" in text
     assert "\n## `[serving.tls]`\n" in text
     assert "\n## `[signals.tls]`\n" in text
+    assert "\n## `[dashboard.tls]`\n" in text
     assert "\n## `[online.tls]`\n" in text
 
 

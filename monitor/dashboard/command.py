@@ -14,15 +14,12 @@ from featurestore.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.dashboard.server import DashboardServer
 
-app = typer.Typer(help="Show the store and what is wrong with it in a browser.", invoke_without_command=True)
 
-
-@app.callback()
 def dashboard(
-    host: Annotated[str, typer.Option(help="Where to listen; as [dashboard] says when not given.")] = "",
+    host: Annotated[str, typer.Option(help="Where to listen; as the settings say when not given.")] = "",
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="The port, 0 for a free one; as [dashboard] says when not given."),
+        typer.Option(min=0, max=65535, help="The port, 0 for a free one; as the settings say when not given."),
     ] = None,
     repo: Repo = HERE,
     replay: Annotated[
