@@ -23,7 +23,7 @@ from featurestore.settings.online import RedisConfig
 #: Holds a server until its standard input ends, so that it goes when the tests do, however they end.
 _GUARD = """
 import os, signal, subprocess, sys
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=2)  # the first line of ours is the number
 os.write(1, b"%d\\n" % server.pid)
 try:
     sys.stdin.read()

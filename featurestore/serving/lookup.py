@@ -29,6 +29,7 @@ _HEAD = b"\x0a%b%b%b\x19%b%b\x28%b"
 _REPLAY = b"\x20\x01"
 #: Makes a named tuple without the function that names its parts.
 _make = tuple.__new__
+_parse = pb.GetOnlineFeaturesRequest.FromString
 
 
 class LogEntry(NamedTuple):
@@ -104,7 +105,11 @@ class Lookups:
         Raises:
             InvalidRequestError: the bytes are not a request.
         """
-        return self.answer(parsed(data))
+        try:
+            request = _parse(data)
+        except DecodeError:
+            raise _no_request("GetOnlineFeaturesRequest") from None
+        return self.answer(request)
 
     def answer(self, request: pb.GetOnlineFeaturesRequest) -> Answer:
         """Answer a request.
@@ -137,7 +142,9 @@ class Lookups:
         return self._answered(request, plan, columns, count, rows)
 
     def _chosen(self, request: pb.GetOnlineFeaturesRequest) -> ServicePlan:
-        plan = self._plan(request.service)
+        plan = self.plans.get(request.service)
+        if plan.__class__ is not ServicePlan:
+            plan = self._plan(request.service)  # which says what there is in its place
         if self.canaries:
             canary = self.canaries.get(request.service)
             if canary is not None and canary.takes(request):
@@ -165,14 +172,15 @@ class Lookups:
             by_view = dict(zip(plan.stored_names, zip(rows, oldest, strict=True), strict=True))
             computed, records = _on_demand(plan, by_view, columns, count)
         for view, place in plan.sent_places:
-            if isinstance(view, OnDemandView):
+            if view is None:
+                if count == 1:
+                    parts.append(rows[place][0].sent)
+                else:
+                    parts += [row.sent for row in rows[place]]
+            elif isinstance(view, OnDemandView):
                 parts += records[view.name]
-            elif oldest[place]:
-                parts += _in_time(view, rows[place], oldest[place])
-            elif count == 1:
-                parts.append(rows[place][0].sent)
             else:
-                parts += [row.sent for row in rows[place]]
+                parts += _in_time(view, rows[place], oldest[place])
         entry = _make(LogEntry, (plan, request_id, now, count, columns, snapshot, rows, oldest, computed))
         return _make(Answer, (b"".join(parts), entry))
 
@@ -223,7 +231,7 @@ def parsed(data: bytes) -> pb.GetOnlineFeaturesRequest:
         InvalidRequestError: the bytes are not one.
     """
     try:
-        return pb.GetOnlineFeaturesRequest.FromString(data)
+        return _parse(data)
     except DecodeError:
         raise _no_request("GetOnlineFeaturesRequest") from None
 
