@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from unicodedata import bidirectional
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+#: Characters that turn the direction of a text, and the classes of letters that are read from right to left.
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 #: Letters of a text that a table shows.
 _SHORT = 60
 
@@ -22,6 +27,7 @@ class Templates:
             loader=PackageLoader("monitor.dashboard"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_finalized,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -84,8 +90,24 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:,g} s"
 
 
+def plain(text: str) -> str:
+    """Return a text that leaves the direction of what stands around it alone, whoever wrote it.
+
+    Characters that turn it by themselves are spelled out: in a name they are there to deceive. Letters that are read
+    from right to left stay, in a place of their own.
+    """
+    turned = _TURNS.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
+    return f"\u2068{turned}\u2069" if any(bidirectional(one) in _RIGHT_TO_LEFT for one in turned) else turned
+
+
+def _finalized(value: object) -> object:
+    """Return what a template writes out: what is marked as HTML was made here, out of plain texts."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def short(text: str, most: int = _SHORT) -> Markup | str:
     """Return a text that fits into a table, with all of it where one points."""
+    text = plain(text)
     if len(text) <= most:
         return text
     return Markup('<span title="{}">{}…</span>').format(text, text[: most - 1])
@@ -98,10 +120,10 @@ def part(text: str) -> str:
 
 def words(text: str) -> Markup:
     """Return a name in which a narrow screen may break the line."""
-    return Markup("_<wbr>").join(escape(one) for one in text.split("_"))
+    return Markup("_<wbr>").join(escape(one) for one in plain(text).split("_"))
 
 
 def user(text: str) -> Markup:
     """Return what uses something, ``feature_service flight_delay@1``, as people read it."""
     kind, space, name = text.partition(" ")
-    return escape(kind.replace("_", " ") + space) + words(name)
+    return escape(plain(kind.replace("_", " ")) + space) + words(name)
