@@ -19,6 +19,7 @@ from featurestore.errors import ConfigError, closest
 from featurestore.settings.actions import ActionsConfig
 from featurestore.settings.alerts import AlertsConfig, Calendars
 from featurestore.settings.channels import AnyChannelConfig
+from featurestore.settings.dashboard import DashboardConfig
 from featurestore.settings.faults import PLAIN_NAME_RULE, first_fault
 from featurestore.settings.online import RedisConfig
 from featurestore.settings.retention import RetentionConfig
@@ -96,6 +97,7 @@ class Config(Section):
     streaming: StreamingConfig = StreamingConfig()
     monitor: MonitorConfig = MonitorConfig()
     signals: SignalsConfig = SignalsConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     actions: ActionsConfig = ActionsConfig()
     alerts: AlertsConfig = AlertsConfig()
     mute: Calendars = Field(default_factory=dict)
@@ -218,6 +220,15 @@ class Config(Section):
         if not given and not self.path(OWN_SIGNING_KEY).exists():
             return None
         return self._secret(given or f"file:{OWN_SIGNING_KEY}", "audit.signing_key")
+
+    def dashboard_secret(self) -> str:
+        """Return the secret that signs the dashboard's sessions; "" if none is set.
+
+        Raises:
+            ConfigError: the secret's variable or file is missing or cannot be read.
+        """
+        given = self.dashboard.secret.get_secret_value()
+        return self._secret(given, "dashboard.secret") if given else ""
 
     def erasure_secret(self) -> str | None:
         """Return the secret by which erased keys are known again; None if the store has not made its own yet.

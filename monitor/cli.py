@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from math import exp
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,9 +113,13 @@ def start(
         bool,
         typer.Option(help="Wait while another monitor works here, and take over when it ends; else end with an error."),
     ] = True,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Serve the dashboard too, as the settings say, while it works.")
+    ] = False,
 ) -> None:
     """Work until SIGTERM or Ctrl-C: judge windows as they close, deliver messages, try again what failed."""
     from monitor.daemon import Daemon
+    from monitor.dashboard.command import dashboard_server
 
     with open_store(repo, replay) as store, _history(store.config) as history, _channels(store.config) as channels:
         _policies(store.registry)
@@ -122,7 +127,8 @@ def start(
         typer.echo(f"{where}monitor of project {store.config.project}, every {store.config.monitor.poll_seconds:g} s")
         # Servers on the same host come first.
         os.nice(store.config.monitor.nice)
-        Daemon(store, history, channels, standby=standby).run()
+        also = {"dashboard": partial(dashboard_server(), store)} if dashboard else {}
+        Daemon(store, history, channels, standby=standby, also=also).run()
 
 
 @app.command()

@@ -35,7 +35,7 @@ from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
 from monitor.pipeline import Store, run_once
 from monitor.pipeline.left_behind import close_left_behind
-from monitor.ports import Ports
+from monitor.ports import Ports, Served
 from monitor.retention import prune_all
 from monitor.signalling.opening import own_channels
 from monitor.signalling.server import serve_signals
@@ -73,19 +73,27 @@ class Daemon:
         history: the monitor's database.
         channels: by name; see :func:`monitor.alerts.channels.open_channels`.
         standby: whether to wait for another monitor on the database to end.
+        also: what listens on a port beside metrics and signals while this one works, by what the port is for.
 
     Raises:
         ConfigError: a channel's fallback is none.
     """
 
     def __init__(
-        self, store: Store, history: History, channels: Mapping[str, Channel], *, standby: bool = True
+        self,
+        store: Store,
+        history: History,
+        channels: Mapping[str, Channel],
+        *,
+        standby: bool = True,
+        also: Mapping[str, Callable[[], Served | None]] | None = None,
     ) -> None:
         self._store = store
         self._history = history
         self._channels = channels
         self._fallbacks = fallbacks(store.config)
         self._standby = standby
+        self._also = dict(also or {})
         self._signal = ""
         self._metrics = MonitorMetrics(history, store.config.project)
         self._stop = threading.Event()
@@ -130,6 +138,7 @@ class Daemon:
                     {
                         "metrics": lambda: serve_metrics(config, self._metrics),
                         "signals": lambda: serve_signals(config, SignalSource(self._history, registry), registry),
+                        **self._also,
                     }
                 )
             )

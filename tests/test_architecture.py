@@ -28,6 +28,7 @@ HOMES = {
         "monitor/alerts/channels/kafka.py",
     ),
     "altair": ("featurestore/plots.py",),
+    "anyio": ("monitor/dashboard/application.py",),
     "apprise": ("monitor/alerts/channels/apprise.py",),
     "adbc_driver_manager": ("featurestore/offline/sources/databases.py",),
     "apscheduler": ("monitor/daemon.py",),
@@ -53,6 +54,11 @@ HOMES = {
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
     "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
+    "itsdangerous": ("monitor/dashboard/sessions.py",),
+    "jinja2": ("monitor/dashboard/rendering.py",),
+    "markupsafe": ("monitor/dashboard/rendering.py",),
+    "starlette": ("monitor/dashboard/",),
+    "uvicorn": ("monitor/dashboard/server.py",),
     "hiredis": ("featurestore/online/redis/",),
     "redis": ("featurestore/online/redis/connecting.py",),
     # Settings; and what is known of an incident, which is kept as JSON and checked when it is read.
@@ -73,6 +79,7 @@ HOMES = {
         "monitor/alerts/commands.py",
         "monitor/alerts/outbox_commands.py",
         "monitor/cli.py",
+        "monitor/dashboard/command.py",
         "monitor/performance/commands.py",
         "monitor/report/command.py",
         "monitor/retraining_commands.py",
@@ -138,11 +145,12 @@ def test_every_library_that_is_imported_is_a_declared_dependency_and_the_other_w
     # The standard library's zoneinfo reads tzdata where the system has no zones.
     declared = {IMPORTED_AS.get(one, one) for one in declared if one != "tzdata"}
     imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
-    # pandas and pytest are met only where the user has them; ADBC, Apprise, Kafka, object storage, OpenTelemetry,
-    # pictures, Redis and Spark are in extras.
+    # pandas and pytest are met only where the user has them; ADBC, Apprise, the dashboard, Kafka, object storage,
+    # OpenTelemetry, pictures, Redis and Spark are in extras.
     ours = {"featurestore", "monitor", "pandas", "pytest"}
     ours |= {"adbc_driver_manager", "aiokafka", "altair", "apprise", "fsspec", "hiredis", "obstore", "opentelemetry"}
     ours |= {"pyspark", "redis", "vl_convert"}
+    ours |= {"anyio", "itsdangerous", "jinja2", "markupsafe", "starlette", "uvicorn"}
     assert imported - set(sys.stdlib_module_names) - ours == declared
 
 

@@ -51,6 +51,7 @@ RUN.remove(ROOT / "docs" / "tutorial.md")
 (
     ALERTS,
     CONFIGURATION,
+    DASHBOARD,
     DATASETS,
     DEFINITIONS,
     DEPLOYMENT,
@@ -70,6 +71,7 @@ RUN.remove(ROOT / "docs" / "tutorial.md")
     for name in (
         "alerts",
         "configuration",
+        "dashboard",
         "datasets",
         "definitions",
         "deployment",
@@ -113,6 +115,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[actions]`": config.ActionsConfig,
     "## `[signals]`": SignalsConfig,
     "## `[signals.tls]`": TlsConfig,
+    "## `[dashboard]`": config.DashboardConfig,
+    "## `[dashboard.tls]`": TlsConfig,
     "## `[alerts]`": config.AlertsConfig,
     "## `[mute.NAME]`": MuteConfig,
     "## `[sources.NAME]`": config.SourceConfig,
@@ -139,6 +143,7 @@ NO_KEYS = {
     "monitor",
     "actions",
     "signals",
+    "dashboard",
     "alerts",
     "mute",
     "sources",
@@ -181,6 +186,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     assert "\n## `[offline.spark]`\n" in text
     assert "\n## `[serving.tls]`\n" in text
     assert "\n## `[signals.tls]`\n" in text
+    assert "\n## `[dashboard.tls]`\n" in text
     assert "\n## `[online.tls]`\n" in text
 
 

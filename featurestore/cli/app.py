@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -58,7 +59,7 @@ def _version(wanted: bool) -> None:
 
 
 def build() -> typer.Typer:
-    """Return the application with every command group that an installed package adds."""
+    """Return the application with every command, and group of commands, that an installed package adds."""
     app = typer.Typer(
         name="featurestore",
         help="A feature store with a drift-monitoring daemon.",
@@ -104,12 +105,16 @@ def build() -> typer.Typer:
     ):
         group.add_to(app)
     for name, added in _added():
-        app.add_typer(added, name=name)
+        if isinstance(added, typer.Typer):
+            app.add_typer(added, name=name)
+        else:
+            app.command(name)(added)
     return app
 
 
 @functools.cache
-def _added() -> list[tuple[str, typer.Typer]]:
+def _added() -> list[tuple[str, typer.Typer | Callable[..., None]]]:
+    """Return groups of commands, and single commands, by name."""
     return [(entry.name, entry.load()) for entry in entry_points(group="featurestore.commands")]
 
 

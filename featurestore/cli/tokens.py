@@ -22,6 +22,9 @@ class Scope(StrEnum):
     push = "push"
     log = "log"
     signals = "signals"
+    view = "view"
+    operate = "operate"
+    approve = "approve"
     admin = "admin"
 
 
@@ -36,7 +39,9 @@ def create(
     scope: Annotated[
         list[Scope],
         typer.Option(
-            "--scope", help="read: lookups; push: rows; log: predictions and outcomes; signals: retraining; admin: all."
+            "--scope",
+            help="read: lookups; push: rows; log: predictions and outcomes; signals: retraining; "
+            "view, operate, approve: a person at the dashboard; admin: all.",
         ),
     ],
     service: Annotated[
@@ -74,15 +79,17 @@ def create(
         asking = {
             "[serving]": store.config.serving.authentication == "token",
             "[signals]": store.config.signals.authentication == "token",
+            "[dashboard]": store.config.dashboard.authentication == "token",
         }
     typer.echo(text)
     until = "does not expire" if token.expires_at is None else f"expires on {token.expires_at:%Y-%m-%d %H:%M} UTC"
     typer.echo(f'That is token "{token.name}", for {", ".join(token.scopes)}. It {until}.', err=True)
     typer.echo("It is shown this once. Its callers send it as: authorization: Bearer TOKEN", err=True)
-    # The scope says which of the two ports it is for; admin is for both.
+    # The scope says which of the ports it is for; admin is for all.
     section = "[signals]" if scope == [Scope.signals] else "[serving]"
+    section = "[dashboard]" if set(scope) <= {Scope.view, Scope.operate, Scope.approve} else section
     if not asking[section]:
-        whose = "The monitor asks" if section == "[signals]" else "Servers ask"
+        whose = {"[signals]": "The monitor asks", "[dashboard]": "The dashboard asks"}.get(section, "Servers ask")
         typer.echo(f'{whose} for tokens once featurestore.toml says so: {section} authentication = "token"', err=True)
 
 

@@ -27,8 +27,9 @@ from featurestore.registry.records import Token
 from featurestore.registry.versions import Versions
 from featurestore.types import microseconds
 
-#: What a token may be for. ``admin`` is everything, the clock of a rehearsal among it.
-SCOPES = ("read", "push", "log", "signals", "admin")
+#: What a token may be for. ``view``, ``operate`` and ``approve`` are for people, at the dashboard; ``admin`` is
+#: everything, the clock of a rehearsal among it.
+SCOPES = ("read", "push", "log", "signals", "view", "operate", "approve", "admin")
 
 _PREFIX = "fs"
 _ID_LETTERS = string.ascii_lowercase + string.digits
@@ -255,7 +256,7 @@ def _checked(name: str, scopes: Collection[str], services: Collection[str], view
             raise DefinitionError(f'There is no scope "{one}".', hint=closest(one, SCOPES))
     if not scopes:
         raise DefinitionError(
-            f'Token "{name}" would be for nothing.', hint="Name a scope: read, push, log, signals or admin."
+            f'Token "{name}" would be for nothing.', hint=f"Name a scope: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}."
         )
     for what, limits, limited in (("services", services, ("read", "signals")), ("views", views, ("push",))):
         if limits and ("admin" in scopes or not set(limited) & set(scopes)):

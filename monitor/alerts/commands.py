@@ -79,21 +79,11 @@ def ack(
     replay: Replay = "",
 ) -> None:
     """Say that you work on an incident: it is not told again and does not escalate, until something new joins it."""
-    from monitor.accepting import find_incident
-    from monitor.alerts.dispatching import clock_of, dispatch
-    from monitor.alerts.incidents import acknowledged
+    from monitor.alerts.answering import acknowledge
 
     with _opened(repo, replay) as (store, history):
-        who, now = _who(store), datetime.now(UTC)
-        with history.write() as connection:
-            clock = clock_of(history, connection, store.config, now)
-            taken = acknowledged(find_incident(history, connection, number), by=who, now=clock)
-            history.save_incident(connection, taken)
-            history.acknowledge(connection, number, who=who, reason=reason, now=now)
-            history.note(connection, "acknowledged", reason, incident=number, who=who, at=clock, now=now)
-            details = {"incident": number, "cause": taken.cause, "reason": reason}
-            store.registry.record("acknowledge", f"incident {number}", details, who=who)
-        dispatch(history, store.config, now=now)
+        who = _who(store)
+        acknowledge(store, history, number, who=who, reason=reason, now=datetime.now(UTC))
     typer.echo(f"Incident {number} is yours, {who}. Whoever was told of it will hear that.")
 
 
@@ -128,27 +118,15 @@ def silence(
     replay: Replay = "",
 ) -> None:
     """Tell nobody of some alerts for some time; what is still wrong then is told then."""
-    from dataclasses import replace
-
+    from monitor.alerts.answering import silence as silence_them
     from monitor.alerts.dispatching import clock_of
-    from monitor.alerts.incident_state import Incident
-    from monitor.alerts.silences import new_silence, silenced_by
 
     with _opened(repo, replay) as (store, history):
-        who, now = _who(store), datetime.now(UTC)
-        with history.write() as connection:
-            clock = clock_of(history, connection, store.config, now)
-            end = _end(until, for_, clock)
-            made = new_silence(matchers, starts_at=clock, expires_at=end, author=who, reason=reason)
-            made = replace(made, id=history.add_silence(connection, made, now=now))
-            hit: list[Incident] = []
-            for one in history.open_incidents(connection):
-                if any(silenced_by(member, one.name, [made], clock) for member in one.members):
-                    hit.append(one)
-                    said = f"until {end:%Y-%m-%d %H:%M}: {reason}"
-                    history.note(connection, "silenced", said, incident=one.number, who=who, at=clock, now=now)
-            details = {"silence": made.id, "matchers": matchers, "until": end.isoformat(), "reason": reason}
-            store.registry.record("silence", f"silence {made.id}", details, who=who)
+        now = datetime.now(UTC)
+        with history.read() as connection:
+            end = _end(until, for_, clock_of(history, connection, store.config, now))
+        done = silence_them(store, history, matchers, until=end, who=_who(store), reason=reason, now=now)
+    made, hit = done.silence, done.about
     about = f"{len(hit)} open incident{'s' if len(hit) != 1 else ''}: {', '.join(one.name for one in hit)}"
     typer.echo(f"Silence {made.id} until {end:%Y-%m-%d %H:%M} UTC; it is about {about if hit else 'no open incident'}.")
     typer.echo(f"End it with: featurestore monitor unsilence {made.id}{f' --replay {replay}' if replay else ''}")
@@ -193,16 +171,10 @@ def unsilence(
     number: Annotated[int, typer.Argument(help="The silence's number.", min=1)], repo: Repo = HERE, replay: Replay = ""
 ) -> None:
     """End a silence now: what is still wrong is told at once."""
-    from monitor.alerts.dispatching import clock_of, dispatch
+    from monitor.alerts.answering import unsilence as end_silence
 
     with _opened(repo, replay) as (store, history):
-        who, now = _who(store), datetime.now(UTC)
-        with history.write() as connection:
-            clock = clock_of(history, connection, store.config, now)
-            if not history.end_silence(connection, number, by=who, now=clock):
-                raise MonitorError(f"There is no silence {number} that goes on.", hint="featurestore monitor silences")
-            store.registry.record("unsilence", f"silence {number}", {"silence": number}, who=who)
-        dispatch(history, store.config, now=now)
+        end_silence(store, history, number, who=_who(store), now=datetime.now(UTC))
     typer.echo(f"Silence {number} is over.")
 
 

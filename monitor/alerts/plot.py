@@ -106,7 +106,7 @@ def png(payload: Mapping[str, Any]) -> bytes | None:
     if found is None:
         return None
     bars = plots.Bars(
-        labels=_distinct(found.labels),
+        labels=distinct(found.labels),
         series={"before": found.before, "now": found.now},
         y="share of rows",
     )
@@ -127,7 +127,7 @@ def _joined(labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{labels[0]} to {labels[-1]}"
 
 
-def _distinct(labels: Sequence[str]) -> list[str]:
+def distinct(labels: Sequence[str]) -> list[str]:
     """Return the labels, told apart by trailing spaces where two read alike: a bar would cover the other."""
     seen: dict[str, int] = {}
     distinct = []

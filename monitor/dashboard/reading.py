@@ -1,0 +1,109 @@
+"""What pages read: the registry and the monitor's database, opened when they are there and never made here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from featurestore.config import Config
+from featurestore.errors import MonitorError, RegistryError
+from featurestore.registry import Registry
+from featurestore.store import FeatureStore
+from monitor.history import History
+
+_SQLITE = "sqlite:///"
+
+
+class Reader:
+    """A feature store and its monitor's memory, for pages; any thread may use it.
+
+    Args:
+        store: the store; whoever has opened it closes it.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+        self._history: History | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def config(self) -> Config:
+        """The store's settings."""
+        return self.store.config
+
+    @property
+    def registry(self) -> Registry:
+        """The store's registry.
+
+        Raises:
+            RegistryError: it cannot be opened, or nothing was ever applied.
+        """
+        if not _is_there(self.config.database_url(self.config.registry)):
+            raise RegistryError(
+                "There is no registry yet: nothing has been applied.",
+                hint="Write definitions.py, then: featurestore apply",
+            )
+        with self._lock:
+            return self.store.registry
+
+    def has_history(self) -> bool:
+        """Return whether a monitor has ever run here."""
+        return self._history is not None or _is_there(self._url)
+
+    @property
+    def history(self) -> History:
+        """The monitor's database.
+
+        Raises:
+            MonitorError: it cannot be opened, or no monitor has ever run here.
+        """
+        if not self.has_history():
+            raise MonitorError(
+                "No monitor has run here yet, so there is nothing to tell.",
+                hint="featurestore monitor start",
+            )
+        with self._lock:
+            if self._history is None:
+                self._history = History(self._url)
+            return self._history
+
+    @property
+    def _url(self) -> str:
+        return self.config.database_url(self.config.monitor.database)
+
+    @contextmanager
+    def acting_as(self, who: str) -> Iterator[FeatureStore]:
+        """Open the store for something that somebody does: the audit log has it under their name."""
+        with _ActsAs(self.config, who) as store:
+            yield store
+
+    def close(self) -> None:
+        """Close the monitor's database."""
+        with self._lock:
+            if self._history is not None:
+                self._history.close()
+                self._history = None
+
+
+class _ActsAs(FeatureStore):
+    """A feature store that acts in the name of whoever has logged in.
+
+    Args:
+        config: of the store.
+        who: what the audit log calls them.
+    """
+
+    def __init__(self, config: Config, who: str) -> None:
+        self.config = config  # as it was read: the file may be another one by now, or have another name
+        self._acts_as = who
+
+    def who(self) -> str:
+        """Return who acts."""
+        return self._acts_as
+
+
+def _is_there(url: str) -> bool:
+    """Return whether a database may be opened without being made: any but a file that is not there."""
+    return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).exists()
