@@ -107,7 +107,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 #: Files, and folders of files, with few tests that take long: one that comes last has one process work and the others
 #: wait for it.
-FIRST = ("tests/e2e/", "tests/soak/", "tests/test_docs.py", "tests/featurestore/offline/test_spark.py")
+FIRST = (
+    "tests/e2e/",
+    "tests/soak/",
+    "tests/test_docs",
+    "tests/test_how_to.py",
+    "tests/featurestore/offline/test_spark.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

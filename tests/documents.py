@@ -161,9 +161,9 @@ class Walk:
             elif command.startswith("kill %"):
                 self._stop(list(self._servers.values())[int(command.removeprefix("kill %")) - 1])
             elif command.endswith(" &"):
-                _compare(self._start(command.removesuffix(" &")), shown)
+                compare(self._start(command.removesuffix(" &")), shown)
             else:
-                _compare(self._run(self._here(command), expected), shown)
+                compare(self._run(self._here(command), expected), shown)
 
     def _run(self, command: str, code: int) -> str:
         program, *arguments = shlex.split(command)
@@ -218,7 +218,8 @@ def _codes(document: Path) -> dict[int, int]:
     return {next(number for number, at in enumerate(starts) if at > one.start()): int(one[1]) for one in found}
 
 
-def _compare(said: str, shown: str) -> None:
+def compare(said: str, shown: str) -> None:
+    """Fail if a command has printed something else than a page shows; where that is nothing, it does not say."""
     if not shown.strip():
         return
     pattern = "".join(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.documents import ROOT, Walk, account
+from tests.documents import ROOT, Walk, account, compare
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -23,6 +23,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         walk.take(TUTORIAL)
     yield folder / "shop"
     shutil.rmtree(folder)
+
+
+def test_what_a_command_prints_is_held_against_the_page() -> None:
+    compare("made 2026-01-01 10:00\nb\nc   12\n", "made 2025-12-31 09:00\n...\nc 12\n")
+    compare("a b c\n", "a ...\n...\n")
+    for said, shown in (("a\nb\n", "a\n"), ("a\n", "a\nb\n"), ("a\nc\n", "...\nb\n"), ("a 1\n", "a 2\n")):
+        with pytest.raises(AssertionError, match="but it prints"):
+            compare(said, shown)
 
 
 def test_the_tutorial_does_what_it_says(shop: Path) -> None:
