@@ -116,7 +116,7 @@ def check_destination(moved: MovedDatabase, journal: Journal | None, here: Measu
     Raises:
         ConfigError: it holds something else.
     """
-    if not _is_made(moved):
+    if not is_made(moved):
         return Measure()
     opened = moved.open(moved.url)
     try:
@@ -168,7 +168,7 @@ def copy_database(source: Connection, moved: MovedDatabase, here: Measure, journ
     return PartReport(part=moved.part, unit="rows", state=State.copied, here=here, there=there, copied=here.items)
 
 
-def _is_made(moved: MovedDatabase) -> bool:
+def is_made(moved: MovedDatabase) -> bool:
     """Return whether its tables are there; none is made by looking."""
     if not moved.exists:
         return False

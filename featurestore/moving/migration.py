@@ -104,8 +104,8 @@ class Move:
                     names = self._online_names(registry)
                     if not stays:
                         online.check_target(self.target, registry, OfflineStore(self.source, registry))
-                    note = f"{len(names):,} view(s), made from the tables"
-                    parts.append(replace(_plan(online.PART, "rows", Measure(items=len(names)), stays=stays), note=note))
+                    plan = _plan(online.PART, "views", Measure(items=len(names)), stays=stays)
+                    parts.append(replace(plan, note="made from the tables"))
         return MoveReport(
             source=self.names[0], destination=self.names[1], parts=tuple(parts), notes=self._notes(heads), check=True
         )

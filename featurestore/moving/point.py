@@ -27,7 +27,7 @@ from sqlalchemy import Connection, select
 from featurestore.config import Config
 from featurestore.definitions import FeatureView
 from featurestore.errors import ConfigError
-from featurestore.moving.databases import MovedDatabase
+from featurestore.moving.databases import MovedDatabase, is_made
 from featurestore.moving.places import table_names
 from featurestore.moving.pushes import PushCopy
 from featurestore.offline.places import offline_folder
@@ -75,9 +75,9 @@ def take_point(config: Config, databases: Sequence[MovedDatabase], pushes: PushC
         ConfigError: there is no registry.
     """
     registry, *others = databases
-    if not registry.exists:
+    if not is_made(registry):
         raise ConfigError("There is no registry yet, so there is nothing to copy.", hint="featurestore apply")
-    snapshots = {one.part: _snapshot(one, held) for one in others if one.exists}
+    snapshots = {one.part: _snapshot(one, held) for one in others if is_made(one)}
     with ExitStack() as pushing:
         if pushes is not None:
             pushes.take(pushing)

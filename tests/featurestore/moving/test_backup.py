@@ -94,7 +94,7 @@ class Pushing(threading.Thread):
         user = 1_000
         try:
             with FeatureClient(self._address) as client:
-                while not self._stopped.is_set():
+                while not self._stopped.wait(0.005):  # others work beside it
                     client.push("clicks", clicked([user], hours=10))
                     self.acknowledged[user] = datetime.now(UTC)
                     user += 1
