@@ -181,7 +181,12 @@ class TableErasure:
                     raise broken
                 if only_count or self._rewritten(path, found):
                     total += Erased(rows=found, files=1)
-            elif time.time() - path.stat().st_mtime < AT_WORK_SECONDS:
+                continue
+            try:
+                written = path.stat().st_mtime
+            except FileNotFoundError:  # another erasure has removed it since it was counted
+                continue
+            if time.time() - written < AT_WORK_SECONDS:
                 total += Erased(waiting=1)
             else:  # what nothing names, and nobody can read or may read
                 total += Erased(rows=found, files=1)
