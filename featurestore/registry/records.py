@@ -189,7 +189,7 @@ class Token:
         name: what people call it.
         id: the public part of the token: ``fs_<id>_...``.
         digest: SHA-256 of the whole token, in hexadecimal.
-        scopes: of ``read``, ``push``, ``log``, ``signals`` and ``admin``.
+        scopes: of :data:`featurestore.registry.tokens.SCOPES`.
         services: the feature services that it may read, and whose signals it may see; empty for all.
         views: the feature views that it may push to; empty for all.
         created_at: when it was made.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from featurestore.config import Config
 from featurestore.errors import MonitorError, RegistryError
@@ -14,6 +15,10 @@ from featurestore.store import FeatureStore
 from monitor.history import History
 
 _SQLITE = "sqlite:///"
+#: Things that are remembered of one revision.
+_MOST = 500
+
+_T = TypeVar("_T")
 
 
 class Reader:
@@ -27,6 +32,8 @@ class Reader:
         self.store = store
         self._history: History | None = None
         self._lock = threading.Lock()
+        self._revision: int | None = None
+        self._known: dict[object, Any] = {}
 
     @property
     def config(self) -> Config:
@@ -47,6 +54,23 @@ class Reader:
             )
         with self._lock:
             return self.store.registry
+
+    def known(self, key: object, make: Callable[[], _T]) -> _T:
+        """Return what follows from the definitions alone: it is made once for each revision of the registry.
+
+        Args:
+            key: names it; whatever else it depends on is a part of it.
+            make: makes it.
+        """
+        revision = self.registry.revision()
+        with self._lock:
+            if revision != self._revision or len(self._known) > _MOST:
+                self._revision, self._known = revision, {}
+            known = self._known
+        if key not in known:
+            known[key] = make()
+        found: _T = known[key]
+        return found
 
     def has_history(self) -> bool:
         """Return whether a monitor has ever run here."""

@@ -41,6 +41,7 @@ class Templates:
             "short": short,
             "part": part,
             "user": user,
+            "when": when,
             "words": words,
         }
 
@@ -53,8 +54,12 @@ def instant(text: str | None) -> Markup | str:
     """Return an instant of ISO 8601 as it is read here: to the minute, UTC."""
     if not text:
         return "never"
-    at = datetime.fromisoformat(text)
-    return Markup('<time datetime="{}">{}</time>').format(text, f"{at:%Y-%m-%d %H:%M} UTC")
+    return Markup('<time datetime="{}">{}</time>').format(text, when(text))
+
+
+def when(text: str | None) -> str:
+    """Return the same within a sentence that is made of texts: those are escaped as one."""
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC" if text else "never"
 
 
 def percent(share: float | None) -> str:

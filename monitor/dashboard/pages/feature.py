@@ -83,12 +83,17 @@ def _days(asked: Asked) -> int:
 
 
 def _lineage(reader: Reader, view: str, feature: str, faults: list[dict[str, str]]) -> dict[str, Any]:
-    try:
+    def made() -> dict[str, Any]:
         found = reader.store.lineage(f"{view}:{feature}")
+        return {**drawing_of(found), "text": found.render("text"), "notes": list(found.notes)}
+
+    try:
+        registry = reader.registry
+        trained = len(registry.datasets()), len(registry.models())
+        return reader.known(("lineage", view, feature, *trained), made)
     except FeatureStoreError as error:
         faults.append({"what": error.message, "hint": error.hint})
         return {"boxes": [], "lines": [], "width": 0, "height": 0, "left_out": 0, "text": "", "notes": []}
-    return {**drawing_of(found), "text": found.render("text"), "notes": list(found.notes)}
 
 
 def _streams(reader: Reader, registry: Registry, view: str, feature: str) -> list[Stream]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from featurestore.definitions import FeatureService, FeatureView, storage_id
+from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import FeatureStoreError
-from featurestore.registry import Registry, live_views
+from featurestore.registry import Registered, Registry, live_views
 from featurestore.types import microseconds
 from monitor import budget, schema
 from monitor.alerts import outbox
@@ -44,8 +44,9 @@ def read(reader: Reader, asked: Asked) -> Values:
 def _registered(reader: Reader, faults: list[dict[str, str]]) -> dict[str, Any]:
     try:
         registry = reader.registry
-        services = [_service(registry, one) for one in registry.list("feature_service")]
-        views = [_view(registry, one) for one in live_views(registry)]
+        services = reader.known("services", lambda: [_service(one) for one in registry.list("feature_service")])
+        live = live_views(registry)
+        views = [_view(reader, registry, one) for one in live[:_SHOWN]]
         datasets, models = len(registry.datasets()), len(registry.models())
         promotions = [one for one in registry.promotions() if one.state == "pending"]
     except FeatureStoreError as error:
@@ -60,35 +61,32 @@ def _registered(reader: Reader, faults: list[dict[str, str]]) -> dict[str, Any]:
             "promotions": [],
         }
     return {
-        "services": services[:_SHOWN],
+        "services": [one | {"aliases": registry.aliases(one["name"])} for one in services[:_SHOWN]],
         "more_services": max(0, len(services) - _SHOWN),
-        "views": views[:_SHOWN],
-        "more_views": max(0, len(views) - _SHOWN),
+        "views": views,
+        "more_views": max(0, len(live) - _SHOWN),
         "datasets": datasets,
         "models": models,
         "promotions": [{"number": one.number, "version": one.id, "alias": one.alias} for one in promotions],
     }
 
 
-def _service(registry: Registry, one: Any) -> dict[str, Any]:
-    definition = one.definition
-    assert isinstance(definition, FeatureService)  # noqa: S101 - services were listed
+def _service(one: Registered[Any]) -> dict[str, Any]:
+    features = sum(len(fields) for fields in one.definition.outputs.values())
+    return {"name": one.name, "id": one.id, "features": features}
+
+
+def _view(reader: Reader, registry: Registry, one: Registered[FeatureView]) -> dict[str, Any]:
+    def described() -> tuple[str, float | None]:
+        ttl = one.definition.ttl
+        return storage_id(one.definition), None if ttl is None else ttl.total_seconds()
+
+    table, ttl = reader.known(("view", one.id), described)
+    done = registry.last_materialization(table)
     return {
         "name": one.name,
         "id": one.id,
-        "aliases": registry.aliases(one.name),
-        "features": sum(len(fields) for fields in definition.outputs.values()),
-    }
-
-
-def _view(registry: Registry, one: Any) -> dict[str, Any]:
-    definition = one.definition
-    assert isinstance(definition, FeatureView)  # noqa: S101 - live views were listed
-    done = registry.last_materialization(storage_id(definition))
-    return {
-        "name": one.name,
-        "id": one.id,
-        "ttl": None if definition.ttl is None else definition.ttl.total_seconds(),
+        "ttl": ttl,
         "materialized_at": None if done is None else done.finished_at.isoformat(),
     }
 

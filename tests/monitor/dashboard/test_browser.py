@@ -114,6 +114,7 @@ def test_every_page_can_be_read_by_everybody(hostile: Any, chromium: Any, lackin
                     assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == [], (path, scheme)
                     assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, scheme)
                     assert page.evaluate("window.hit") is None, path
+                    assert "\u202e" not in page.content(), path
         with opened(chromium) as page:
             page.goto(server.url + "incidents/1")
             assert HOSTILE.replace("\u202e", "<U+202E>") in page.inner_text("main")
