@@ -80,9 +80,7 @@ def kept(server: RedisServer) -> bytes:
 def test_redis_and_the_local_copy_of_it_have_nothing_of_an_erased_key(
     servers: list[RedisServer], tmp_path: Path
 ) -> None:
-    with opened(
-        tmp_path / "shop", on_redis([one.address for one in servers], "single" if len(servers) == 1 else "cluster")
-    ) as store:
+    with opened(tmp_path / "shop", on_redis([one.address for one in servers])) as store:
         store.push("spending", rows(MARK, LIKE, hours=0.5))
         copy = store.local_copy
         assert copy is not None
