@@ -168,7 +168,8 @@ def _measured(join: Callable[[], object]) -> dict[str, float]:
 def main() -> None:
     """Do what the command line says."""
     what, folder, options = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-    done = {"prepare": prepare, "ours": ours, "floor": floor}[what](folder, **options)
+    parts: dict[str, Callable[..., object]] = {"prepare": prepare, "ours": ours, "floor": floor}
+    done = parts[what](folder, **options)
     print(json.dumps(done))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 from benchmarks.harness import Row, in_turn
 
@@ -24,7 +25,7 @@ def run(*, quick: bool) -> list[Row]:
     }
     rows = []
     for work, (ours, floor) in cases.items():
-        seconds = in_turn(lambda code=ours: _python(code), lambda code=floor: _python(code), pairs=pairs)
+        seconds = in_turn(partial(_python, ours), partial(_python, floor), pairs=pairs)
         rows.append(Row(work=work, ours=seconds[0], floor=seconds[1], unit="s"))
     return rows
 

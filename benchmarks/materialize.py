@@ -145,7 +145,7 @@ def _puts(folder: Path) -> float:
     store.close()
     target = folder / "floor"
     shutil.rmtree(target, ignore_errors=True)
-    pairs = list(zip(keys, values, strict=True))
+    pairs = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
     with lmdb.open(str(target), map_size=1 << 38) as env:
         started = time.perf_counter()
         for first in range(0, len(pairs), _CHUNK):

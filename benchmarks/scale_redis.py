@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from benchmarks.harness import Row
 from benchmarks.serving import _PROCESSES, _asked, _Case, _in_turn, _row, _Scale, _view
-from benchmarks.serving_load import KEYS, bare, framed, ours, request
+from benchmarks.serving_load import KEYS, answer_of, bare, framed, ours, request
 from featurestore import FeatureService, FeatureStore, FeatureView
 
 _MATERIALIZED = 300_000
@@ -81,8 +81,8 @@ def _case(folder: Path, views: list[FeatureView], address: str, *, rows: int) ->
             store.ingest(view.name, _rows(view, KEYS))
             store.materialize(view.name)
         asked = [request(random, rows).SerializeToString() for _ in range(_PROCESSES)]
-        answer = store.client()._transport("GetOnlineFeatures", asked[0])
-    return _Case(folder, rows, [framed([one]) for one in asked], answer)
+        answer = answer_of(store, asked[0])
+    return _Case(folder, rows, asked, [framed([one]) for one in asked], answer)
 
 
 def _few(cases: list[_Case], scale: _Scale) -> list[Row]:

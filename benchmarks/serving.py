@@ -19,7 +19,19 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness import Row
-from benchmarks.serving_load import KEYS, REQUEST_ID, Load, Server, bare, cpu_for_new_keys, framed, load, ours, request
+from benchmarks.serving_load import (
+    KEYS,
+    REQUEST_ID,
+    Load,
+    Server,
+    answer_of,
+    bare,
+    cpu_for_new_keys,
+    framed,
+    load,
+    ours,
+    request,
+)
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
 from featurestore.types import Float64, Int64
 from featurestore.v1 import serving_pb2 as pb
@@ -58,7 +70,7 @@ def run(*, quick: bool) -> list[Row]:
     if shutil.which("h2load") is None:
         print("serving: h2load is not installed (apt-get install nghttp2-client); nothing was measured")
         return []
-    scale = _Scale(500, 1, 1.0, goals=False) if quick else _Scale(5_000, 5, 6.0, goals=True)
+    scale = _Scale(500, 1, 1.0, goals=False) if quick else _Scale(5_000, 9, 6.0, goals=True)
     with tempfile.TemporaryDirectory() as name:
         three = _case(Path(name) / "three", [_view("first", 17), _view("second", 17), _view("third", 16)], rows=1)
         whole = _case(Path(name) / "whole", [_view("whole", 50)], rows=100)
@@ -88,7 +100,7 @@ def _case(folder: Path, views: list[FeatureView], *, rows: int) -> _Case:
             store.ingest(view.name, pa.table({"user_id": np.arange(KEYS), "event_timestamp": instant, **columns}))
             store.materialize(view.name)
         asked = [request(random, rows).SerializeToString() for _ in range(_PROCESSES)]
-        answer = store.client()._transport("GetOnlineFeatures", asked[0])
+        answer = answer_of(store, asked[0])
     return _Case(folder, rows, asked, [framed([one]) for one in asked], answer)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 import uvloop
 
+from featurestore import FeatureStore
 from featurestore.v1 import serving_pb2 as pb
 
 SERVICE = "featurestore.v1.ServingService"
@@ -39,9 +40,8 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of processor that it and its children have used."""
-        return sum(
-            used.user + used.system for used in (one.cpu_times() for one in (self.process, *self.process.children()))
-        )
+        times = [one.cpu_times() for one in (self.process, *self.process.children())]
+        return float(sum(one.user + one.system for one in times))
 
 
 @contextmanager
@@ -85,6 +85,13 @@ def request(random: np.random.Generator, rows: int) -> pb.GetOnlineFeaturesReque
     made = pb.GetOnlineFeaturesRequest(service="all", request_id=REQUEST_ID)
     made.columns.add(name="user_id").int64s.values.extend(random.integers(0, KEYS, rows).tolist())
     return made
+
+
+def answer_of(store: FeatureStore, asked: bytes) -> bytes:
+    """Return what a server of a store answers to a request, without one."""
+    transport = store.client()._transport
+    assert transport is not None
+    return transport("GetOnlineFeatures", asked)
 
 
 def framed(messages: Sequence[bytes]) -> bytes:

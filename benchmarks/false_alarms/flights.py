@@ -96,7 +96,7 @@ def run(*, quick: bool) -> list[Row]:
         for name, alarms in _rules(training, [by_day[day] for day in control], fields).items():
             others[name].append(alarms)
     each = len(days) // 4
-    limit = math.log(policy.average_run_length)
+    limit = math.log(_run_length(policy))
     noticed = [one for one in ours if one.delay is not None]
     return [
         _row("flights: controls with an alarm, of all", _alarmed(ours), count, "controls", 0),
@@ -130,7 +130,7 @@ def _forward(
     return [
         _row(f"{name}: alarms", trial.alarms, len(control), "windows"),
         _row(f"{name}: windows with news of missing values", trial.missing, len(control), "windows"),
-        _row(f"{name}: highest evidence", trial.highest, math.log(policy.average_run_length), "ln"),
+        _row(f"{name}: highest evidence", trial.highest, math.log(_run_length(policy)), "ln"),
         *(_row(f"{name}: {rule}", found, len(control), "windows") for rule, found in others.items()),
     ]
 
@@ -171,6 +171,7 @@ def _flights() -> tuple[Days, list[Field], MonitorPolicy]:
         wanted = judged.select("origin", "tailnum", "carrier", "distance", "sched_hour", "time_hour", "day")
         joined = store.get_historical_features(wanted, "flight_delay", timestamp_field="time_hour").to_polars()
     (policy,) = (one for one in definitions if isinstance(one, MonitorPolicy))
+    assert policy.service is not None
     fields = [one for view in policy.service.outputs.values() for one in view]
     return {rows["day"][0]: rows for rows in joined.partition_by("day")}, fields, policy
 
@@ -217,7 +218,7 @@ def _trial(
             window,
             window_start=start,
             rows_per_block=rows_per_block,
-            average_run_length=policy.average_run_length,
+            average_run_length=_run_length(policy),
         )
         if at < len(control):
             alarms += evidence.alarm
@@ -242,6 +243,11 @@ def _trial(
 
 def _worth(limits: Limits, feature: str, rows: int, blocks: int) -> float:
     return float(design_effect(rows / blocks, limits.features[feature].rho))
+
+
+def _run_length(policy: MonitorPolicy) -> float:
+    assert policy.average_run_length is not None, "the policy of the demo says it"
+    return policy.average_run_length
 
 
 def _rules(training: pl.DataFrame, windows: Sequence[pl.DataFrame], fields: Sequence[Field]) -> dict[str, int]:

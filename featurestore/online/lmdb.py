@@ -14,7 +14,6 @@ The file ``current`` names its folder, and the old one says that it is no longer
 from __future__ import annotations
 
 import shutil
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,13 +51,13 @@ from featurestore.online.lmdb_files import (
     remove_others,
     space_of,
 )
+from featurestore.online.lmdb_reading import SnapshotReader
 from featurestore.online.lmdb_rows import delete_rows, put_rows
 from featurestore.online.lmdb_standings import note_expired, note_progress, progress_of, replace_standing, standing_of
-from featurestore.online.lmdb_state import PREFIX, State
+from featurestore.online.lmdb_state import PREFIX, SNAPSHOT, State
 
 #: No read takes so long.
 _READING_SECONDS = 60.0
-_SNAPSHOT = struct.Struct(">Q")
 
 
 class LmdbStore:
@@ -82,8 +81,7 @@ class LmdbStore:
         self._moving = threading.Lock()
         self._closed = False
         self._shared = open_store(folder, durable)
-        #: The record last read and what it says: one value, since threads that see different snapshots share it.
-        self._known: tuple[bytes | None, State] = (None, State(None))
+        self._reader = SnapshotReader()
 
     def _move(self, left: Environment) -> None:
         """Go on in the file that is the store now."""
@@ -116,39 +114,13 @@ class LmdbStore:
 
     def _read(self, shared: Environment, requests: Sequence[tuple[str, Sequence[bytes | None]]]) -> Read | None:
         try:
-            with shared.env.begin(shared.rows) as transaction:
-                get = transaction.get
-                state = self._cached(get(STATE, None, shared.state))
-                if state.moved:
-                    return None
-                snapshot = shared.confirm(transaction.id(), state.base)
-                generations: list[int] = []
-                values: list[list[bytes | None]] = []
-                writes: list[int] = []
-                for name, keys in requests:
-                    prefix = state.prefixes.get(name)
-                    if prefix is None:
-                        generations.append(0)
-                        values.append([None] * len(keys))
-                        writes.append(0)
-                        continue
-                    generations.append(state.tables[name][1])
-                    values.append([None if key is None else get(prefix + key) for key in keys])
-                    writes.append(_snapshot(get(state.writes_key(name), None, shared.state)))
-                return Read(state.clock, generations, values, snapshot, writes)
+            return self._reader.read(shared, requests)
         except lmdb.Error as error:
             raise self._failed("read", error) from error
 
     def snapshot(self) -> int | None:
         """See :meth:`OnlineStore.snapshot <featurestore.online.base.OnlineStore.snapshot>`."""
         return self._shared.snapshot()
-
-    def _cached(self, record: bytes | None) -> State:
-        known, state = self._known
-        if record != known:
-            state = State(record)
-            self._known = (record, state)
-        return state
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Any, State]]:
@@ -159,7 +131,7 @@ class LmdbStore:
             after = state.to_json()
             if after != before:
                 transaction.put(STATE, after, db=shared.state)
-            now = _SNAPSHOT.pack(state.base + transaction.id())
+            now = SNAPSHOT.pack(state.base + transaction.id())
             for name in state.written:
                 transaction.put(state.writes_key(name), now, db=shared.state)
 
@@ -366,7 +338,7 @@ class LmdbStore:
         shared = self._shared
         try:
             with shared.env.begin(shared.rows) as transaction, transaction.cursor() as cursor:
-                state = self._cached(transaction.get(STATE, None, shared.state))
+                state = State(transaction.get(STATE, None, shared.state))
                 found = {}
                 for name, prefix in state.prefixes.items():
                     rows = size = 0
@@ -403,10 +375,6 @@ class LmdbStore:
         else:
             hint = "If it is damaged, remove the folder and materialize again."
         return OnlineStoreError(f"The online store {self._folder} cannot be {verb}: {error}.", hint=hint)
-
-
-def _snapshot(record: bytes | None) -> int:
-    return 0 if record is None else int.from_bytes(record, "big")
 
 
 def _bytes(record: Any) -> bytes | None:

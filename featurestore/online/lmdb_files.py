@@ -48,6 +48,7 @@ class LastTransaction:
     """
 
     def __init__(self, folder: Path, env: Any) -> None:
+        self._base: int | None = None
         page = env.stat()["psize"]
         self._first, self._second = ((number * page + _TRANSACTION_AT) // _NUMBER_BYTES for number in (0, 1))
         #: The two pages as numbers.
@@ -55,28 +56,39 @@ class LastTransaction:
         with (folder / "data.mdb").open("rb") as file, contextlib.suppress(OSError, ValueError):
             self._pages = memoryview(mmap.mmap(file.fileno(), 2 * page, access=mmap.ACCESS_READ)).cast("Q")
         for _ in range(_LOOKS):
-            before = self()
+            before = self._number()
             with env.begin() as transaction:
                 number = transaction.id()
-            if before == self():  # nobody wrote meanwhile
+            if before == self._number():  # nobody wrote meanwhile
                 if before != number:
                     self._pages = None
                 return
         self._pages = None
 
-    def __call__(self) -> int | None:
-        """Return the number; None if it cannot be told."""
-        pages = self._pages
-        if pages is None:
+    def snapshot(self) -> int | None:
+        """Return the number of the present snapshot; None if that takes a transaction."""
+        # Once a lookup, so that it calls nothing of ours.
+        pages, base = self._pages, self._base
+        if pages is None or base is None:
             return None
-        number: int = max(pages[self._first], pages[self._second])
-        return number
+        return base + max(pages[self._first], pages[self._second])  # type: ignore[no-any-return]
 
-    def confirm(self, transaction: int) -> None:
-        """Hold the number against that of a read transaction that has begun: it cannot be behind."""
-        last = self()
+    def confirm(self, transaction: int, base: int) -> int:
+        """Take in what a read transaction saw, and return the number of its snapshot.
+
+        Args:
+            transaction: its number. That of the file cannot be behind.
+            base: what the transactions of this file are counted from.
+        """
+        self._base = base
+        last = self._number()
         if last is not None and last < transaction:
             self._pages = None
+        return base + transaction
+
+    def _number(self) -> int | None:
+        pages = self._pages
+        return None if pages is None else max(pages[self._first], pages[self._second])
 
 
 class Environment:
@@ -89,24 +101,8 @@ class Environment:
         self.env.reader_check()  # slots of readers that were killed
         self.rows = self.env.open_db(b"rows")
         self.state = self.env.open_db(b"state")
-        self._last = LastTransaction(folder, self.env)
-        self._base: int | None = None
-
-    def confirm(self, transaction: int, base: int) -> int:
-        """Take in what a read transaction saw, and return the number of its snapshot.
-
-        Args:
-            transaction: its number.
-            base: what the transactions of this file are counted from.
-        """
-        self._base = base
-        self._last.confirm(transaction)
-        return base + transaction
-
-    def snapshot(self) -> int | None:
-        """Return the number of the present snapshot; None if that takes a transaction."""
-        last = self._last()
-        return None if last is None or self._base is None else self._base + last
+        last = LastTransaction(folder, self.env)
+        self.confirm, self.snapshot = last.confirm, last.snapshot
 
 
 def _lmdb(folder: Path, durable: bool) -> Any:

@@ -10,6 +10,8 @@ from featurestore.errors import OnlineStoreError
 FORMAT = 1
 #: What the keys of a table's rows begin with: its number and its generation.
 PREFIX = struct.Struct(">II")
+#: The number of a snapshot.
+SNAPSHOT = struct.Struct(">Q")
 #: Before a table's number, the key of the snapshot in which its rows were last written.
 _WRITES = b"writes-"
 

@@ -33,6 +33,7 @@ _REPLAY = b"\x20\x01"
 _STALE = b"\x30\x01\x39%b"
 #: Makes a named tuple without the function that names its parts.
 _make = tuple.__new__
+_parse = pb.GetOnlineFeaturesRequest.FromString
 
 
 class LogEntry(NamedTuple):
@@ -114,7 +115,11 @@ class Lookups:
         Raises:
             InvalidRequestError: the bytes are not a request.
         """
-        return self.answer(parsed(data))
+        try:
+            request = _parse(data)
+        except DecodeError:
+            raise _no_request("GetOnlineFeaturesRequest") from None
+        return self.answer(request)
 
     def answer(self, request: pb.GetOnlineFeaturesRequest) -> Answer:
         """Answer a request.
@@ -123,7 +128,7 @@ class Lookups:
             ObjectNotFoundError: there is no such service.
             InvalidRequestError: a column is missing, surplus or of another type.
             LimitExceededError: it has too many entity rows.
-            OnlineStoreError: the store cannot be read.
+            OnlineStoreError: the store cannot be read, and no local copy answers for it.
         """
         # This runs once a request, between work of gRPC's that leaves nothing of it in the processor's caches: all that
         # is done here costs three times what it does in a loop of its own.
@@ -161,7 +166,9 @@ class Lookups:
         return self.stale.read(plan.stored, columns, error)
 
     def _chosen(self, request: pb.GetOnlineFeaturesRequest) -> ServicePlan:
-        plan = self._plan(request.service)
+        plan = self.plans.get(request.service)
+        if plan.__class__ is not ServicePlan:
+            plan = self._plan(request.service)  # which says what there is in its place
         if self.canaries:
             canary = self.canaries.get(request.service)
             if canary is not None and canary.takes(request):
@@ -192,14 +199,15 @@ class Lookups:
             by_view = dict(zip(plan.stored_names, zip(rows, oldest, strict=True), strict=True))
             computed, records = _on_demand(plan, by_view, columns, count)
         for view, place in plan.sent_places:
-            if isinstance(view, OnDemandView):
+            if view is None:
+                if count == 1:
+                    parts.append(rows[place][0].sent)
+                else:
+                    parts += [row.sent for row in rows[place]]
+            elif isinstance(view, OnDemandView):
                 parts += records[view.name]
-            elif oldest[place]:
-                parts += _in_time(view, rows[place], oldest[place])
-            elif count == 1:
-                parts.append(rows[place][0].sent)
             else:
-                parts += [row.sent for row in rows[place]]
+                parts += _in_time(view, rows[place], oldest[place])
         entry = _make(LogEntry, (plan, request_id, now, count, columns, snapshot, rows, oldest, computed, complete_to))
         return _make(Answer, (b"".join(parts), entry))
 
@@ -250,7 +258,7 @@ def parsed(data: bytes) -> pb.GetOnlineFeaturesRequest:
         InvalidRequestError: the bytes are not one.
     """
     try:
-        return pb.GetOnlineFeaturesRequest.FromString(data)
+        return _parse(data)
     except DecodeError:
         raise _no_request("GetOnlineFeaturesRequest") from None
 

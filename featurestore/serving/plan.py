@@ -126,10 +126,13 @@ class ServicePlan:
         return None if any(view.ttl is not None for view in self.stored) else [b""] * len(self.stored)
 
     @cached_property
-    def sent_places(self) -> tuple[tuple[StoredView | OnDemandView, int], ...]:
-        """The views of a response, each with its place in :attr:`stored`; -1 for one that is computed."""
+    def sent_places(self) -> tuple[tuple[StoredView | OnDemandView | None, int], ...]:
+        """The views of a response, None where rows go as they are read; and their places in :attr:`stored`, or -1."""
         places = {view.name: place for place, view in enumerate(self.stored)}
-        return tuple((view, -1 if isinstance(view, OnDemandView) else places[view.name]) for view in self.sent)
+        return tuple(
+            (view, -1) if isinstance(view, OnDemandView) else (None if view.ttl is None else view, places[view.name])
+            for view in self.sent
+        )
 
     @cached_property
     def service_field(self) -> bytes:

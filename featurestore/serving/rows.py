@@ -205,28 +205,43 @@ class RowReader:
         self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]], now: int | None
     ) -> StoredRows:
         """Read what is not known, or not known to be of the present snapshot, and return all of it."""
-        keys = [_keys(view, columns) for view in views]
-        kept = [self._kept.get(view.kept_as) or self._keep(view) for view in views]
-        rows = [self._known(one, mine) for one, mine in zip(kept, keys, strict=True)]
-        fresh = now is not None and now == self._snapshot and all(one.valid_at == now for one in kept)
-        if fresh and all(map(all, rows)):  # some were older
-            return StoredRows(self._clock, self._snapshot, rows)  # type: ignore[arg-type]  # none is left open
-        missing = [[place for place, row in enumerate(found) if row is None] for found in rows]
+        keys: list[Sequence[Any]] = []
+        kept: list[_Kept] = []
+        rows: list[list[StoredRow | None]] = []
+        missing: list[list[int]] = []
+        of: tuple[str, ...] | None = None
+        mine: Sequence[Any] = ()
+        for view in views:
+            if view.columns != of:  # else they are those of the view before
+                of, mine = view.columns, _keys(view, columns)
+            one = self._kept.get(view.kept_as) or self._keep(view)
+            found = self._known(one, mine)
+            keys.append(mine)
+            kept.append(one)
+            rows.append(found)
+            missing.append([place for place, row in enumerate(found) if row is None])
+        if not any(missing) and now is not None and now == self._snapshot and all(one.valid_at == now for one in kept):
+            return StoredRows(self._clock, now, rows)  # type: ignore[arg-type]  # some were older, none is left open
         read = self._read(views, keys, missing)
-        known = [len(places) < len(mine) for places, mine in zip(missing, keys, strict=True)]
-        if any(one.writes != writes and some for one, writes, some in zip(kept, read.writes, known, strict=True)):
-            # A table was written since: nothing that is known of it counts, and the rest must be of that snapshot too.
-            missing = [list(range(len(mine))) for mine in keys]
-            read = self._read(views, keys, missing)
-        for one, writes in zip(kept, read.writes, strict=True):
+        for one, mine, places, writes in zip(kept, keys, missing, read.writes, strict=True):
+            if one.writes != writes and len(places) < len(mine):
+                # A table was written since: nothing that is known of it counts, and the rest is to be of that
+                # snapshot too.
+                missing = [list(range(len(mine))) for mine in keys]
+                read = self._read(views, keys, missing)
+                break
+        taken = 0
+        for one, mine, found, places, values, writes in zip(
+            kept, keys, rows, missing, read.values, read.writes, strict=True
+        ):
             if one.writes != writes:
                 one.renew(writes)
-        for one, mine, found, places, values in zip(kept, keys, rows, missing, read.values, strict=True):
             one.valid_at = read.snapshot
             for place, value in zip(places, values, strict=True):
                 row = found[place] = one.rows[mine[place]] = one.take(value)
-                self._taken += _size(row)
+                taken += _size(row)
         self._snapshot, self._clock = read.snapshot, read.clock
+        self._taken += taken
         if self._taken > self._limit:
             self._taken = 0
             for one in self._kept.values():
@@ -234,12 +249,16 @@ class RowReader:
         return StoredRows(read.clock, read.snapshot, rows)  # type: ignore[arg-type]  # none is left open
 
     def _read(self, views: Sequence[StoredView], keys: Sequence[Sequence[Any]], places: Sequence[list[int]]) -> Read:
-        return self._store.read(
-            [
-                (view.storage_id, _encoded(view, [mine[place] for place in wanted]) if wanted else ())
-                for view, mine, wanted in zip(views, keys, places, strict=True)
-            ]
-        )
+        asked: list[tuple[str, Sequence[bytes | None]]] = []
+        of: tuple[str, ...] | None = None
+        before: list[int] = []
+        encoded: Sequence[bytes | None] = ()
+        for view, mine, wanted in zip(views, keys, places, strict=True):
+            if view.columns != of or wanted != before:  # else the keys are those of the view before
+                of, before = view.columns, wanted
+                encoded = _encoded(view, [mine[place] for place in wanted]) if wanted else ()
+            asked.append((view.storage_id, encoded))
+        return self._store.read(asked)
 
 
 def _size(row: StoredRow) -> int:

@@ -17,6 +17,7 @@ from featurestore.errors import ConfigError, OnlineStoreError
 from featurestore.online import LmdbStore, MemoryStore, OnlineStore, open_online_store
 from featurestore.online import lmdb as lmdb_store
 from featurestore.online.base import ORDER_BYTES, event_time, oldest_order, order_prefix, placed
+from featurestore.online.lmdb_reading import SnapshotReader
 from featurestore.online.lmdb_state import State
 from featurestore.online.redis.store import RedisStore
 from featurestore.settings.online import RedisConfig
@@ -420,8 +421,8 @@ def test_a_store_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
             open_online_store(url, tmp_path)
 
 
-def test_threads_that_see_different_snapshots_do_not_mix_their_states(tmp_path: Path) -> None:
-    store = LmdbStore(tmp_path)
+def test_threads_that_see_different_snapshots_do_not_mix_their_states() -> None:
+    reader = SnapshotReader()
     older = State(None)
     older.clock = 1
     newer = State(None)
@@ -431,14 +432,13 @@ def test_threads_that_see_different_snapshots_do_not_mix_their_states(tmp_path: 
         """A record during whose comparison another thread reads a newer one."""
 
         def __ne__(self, other: object) -> bool:
-            store._cached(newer.to_json())
+            reader._state(newer.to_json())
             return super().__ne__(other)
 
         __hash__ = bytes.__hash__
 
-    store._cached(older.to_json())
-    assert store._cached(Interrupted(older.to_json())).clock == 1
-    store.close()
+    reader._state(older.to_json())
+    assert reader._state(Interrupted(older.to_json())).clock == 1
 
 
 def test_keys_of_a_table_are_listed_and_of_no_other(store: OnlineStore) -> None:

@@ -207,13 +207,14 @@ def test_a_file_whose_pages_are_laid_out_otherwise_tells_no_number(tmp_path: Pat
     store = LmdbStore(tmp_path)
     store.put_newest(ONE_ID, [row(VIEWS[0], (1,), 1, 1.0)])
     last = LastTransaction(store._shared.folder, store._shared.env)
-    number = last()
-    assert number is not None
-    last.confirm(number)
-    assert last() == number
-    last.confirm(number + 1)
-    assert last() is None, "a read transaction saw a later state than the number tells"
-    store._shared._last = last
+    with store._shared.env.begin() as transaction:
+        number = transaction.id()
+    assert last.snapshot() is None, "no read transaction has said yet from where the numbers are counted"
+    assert last.confirm(number, 7) == number + 7
+    assert last.snapshot() == number + 7
+    last.confirm(number + 1, 7)
+    assert last.snapshot() is None, "a read transaction saw a later state than the number tells"
+    store._shared.snapshot = last.snapshot
     assert store.snapshot() is None
     reader = RowReader(store, limit=1 << 20)
     columns = {"user_id": [1]}
