@@ -38,6 +38,8 @@ class LocalCopy:
         self.max_age = max_age
         self._store: LmdbStore | None = None
         self._lock = threading.Lock()
+        #: The tables that are all there are, as far as this process knows.
+        self._filled: set[str] | None = None
 
     @property
     def store(self) -> LmdbStore | None:
@@ -88,8 +90,10 @@ class LocalCopy:
                 rows += _copied(source, store, name, rest)
             except _EndedError:
                 return rows
-        for name in set(store.status()) - names:
-            store.replace(name, ())
+        if self._filled != names:  # to know what else there is takes a look at all rows
+            for name in set(store.status()) - names:
+                store.replace(name, ())
+            self._filled = set(names)
         store.forget()
         return rows
 

@@ -128,7 +128,7 @@ class Lookups:
             ObjectNotFoundError: there is no such service.
             InvalidRequestError: a column is missing, surplus or of another type.
             LimitExceededError: it has too many entity rows.
-            OnlineStoreError: the store cannot be read.
+            OnlineStoreError: the store cannot be read, and no local copy answers for it.
         """
         # This runs once a request, between work of gRPC's that leaves nothing of it in the processor's caches: all that
         # is done here costs three times what it does in a loop of its own.
