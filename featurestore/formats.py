@@ -16,7 +16,9 @@ from featurestore.errors import FeatureStoreError
 _Error = TypeVar("_Error", bound=FeatureStoreError)
 
 
-def newer(what: str, found: object, known: object, *, error: type[_Error], release: object = "") -> _Error:
+def newer(
+    what: str, found: object, known: object, *, error: type[_Error], release: object = "", otherwise: str = ""
+) -> _Error:
     """Return what is to be raised where a store is of a newer format.
 
     Args:
@@ -25,11 +27,12 @@ def newer(what: str, found: object, known: object, *, error: type[_Error], relea
         known: the newest that this release reads.
         error: the class of the error.
         release: the release that the store names; "" where it names none.
+        otherwise: what else can be done, as a sentence.
     """
     whose = f"release {release}" if release else "a newer release"
     return error(
         f"{what} has format {found}, of {whose}; this one, {__version__}, reads up to {known}.",
-        hint=upgrade_to(release),
+        hint=f"{upgrade_to(release)} {otherwise}".rstrip(),
     )
 
 
@@ -38,7 +41,9 @@ def upgrade_to(release: object = "") -> str:
     return f"Upgrade the featurestore package here{f' to {release}, or a later one' if release else ''}."
 
 
-def check(values: Mapping[str, Any], what: str, known: int, *, error: type[FeatureStoreError]) -> None:
+def check(
+    values: Mapping[str, Any], what: str, known: int, *, error: type[FeatureStoreError], otherwise: str = ""
+) -> None:
     """Check the format of a record, of which JSON values are read, against the newest that is known.
 
     Args:
@@ -46,9 +51,11 @@ def check(values: Mapping[str, Any], what: str, known: int, *, error: type[Featu
         what: the store, for the message.
         known: the newest format.
         error: the class of the error.
+        otherwise: what else can be done, as a sentence.
 
     Raises:
         FeatureStoreError: of that class: it is newer.
     """
     if int(values["format"]) > known:
-        raise newer(what, values["format"], known, error=error, release=values.get("release", ""))
+        release = values.get("release", "")
+        raise newer(what, values["format"], known, error=error, release=release, otherwise=otherwise)

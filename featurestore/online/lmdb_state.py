@@ -23,7 +23,8 @@ class State:
 
     def __init__(self, record: bytes | None) -> None:
         values = {"format": FORMAT, "clock": None, "tables": {}} if record is None else json.loads(record)
-        formats.check(values, "The online store", FORMAT, error=OnlineStoreError)
+        otherwise = "Or materialize into a new store."
+        formats.check(values, "The online store", FORMAT, error=OnlineStoreError, otherwise=otherwise)
         self.clock: int | None = values.pop("clock")
         self.tables: dict[str, list[int]] = values.pop("tables")
         #: What the transactions of this file are counted from: an older one of the store had as many.

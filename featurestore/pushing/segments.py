@@ -186,9 +186,9 @@ def _damaged(what: str, place: int) -> OfflineStoreError:
 def _foreign(data: bytes, what: str) -> OfflineStoreError:
     if data.startswith(_NAME):
         number = data[len(_NAME) : len(HEADER)].decode("ascii", "replace")
-        found = formats.newer(f"The push log {what}", number, f"{FORMAT:02}", error=OfflineStoreError)
-        found.hint += " Or let the release that wrote it bring its rows into the offline store: push --flush."
-        return found
+        otherwise = "Or let the release that wrote it bring its rows into the offline store: featurestore push --flush."
+        known = f"{FORMAT:02}"
+        return formats.newer(f"The push log {what}", number, known, error=OfflineStoreError, otherwise=otherwise)
     return OfflineStoreError(f"{what} is no push log.", hint="Move it out of the folder of [push].")
 
 

@@ -631,7 +631,7 @@ def test_a_store_of_a_later_release_is_refused_with_what_to_do(tmp_path: Path) -
         lambda: store.expire("a-1", 1),
         lambda: store.standing("a-1"),
     ):
-        with pytest.raises(OnlineStoreError, match="format 2; this release reads 1") as caught:
+        with pytest.raises(OnlineStoreError, match="format 2, of a newer release; this one, ") as caught:
             use()
-        assert "Materialize into a new store" in caught.value.hint
+        assert "Or materialize into a new store" in caught.value.hint
     store.close()

@@ -163,9 +163,11 @@ def test_a_new_version_of_a_policy_resumes_where_the_old_one_stood(tmp_path: Pat
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/monitor.db"
     with History(url) as history, history.write() as connection:
-        connection.execute(update(schema.meta).where(schema.meta.c.key == "schema_version").values(value="99"))
-    with pytest.raises(MonitorError, match="newer release"):
+        for key, value in {"schema_version": "99", "readable_from": "98", "release": "9.0.0"}.items():
+            connection.execute(update(schema.meta).where(schema.meta.c.key == key).values(value=value))
+    with pytest.raises(MonitorError, match=r"has format 99, of release 9\.0\.0; this one, ") as raised:
         History(url)
+    assert raised.value.hint == "Upgrade the featurestore package here to 9.0.0, or a later one."
 
 
 @pytest.mark.parametrize("url", ["", "mysql://host/db", "sqlite://", "monitor.db"])
@@ -190,6 +192,6 @@ def test_processes_that_open_a_new_database_at_once_agree_on_it(database: str) -
     assert len(names) == 1
     assert all(process.returncode == 0 for process in started)
     with History(database) as history, history.read() as connection:
-        assert len(connection.execute(select(schema.meta)).all()) == 2
+        assert len(connection.execute(select(schema.meta)).all()) == 4
         if history.path is not None:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

@@ -61,7 +61,8 @@ class State:
         if not record:
             return State(0, None, 0, {})
         values = json.loads(record[_DIGITS:])
-        formats.check(values, "The online store", FORMAT, error=OnlineStoreError)
+        otherwise = "Or materialize into a new store (another prefix)."
+        formats.check(values, "The online store", FORMAT, error=OnlineStoreError, otherwise=otherwise)
         tables = {name: Table(*table) for name, table in values.pop("tables").items()}
         return State(int(record[:_DIGITS], 16), values.pop("clock"), values.pop("last"), tables, values)
 

@@ -430,9 +430,9 @@ def test_of_two_that_run_at_once_one_ends_and_no_row_is_lost(offline: OfflineSto
 def test_a_record_of_a_later_release_is_refused(offline: OfflineStore, online: MemoryStore) -> None:
     load(offline, [row()])
     online.put_step(storage_id(VIEW), [], expected=None, progress=lambda _: b'{"format": 2}')
-    with pytest.raises(OnlineStoreError, match="later release") as caught:
+    with pytest.raises(OnlineStoreError, match="has format 2, of a newer release") as caught:
         run(offline, online)
-    assert "Use that release" in caught.value.hint
+    assert caught.value.hint == "Upgrade the featurestore package here."
 
 
 def test_a_file_that_is_gone_is_named_and_nothing_counts_as_done(offline: OfflineStore, online: MemoryStore) -> None:
