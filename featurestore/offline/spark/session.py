@@ -24,6 +24,8 @@ _CONF = {
     "spark.app.name": "featurestore",
     "spark.ui.showConsoleProgress": "false",  # it would stand amid what a notebook prints
     "spark.ui.enabled": "false",
+    # Entity rows go to executors as Arrow's bytes. Up to 48 MB of them would be unpacked here, to many times as much.
+    "spark.sql.execution.arrow.localRelationThreshold": "1MB",
 }
 _LEAST = (4, 1)
 #: Where a server of Spark Connect listens unless it is told otherwise; and how long to wait for it, in seconds.
