@@ -2,8 +2,8 @@
 
 The rows of both sides are put in one order of keys and instants, and a window over it carries the newest feature row
 along to each entity row: one shuffle and one sort, whatever the keys. Spark 4.3 has an AS OF join of its own, behind
-``spark.sql.join.asofJoin.enabled``, and it is not used: it looks through all rows of a key for each entity row, so that
-few keys with many rows take the product of both (docs/scaling.md has figures).
+``spark.sql.join.asofJoin.enabled``, and it is not used: it has no rules for rows that tie or were not known yet, and
+what it costs rises with the rows of a key (docs/scaling.md has figures, ``benchmarks scale spark`` measures them).
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
             "spark.driver.extraJavaOptions": JAVA,
             "spark.executor.extraJavaOptions": JAVA,
             "spark.log.level": "ERROR",
+            "spark.sql.execution.arrow.localRelationThreshold": "1KB",  # entity rows take the way of many
             "spark.eventLog.enabled": "true",  # all that Spark tells of plans, for the test that looks for keys in it
             "spark.eventLog.dir": folder,
             "spark.eventLog.compress": "false",
