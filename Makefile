@@ -27,7 +27,7 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "Installing featurestore into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dashboard,demo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
@@ -46,8 +46,8 @@ $(NODE)/.installed: $(NODE_PACKAGES)
 
 install: $(VENV)/.dev  ## install everything into .venv
 
-demo: $(VENV)/.demo  ## run the whole feature store on a year of flights
-	@$(BIN)/python examples/nycflights/demo.py
+demo: $(VENV)/.demo  ## run the whole feature store on a year of flights; KEEP=--keep opens the dashboard on it
+	@$(BIN)/python examples/nycflights/demo.py $(KEEP)
 
 demo-night: $(VENV)/.demo  ## a source breaks at night: a page, a rollback, and a quiet morning
 	@$(BIN)/python examples/nycflights/night.py

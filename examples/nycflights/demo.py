@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import sys
@@ -68,6 +69,7 @@ def main() -> int:
     """Run the demo and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", type=Path, default=HERE.parent.parent / "build" / "demo", help="where it works")
+    parser.add_argument("--keep", action="store_true", help="open the dashboard on what it did, until Ctrl-C")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args()
     screen = Screen()
@@ -83,6 +85,11 @@ def main() -> int:
         screen.fail(error.sentence, error.hint)
         return 1
     screen.closing(summary, options.dir)
+    if options.keep:
+        sys.stdout.flush()
+        repo = str(options.dir.absolute() / "repo")
+        dashboard = ["-m", "featurestore", "dashboard", "--replay", REPLAY, "--repo", repo]
+        os.execv(sys.executable, [sys.executable, *dashboard])  # the user's own interpreter
     return 0
 
 

@@ -49,5 +49,10 @@ class Screen:
         if place.is_relative_to(Path.cwd()):
             place = place.relative_to(Path.cwd())
         self.console.print(f"\nThe store is in {place}/repo. Look around:")
-        for command in ("status", "quarantine weather", "monitor status --replay july"):
+        for command in (
+            "status",
+            "quarantine weather",
+            "monitor status --replay july",
+            "dashboard --replay july",
+        ):
             self.console.print(f"    .venv/bin/featurestore {command} --repo {place}/repo", markup=False)

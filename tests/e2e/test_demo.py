@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,3 +159,19 @@ def _wait_for(file: Path, seconds: float = 120) -> None:
     while not (file.exists() and file.stat().st_size):
         assert time.monotonic() < deadline, f"{file} did not appear"
         time.sleep(0.05)
+
+
+def test_the_dashboard_opens_on_what_the_demo_did(finished: Path) -> None:
+    command = [sys.executable, "-m", "featurestore", "dashboard", "--replay", "july", "--port", "0"]
+    dashboard = subprocess.Popen([*command, "--repo", str(finished / "repo")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert dashboard.stdout is not None
+        url = dashboard.stdout.readline().split()[4]
+        with urllib.request.urlopen(f"{url}/incidents.json", timeout=30) as answered:
+            shown = json.load(answered)
+        assert "flight_delay" in json.dumps(shown)
+        dashboard.send_signal(signal.SIGINT)
+        assert dashboard.wait(timeout=30) == 0
+    finally:
+        dashboard.kill()
+        dashboard.communicate()
