@@ -53,7 +53,9 @@ from featurestore.types import (
     Struct,
     Timestamp,
 )
+from tests import backends
 
+ON_DISK, ON_S3 = backends.marks("offline", "spark-disk", "spark-s3")
 pytestmark = pytest.mark.timeout(600)  # the first of these waits for a cluster to start
 
 #: Three machines of Java that live for a minute: what they would gain by compiling well, they would not live to see.
@@ -260,6 +262,7 @@ def check_batch(question: Question, expected: list[Any], engine: SparkEngine) ->
         assert result[f"{name}__event_timestamp"].to_pylist() == [ORACLE.at(event) for _, _, event in answers]
 
 
+@ON_DISK
 @pytest.mark.parametrize(("as_of", "known_at"), [(None, None), (3, "row")])
 def test_the_join_agrees_with_brute_force(
     cluster: SparkSettings, tmp_path: Path, as_of: int | None, known_at: str | None
@@ -427,6 +430,7 @@ def trained(folder: Path, settings: SparkSettings | None) -> dict[str, Any]:
         return {name: made.manifest[name] for name in ("content_hash", "columns", "column_hashes", "rows")}
 
 
+@ON_DISK
 def test_a_training_set_has_the_same_hash_as_by_duckdb(
     repository: Path, cluster: SparkSettings, connected: SparkSettings
 ) -> None:
@@ -473,6 +477,7 @@ def test_a_table_that_executors_cannot_read_says_so(repository: Path, cluster: S
 # Profiles and materialization
 
 
+@ON_DISK
 def test_profiles_by_partition_are_ours(repository: Path, cluster: SparkSettings) -> None:
     """Counts are the same, and moments agree to twelve digits."""
     with opened(repository, None) as store:
@@ -490,6 +495,7 @@ def test_profiles_by_partition_are_ours(repository: Path, cluster: SparkSettings
         assert np.allclose(getattr(theirs, name), getattr(ours, name), rtol=1e-12, atol=0, equal_nan=True)
 
 
+@ON_DISK
 def test_executors_materialize_the_rows_that_this_process_would(
     repository: Path, cluster: SparkSettings, connected: SparkSettings, tmp_path: Path
 ) -> None:
@@ -559,6 +565,7 @@ def of_weather(count: int = 150) -> pa.Table:
     )
 
 
+@ON_S3
 def test_tables_in_object_storage_are_read_by_keys_that_nothing_shows(
     cluster: SparkSettings,
     connected: SparkSettings,
