@@ -18,7 +18,7 @@ from featurestore.errors import FeatureStoreError, MonitorError
 from monitor.alerts import check_commands, outbox_commands
 from monitor.alerts.commands import register as register_incidents
 from monitor.performance.commands import register
-from monitor.report.command import register as register_report
+from monitor.report_command import register as register_report
 from monitor.retraining_commands import register as register_retraining
 from monitor.rollback_commands import register as register_actions
 

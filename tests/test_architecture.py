@@ -81,7 +81,7 @@ HOMES = {
         "monitor/cli.py",
         "monitor/dashboard/command.py",
         "monitor/performance/commands.py",
-        "monitor/report/command.py",
+        "monitor/report_command.py",
         "monitor/retraining_commands.py",
         "monitor/rollback_commands.py",
     ),

@@ -501,6 +501,7 @@ def test_the_commands_of_moves_and_backups_do_what_the_scaling_document_says(sho
     commands = [
         block for block in blocks(ROOT / "docs" / "scaling.md") if block.language == "console" and not block.reason
     ]
+    RAN.update(commands)
     said = [
         shop.run(*shlex.split(command))
         for block in commands

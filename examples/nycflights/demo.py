@@ -89,7 +89,7 @@ def main() -> int:
         sys.stdout.flush()
         repo = str(options.dir.absolute() / "repo")
         dashboard = ["-m", "featurestore", "dashboard", "--replay", REPLAY, "--repo", repo]
-        os.execv(sys.executable, [sys.executable, *dashboard])  # the user's own interpreter
+        os.execv(sys.executable, [sys.executable, *dashboard])  # noqa: S606 - our own interpreter
     return 0
 
 

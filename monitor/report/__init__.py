@@ -5,7 +5,6 @@
 | ``reading``  | the monitor's database -> one plain value               |
 | ``pictures`` | that -> charts                                          |
 | ``page``     | that -> one page of HTML, which asks for nothing else   |
-| ``command``  | ``featurestore monitor report``                         |
 """
 
 from monitor.report.page import page

@@ -53,12 +53,14 @@ class Between:
             asyncio.ensure_future(self._ask(reader, writer, there_writer, asked)),
             asyncio.ensure_future(self._answer(there, writer, asked)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for end in (writer, there_writer):
-            end.close()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also where the way is at its end
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for end in (writer, there_writer):
+                end.close()
 
     async def _ask(
         self,
