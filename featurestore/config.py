@@ -39,7 +39,7 @@ from featurestore.settings.sections import (
 from featurestore.settings.serving import ServingConfig
 from featurestore.settings.signals import SignalsConfig
 from featurestore.settings.streams import StreamConfig, StreamingConfig
-from featurestore.settings.template import new_settings
+from featurestore.settings.template import PLAIN_NAME
 
 FILE_NAME = "featurestore.toml"
 
@@ -67,12 +67,9 @@ _SPARK_SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE
 #: What watches a live server, and no rehearsal.
 _UNWATCHED = {"metrics_port": 0, "access_log": "", "tracing": False}
 
-#: What names a project or a rehearsal: a folder, a namespace of the registry, and a line of TOML can all carry it.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
 
 def _checked_project(name: str) -> str:
-    if not _PLAIN_NAME.fullmatch(name):
+    if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a project")
     return name
 
@@ -123,7 +120,7 @@ class Config(Section):
         Raises:
             ConfigError: the name cannot be a folder's.
         """
-        if not _PLAIN_NAME.fullmatch(name):
+        if not PLAIN_NAME.fullmatch(name):
             raise ConfigError(f"{name!r} cannot name a replay.", hint=PLAIN_NAME_RULE)
         folder = f"data/replays/{name}"
         return self.model_copy(
@@ -418,20 +415,3 @@ def _resolved(text: str, file: Path, key: str) -> str:
         return os.environ[name]
 
     return _VARIABLE.sub(resolve, text)
-
-
-def project_name(folder: Path) -> str:
-    """Return a name for the project of a folder: the folder's, without what a project's name cannot hold."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.absolute().name)
-    return name.lstrip("_.-")[:64].rstrip("-") or "default"
-
-
-def template(project: str) -> str:
-    """Return the text of a new ``featurestore.toml``.
-
-    Raises:
-        ConfigError: the project cannot have that name.
-    """
-    if not isinstance(project, str) or not _PLAIN_NAME.fullmatch(project):
-        raise ConfigError(f"{project!r} cannot name a project.", hint=PLAIN_NAME_RULE)
-    return new_settings(project)

@@ -16,6 +16,7 @@ from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore, open_online_store
 from featurestore.online.local_copy import LocalCopy, local_copy_of
 from featurestore.registry import Registry, acting_user, open_registry
+from featurestore.settings.template import new_settings, project_name
 
 
 class Opened:
@@ -51,7 +52,7 @@ class Opened:
         """
         folder = Path(path)
         file = folder / configuration.FILE_NAME
-        text = configuration.template(project or configuration.project_name(folder))
+        text = new_settings(project or project_name(folder))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with file.open("x", encoding="utf-8") as out:

@@ -9,6 +9,7 @@ import pytest
 
 from featurestore import config
 from featurestore.errors import ConfigError
+from featurestore.settings.template import new_settings, project_name
 
 
 def load(folder: Path, text: str) -> config.Config:
@@ -32,7 +33,7 @@ def test_the_template_is_a_working_configuration_and_its_comments_are_too(
 ) -> None:
     monkeypatch.setenv("OPS_WEBHOOK_SECRET", "whsec_x")
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql://db/shop")
-    text = config.template("shop")
+    text = new_settings("shop")
     assert load(tmp_path, text).project == "shop"
     head, _, tail = text.partition("# [sources.flights]")
     uncommented = "\n".join(line.removeprefix("# ") for line in ("# [sources.flights]" + tail).splitlines())
@@ -208,7 +209,7 @@ def test_a_replay_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["a'b\"c\n", "a b", "-x", "", "x" * 65, "ü"])
 def test_a_project_has_a_name_that_toml_and_folders_can_carry(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a project") as raised:
-        config.template(name)
+        new_settings(name)
     assert "Use letters" in raised.value.hint
     with pytest.raises(ConfigError, match=r'setting "project": .* cannot name a project') as raised:
         load(tmp_path, f"project = {json.dumps(name)}")
@@ -227,8 +228,8 @@ def test_a_project_has_a_name_that_toml_and_folders_can_carry(tmp_path: Path, na
     ],
 )
 def test_a_projects_default_name_is_its_folders_as_far_as_that_may_be(tmp_path: Path, folder: str, name: str) -> None:
-    assert config.project_name(tmp_path / folder) == name
-    assert load(tmp_path, config.template(name)).project == name
+    assert project_name(tmp_path / folder) == name
+    assert load(tmp_path, new_settings(name)).project == name
 
 
 def test_the_identity_of_the_environment_goes_before_that_of_the_file(
