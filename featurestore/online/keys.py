@@ -63,6 +63,13 @@ _DECODERS: dict[types.DType, struct.Struct] = {
     types.Date: struct.Struct(">i"),
     types.Timestamp: struct.Struct(">q"),
 }
+#: Those of integers, of a key that has no other part: its kind first.
+_WHOLE: dict[types.DType, Callable[..., bytes]] = {
+    types.Int32: struct.Struct(">Bi").pack,
+    types.Int64: struct.Struct(">Bq").pack,
+    types.Date: struct.Struct(">Bi").pack,
+    types.Timestamp: struct.Struct(">Bq").pack,
+}
 #: The same, as NumPy has them.
 _PACKED: dict[types.DType, str] = {
     types.Bool: "?",
@@ -109,6 +116,8 @@ class KeyLayout:
         self._dtypes = tuple(keys.values())
         self._encoders = tuple(_encoder(dtype) for dtype in self._dtypes)
         self._packed = _packed(self._dtypes)
+        #: Packs the only part, a number, together with the byte before it.
+        self._whole = _WHOLE.get(self._dtypes[0]) if len(self._dtypes) == 1 else None
         self._floats = tuple(
             place for place, dtype in enumerate(self._dtypes) if dtype in (types.Float32, types.Float64)
         )
@@ -125,6 +134,9 @@ class KeyLayout:
             for place in self._floats:
                 columns[place] = [None if value != value else value for value in columns[place]]
         if len(columns) == 1:
+            if self._whole is not None:
+                pack = self._whole
+                return [None if value is None else pack(0, value) for value in columns[0]]
             encode = self._encoders[0]
             return [None if value is None else _bounded(encode(value)) for value in columns[0]]
         return [

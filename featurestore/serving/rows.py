@@ -71,13 +71,22 @@ class _Kept:
         """Let go of the rows that nobody has asked for since this was called before."""
         self.older, self.rows = self.rows, {None: self.absent}
 
-    def take(self, value: bytes | None) -> StoredRow:
-        """Return a stored value as a row."""
-        if value is None:
-            return self.absent
-        record = value[ORDER_BYTES:]
-        project = self._project
-        return StoredRow(value[:ORDER_BYTES], record if project is None else project(record), record)
+    def take(self, values: Sequence[bytes | None]) -> list[StoredRow]:
+        """Return stored values as rows."""
+        absent, project, make = self.absent, self._project, tuple.__new__  # without the function that names the parts
+        if project is None:
+            return [
+                absent
+                if value is None
+                else make(StoredRow, (value[:ORDER_BYTES], record := value[ORDER_BYTES:], record))
+                for value in values
+            ]
+        return [
+            absent
+            if value is None
+            else make(StoredRow, (value[:ORDER_BYTES], project(record := value[ORDER_BYTES:]), record))
+            for value in values
+        ]
 
 
 def _projection(view: StoredView) -> Callable[[bytes], bytes] | None:
@@ -155,7 +164,7 @@ class RowReader:
             taker = self._takers.get(view.kept_as)
             if taker is None:
                 taker = self._takers[view.kept_as] = _Kept(view)
-            rows.append(list(map(taker.take, values)))
+            rows.append(taker.take(values))
         return StoredRows(found.clock, found.snapshot, rows)
 
     def _at_hand(
@@ -237,8 +246,8 @@ class RowReader:
             if one.writes != writes:
                 one.renew(writes)
             one.valid_at = read.snapshot
-            for place, value in zip(places, values, strict=True):
-                row = found[place] = one.rows[mine[place]] = one.take(value)
+            for place, row in zip(places, one.take(values), strict=True):
+                found[place] = one.rows[mine[place]] = row
                 taken += _size(row)
         self._snapshot, self._clock = read.snapshot, read.clock
         self._taken += taken

@@ -91,7 +91,7 @@ class Gets:
                 names.append(head + table.head + keys[place])  # type: ignore[operator]  # none is None there
         return tuple(names)
 
-    def take(self, bucket: int, said: Sequence[Any], asked_by: State | None = None) -> State | None:
+    def take(self, bucket: int, said: list[Any], asked_by: State | None = None) -> State | None:
         """Take a bucket's answer; return the state to ask by once more, or None if that is not needed."""
         state = asked_by or self._state
         record, numbers = said[0], said[1]
@@ -108,7 +108,7 @@ class Gets:
                 self._generations[number] = table.generation
                 self._writes[number] = number_at(numbers, table.number)
                 if None not in keys:
-                    self._values[number] = list(said[at : at + len(keys)])
+                    self._values[number] = said[at : at + len(keys)]
                     at += len(keys)
                     continue
                 for place, key in enumerate(keys):

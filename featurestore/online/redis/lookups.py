@@ -54,6 +54,12 @@ class Line:
         self._connecting: asyncio.Future[Wire] | None = None
         self.losses = 0
 
+    @property
+    def connected(self) -> Wire | None:
+        """The connection, if it is open."""
+        wire = self._wire
+        return wire if wire is not None and wire.open else None
+
     async def wire(self) -> Wire:
         """Return an open connection.
 
@@ -126,6 +132,7 @@ class Waiting:
         self._addresses: list[str] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._one = settings.mode != "cluster"
+        self._longest = settings.timeout_seconds + settings.connect_seconds
         self._lost = 0
 
     async def read(self, requests: Requests, seconds: float | None = None) -> Read:
@@ -138,8 +145,20 @@ class Waiting:
         Raises:
             OnlineStoreError: the store is away, or does not answer in time.
         """
-        if seconds is None or seconds > self._settings.timeout_seconds + self._settings.connect_seconds:
-            return await self._read(requests)
+        if seconds is None or seconds > self._longest:
+            line = self._lines.get("")
+            wire = None if line is None else line.connected
+            if wire is None:
+                return await self._read(requests)
+            # The way that most lookups take; each coroutine in it costs as much as some keys.
+            gets = self._gets(requests)
+            try:
+                said = await wire.ask(packed(gets.command(0)))
+            except OnlineStoreAwayError:
+                return await self._read(requests)
+            if said.__class__ is list and gets.take(0, said) is None:
+                return gets.result()
+            return await self._read(requests)  # the server refused, or has another state by now
         try:
             async with asyncio.timeout(max(seconds - _MARGIN_SECONDS, seconds / 2)):
                 return await self._read(requests)
