@@ -28,7 +28,8 @@ from benchmarks.asof import in_a_process
 from benchmarks.harness import Row
 
 _ROOT = Path(__file__).parents[1]
-_PARTITIONS = 16
+#: So many that what one of them answers, of 4M entity rows, fits into an executor of 1 GB.
+_PARTITIONS = 64
 #: Entity rows, feature rows, keys: as many rows of a key as in the sizes above, and few keys with many rows.
 _SHAPES = ((100_000, 1_000_000, 10_000), (20_000, 200_000, 10))
 
