@@ -167,7 +167,7 @@ def test_the_dashboard_opens_on_what_the_demo_did(finished: Path) -> None:
     try:
         assert dashboard.stdout is not None
         url = dashboard.stdout.readline().split()[4]
-        with urllib.request.urlopen(f"{url}/incidents.json", timeout=30) as answered:
+        with urllib.request.urlopen(f"{url}incidents.json", timeout=30) as answered:
             shown = json.load(answered)
         assert "flight_delay" in json.dumps(shown)
         dashboard.send_signal(signal.SIGINT)
