@@ -26,9 +26,9 @@ from monitor.alerts.states import closed
 from monitor.alerts.taking import Change, take
 from monitor.history import Acceptance, History, StoredAlert, Watch
 from monitor.pipeline.committing import FEATURES
-from monitor.pipeline.reports import Store
 from monitor.pipeline.streams import subjects_of
 from monitor.pipeline.subjects import reference_of, tracks_of
+from monitor.store import Store
 
 #: Blocks that a baseline has at least: with one, nobody knows how much they differ by themselves.
 LEAST_BLOCKS = 2

@@ -33,13 +33,14 @@ from monitor.history import History
 from monitor.leading import Lead, next_monitor, sole_monitor
 from monitor.metrics import MonitorMetrics, serve_metrics
 from monitor.pace import Pace
-from monitor.pipeline import Store, run_once
+from monitor.pipeline import run_once
 from monitor.pipeline.left_behind import close_left_behind
 from monitor.ports import Ports, Served
 from monitor.retention import prune_all
 from monitor.signalling.opening import own_channels
 from monitor.signalling.server import serve_signals
 from monitor.signalling.source import SignalSource
+from monitor.store import Store
 
 #: How many jobs run at once: a policy, the courier and the heartbeat need not wait for a slow policy.
 _THREADS = 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -22,7 +23,7 @@ _REST_SECONDS = 0.01
 _logger = structlog.get_logger(__name__)
 
 
-class _Task:
+class _Task(ABC):
     """What one worker of a machine does, from time to time, in a thread.
 
     Args:
@@ -47,8 +48,9 @@ class _Task:
         if self._one.first():
             self._work(lambda: self._ending.wait(_REST_SECONDS))
 
+    @abstractmethod
     def _work(self, rest: Callable[[], bool]) -> None:
-        raise NotImplementedError
+        """Do it; ``rest`` waits between two steps, and returns whether to end."""
 
 
 class Upkeep(_Task):

@@ -5,31 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
-from featurestore.config import Config
 from featurestore.errors import MonitorError
-from featurestore.registry import Registry
 from monitor.accepting import find_incident
 from monitor.alerts.dispatching import clock_of, dispatch
 from monitor.alerts.incident_state import Incident
 from monitor.alerts.incidents import acknowledged
 from monitor.alerts.silences import Silence, new_silence, silenced_by
 from monitor.history import History
-
-
-class Store(Protocol):
-    """What has the settings and the audit log."""
-
-    @property
-    def config(self) -> Config:
-        """Its configuration."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Its registry."""
-        ...
+from monitor.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from monitor.alerts.incident_state import Incident
 from monitor.alerts.states import closed
 from monitor.alerts.taking import Change, take
 from monitor.history import CLOSED, History
-from monitor.pipeline.reports import Store
+from monitor.store import Store
 
 
 def close(store: Store, history: History, incident: Incident, *, author: str, reason: str, now: datetime) -> list[str]:

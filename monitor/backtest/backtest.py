@@ -23,9 +23,9 @@ from monitor.baselines import Reference
 from monitor.detector import fit_limits
 from monitor.history import Check, History, JudgedWindow
 from monitor.pipeline.allotting import Allotment
-from monitor.pipeline.reports import Store
 from monitor.pipeline.streams import subjects_of
 from monitor.pipeline.subjects import Subject, Track, reference_of, tracks_of
+from monitor.store import Store
 
 #: Pseudo-baselines that the null windows are shared among.
 BASELINES = 10

@@ -13,18 +13,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featurestore.config import Config
 from featurestore.definitions import FeatureService, Field, PushSource, ViewProjection
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import FeatureStoreError
 from featurestore.offline.join.computing import NOT_FOUND
 from featurestore.offline.store import OfflineStore
-from featurestore.registry import Registered, Registry
+from featurestore.registry import Registered
 from featurestore.serving.log import COMPLETE_TO
 from monitor.parity.causes import RowCause, Seen, of_inputs, row_cause, value_cause
 from monitor.parity.report import BUGS, CAUSES, Ages, Cause, Example, FeatureSkew, ParityReport, ViewLag, share_of
 from monitor.parity.stored_rows import Key, stored_rows
 from monitor.parity.values import EXACT, Tolerance, same_values
+from monitor.store import Store
 from monitor.windows import ServingLog
 
 #: Differing rows that a report carries, for display here.
@@ -46,18 +46,8 @@ class Rows(Protocol):
         ...
 
 
-class Store(Protocol):
+class JoinedStore(Store, Protocol):
     """What the check needs of a feature store."""
-
-    @property
-    def config(self) -> Config:
-        """Its configuration."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Its registry."""
-        ...
 
     def get_historical_features(self, entity_df: Any, features: str, *, with_status: bool = False) -> Rows:
         """Join a service's features to entity rows, each at its instant."""
@@ -65,7 +55,7 @@ class Store(Protocol):
 
 
 def check_parity(
-    store: Store,
+    store: JoinedStore,
     service: str,
     *,
     rows: int = 1000,
@@ -119,7 +109,7 @@ class _Check:
     """One comparison."""
 
     def __init__(
-        self, store: Store, service: Registered[FeatureService], logged: pa.Table, tolerance: Tolerance
+        self, store: JoinedStore, service: Registered[FeatureService], logged: pa.Table, tolerance: Tolerance
     ) -> None:
         self._store = store
         self._service = service

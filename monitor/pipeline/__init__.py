@@ -14,7 +14,7 @@ outcome is committed before the next is read.
 | ``checks``     | quality facts, the comparison with the join, outcomes: what is no distribution          |
 """
 
-from monitor.pipeline.reports import NO_BASELINE, NO_WINDOW, RunReport, ServiceReport, Store
+from monitor.pipeline.reports import NO_BASELINE, NO_WINDOW, RunReport, ServiceReport
 from monitor.pipeline.run import run_once
 
-__all__ = ["NO_BASELINE", "NO_WINDOW", "RunReport", "ServiceReport", "Store", "run_once"]
+__all__ = ["NO_BASELINE", "NO_WINDOW", "RunReport", "ServiceReport", "run_once"]

@@ -10,8 +10,8 @@ from featurestore.definitions import MonitorPolicy
 from featurestore.registry import Registered
 from monitor import budget
 from monitor.history import History
-from monitor.pipeline.reports import Store
 from monitor.pipeline.subjects import MOST_SLICES, Subject
+from monitor.store import Store
 from monitor.windows import Window
 
 

@@ -26,12 +26,12 @@ from monitor.performance.reading import feedback_watermark, read_performance, re
 from monitor.performance.risk import RiskState
 from monitor.pipeline.allotting import Allotment
 from monitor.pipeline.committing import Committer, plain
-from monitor.pipeline.reports import Store
 from monitor.pipeline.review import Bound, Review
 from monitor.pipeline.streams import models_of, put_aside
 from monitor.pipeline.telling import Found, Spoken, Teller
 from monitor.quality import Finding, QualityLimits, ServedWindow, check_quality, filled_counts
 from monitor.quality.reading import read_quality_facts, read_served
+from monitor.store import Store
 from monitor.windows import ServiceLog
 
 QUALITY, SKEW, PERFORMANCE = "quality", "skew", "performance"

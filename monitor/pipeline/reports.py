@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from featurestore.config import Config
-from featurestore.registry import Registry
 from monitor.alerts.states import State
 
 #: What is said of a stream that has nothing to be compared with yet.
@@ -16,20 +13,6 @@ NO_BASELINE = "no baseline"
 NO_WINDOW = "no window yet"
 #: What is said where nothing could be judged.
 NOT_ENOUGH = "not enough data"
-
-
-class Store(Protocol):
-    """What a run needs of a feature store; a whole one gives more, which the comparison with the join takes."""
-
-    @property
-    def config(self) -> Config:
-        """Its configuration."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Its registry."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

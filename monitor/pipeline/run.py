@@ -24,13 +24,14 @@ from monitor.pipeline.checks import run_checks
 from monitor.pipeline.committing import Committer, OvertakenError
 from monitor.pipeline.left_behind import close_unwatched
 from monitor.pipeline.renewal import judge_again, to_judge_again
-from monitor.pipeline.reports import NO_BASELINE, RunReport, ServiceReport, Store
+from monitor.pipeline.reports import NO_BASELINE, RunReport, ServiceReport
 from monitor.pipeline.review import Bound, Review
 from monitor.pipeline.streams import put_aside, subjects_of
 from monitor.pipeline.subjects import Subject, reach_of, reference_of, slices_of, tracks_of
 from monitor.pipeline.telling import Spoken
 from monitor.pipeline.unseen import Failures, note_silence
 from monitor.signalling.closing import close_loops
+from monitor.store import Store
 from monitor.windows import Closed, Cut, Judged, Position, late_rows
 
 #: How far back rows that came too late are counted.

@@ -14,8 +14,8 @@ from featurestore.registry import ModelRecord, Registered
 from featurestore.serving.feedback import PREDICTIONS
 from monitor.alerts.origins import Origin, origins
 from monitor.history import Detector, History, Watch
-from monitor.pipeline.reports import Store
 from monitor.pipeline.subjects import Subject, pii_of
+from monitor.store import Store
 from monitor.windows import ServingLog, Stream
 from monitor.windows.predictions import PREDICTION_FIELDS, PredictionStream
 from monitor.windows.sources import source_stream

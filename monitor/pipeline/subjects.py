@@ -20,8 +20,8 @@ from monitor.baselines import Reference, find_reference, model_behind
 from monitor.detector import fit_limits
 from monitor.history import Watch
 from monitor.pipeline.judging import Yardstick
-from monitor.pipeline.reports import Store
 from monitor.pipeline.telling import Reach
+from monitor.store import Store
 from monitor.windows import Stream, Window, profiled
 
 #: The most slices of one column; rows of further values are judged with all others, and not by themselves. They share

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from featurestore.config import Config
 from featurestore.definitions import FeatureService, FeatureView, PushSource, SharedFeatureView, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import MonitorError
@@ -31,6 +29,7 @@ from monitor.quality.columns import Columns, FoundColumn
 from monitor.quality.configuration import Configuration, ModelFacts, ServerFacts, WriterFacts
 from monitor.quality.freshness import ServedAges, TrainingData, ViewLedger
 from monitor.quality.variation import feature_spreads
+from monitor.store import Store
 from monitor.windows import Window
 
 #: Loads and materializations whose intervals are the rhythm of a view.
@@ -51,20 +50,6 @@ _LOG: Mapping[str, pa.DataType] = {
     SNAPSHOT: pa.int64(),
     COMPLETE_TO: _INSTANT,
 }
-
-
-class Store(Protocol):
-    """What the facts are read from."""
-
-    @property
-    def config(self) -> Config:
-        """Its configuration."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Its registry."""
-        ...
 
 
 def read_quality_facts(

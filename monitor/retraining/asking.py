@@ -19,9 +19,10 @@ from monitor.retraining.considering import keep, policy_of
 from monitor.retraining.request import left_out_again
 from monitor.retraining.review import Reviewer
 from monitor.retraining.routing import routes_of
-from monitor.retraining.standing import Store, at_hand
+from monitor.retraining.standing import at_hand
 from monitor.retraining.states import SignalState
 from monitor.retraining.wording import SHOWN, signal_message
+from monitor.store import Store
 
 
 def ask(store: Store, history: History, service: str, *, reason: str, who: str, now: datetime) -> signals.StoredSignal:

@@ -17,9 +17,9 @@ from monitor.history import History
 from monitor.retraining import store as signals
 from monitor.retraining.entity_rows import read_rows
 from monitor.retraining.request import dataset_of, definitions_of, recipe_of, request_hash
-from monitor.retraining.standing import Store
 from monitor.retraining.states import SignalState
 from monitor.retraining.wording import SHOWN
+from monitor.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,9 +28,10 @@ from monitor.retraining.considering import keep, policy_of
 from monitor.retraining.gates import LOOKED_AFTER, QUARTER, Facts, Fault, Verdict, judge
 from monitor.retraining.request import left_out_again, model_of, service_of, training_request
 from monitor.retraining.sending import Desk
-from monitor.retraining.standing import Found, Store, at_hand, judged_until, standing_causes
+from monitor.retraining.standing import Found, at_hand, judged_until, standing_causes
 from monitor.retraining.states import SignalState
 from monitor.retraining.wording import SHOWN, signal_message
+from monitor.store import Store
 
 _log = structlog.get_logger("monitor.retraining")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -24,23 +24,10 @@ from monitor.retraining.business import fallen
 from monitor.retraining.causes import BUSINESS, DEFINITIONS, NEW_DATA, STALE
 from monitor.retraining.entity_rows import count_query, read_rows, served_query, whole_query
 from monitor.retraining.request import left_out, recipe_of
+from monitor.store import Store
 
 #: How often rows are counted, at most.
 COUNT_EVERY = timedelta(hours=1)
-
-
-class Store(Protocol):
-    """What is asked: a whole feature store, or its configuration and registry alone."""
-
-    @property
-    def config(self) -> Config:
-        """Its configuration."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Its registry."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
