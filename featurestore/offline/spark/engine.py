@@ -22,7 +22,7 @@ from featurestore.offline.join.visible_rows import Visible, knowable, ledger_of,
 from featurestore.offline.spark.finishing import HOME, INSTANT, POSITION, Finishing, computing, unpacked
 from featurestore.offline.spark.matching import Seen, met, ranked
 from featurestore.offline.spark.reading import rows_of
-from featurestore.offline.spark.session import failing, kept_on_disk, session
+from featurestore.offline.spark.session import failing, fetched, kept_on_disk, session
 from featurestore.offline.spark.types import sent
 from featurestore.settings.sections import SparkSettings
 from featurestore.transforms import Transform
@@ -64,7 +64,8 @@ class SparkEngine:
                 frame = self._frame(spark, question, transforms, wanted, seen)
                 with kept_on_disk(frame) as kept:
                     joined = time.perf_counter() - started
-                    for part in _in_parts(kept):
+                    for row in fetched(kept):
+                        part = unpacked(row["rows"], row["fault"])
                         counts.add(part)
                         yield _as_asked(question, part, counts.rows - part.num_rows, schema)
             if counts.rows != total:
@@ -162,11 +163,6 @@ def _seen(question: Question, use: ViewProjection) -> Visible | None:
         return visible(view, snapshot, loads, wanted, as_of=question.as_of, past_ttl=question.with_status)
     except (OSError, pa.ArrowException) as error:
         raise join.unreadable(view, error) from error
-
-
-def _in_parts(kept: Any) -> Iterator[pa.Table]:
-    for row in kept.toLocalIterator(prefetchPartitions=True):
-        yield unpacked(row["rows"], row["fault"])
 
 
 def _as_asked(question: Question, part: pa.Table, first: int, schema: pa.Schema) -> pa.Table:

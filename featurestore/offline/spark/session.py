@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +100,27 @@ def kept_on_disk(frame: Any) -> Iterator[Any]:
         yield kept
     finally:
         kept.unpersist()
+
+
+def fetched(kept: Any) -> Iterator[Any]:
+    """Yield the rows of a frame in order, partition by partition; the next one is fetched while one is dealt with.
+
+    Args:
+        kept: as :func:`kept_on_disk` yields it; of one partition at least.
+    """
+    if _is_remote(kept.sparkSession):
+        yield from kept.toLocalIterator(prefetchPartitions=True)
+        return
+    # Spark 4.3's toLocalIterator, which does the same, holds on to every partition until the last one was fetched.
+    rdd, run = kept.rdd, kept.sparkSession.sparkContext.runJob
+    parts = rdd.getNumPartitions()
+    with ThreadPoolExecutor(1, thread_name_prefix="spark-fetch") as ahead:
+        following = ahead.submit(run, rdd, list, [0])
+        for part in range(1, parts + 1):
+            rows = following.result()
+            if part < parts:
+                following = ahead.submit(run, rdd, list, [part])
+            yield from rows
 
 
 def _opened(settings: SparkSettings) -> Any:

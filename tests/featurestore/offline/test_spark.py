@@ -265,11 +265,33 @@ def check_batch(question: Question, expected: list[Any], engine: SparkEngine) ->
 @ON_DISK
 @pytest.mark.parametrize(("as_of", "known_at"), [(None, None), (3, "row")])
 def test_the_join_agrees_with_brute_force(
-    cluster: SparkSettings, tmp_path: Path, as_of: int | None, known_at: str | None
+    cluster: SparkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: int | None, known_at: str | None
 ) -> None:
-    """Ties within and between loads, late rows, as_of, known_at, delays, TTLs, keys with nulls."""
+    """Ties within and between loads, late rows, as_of, known_at, delays, TTLs, keys with nulls; in several parts."""
     question, expected = batch(range(20), tmp_path, as_of=as_of, known_at=known_at)
+    monkeypatch.setattr("featurestore.offline.spark.engine._PART_ROWS", question.rows.typed.num_rows // 3)
     check_batch(question, expected, SparkEngine(cluster))
+
+
+def test_a_part_of_the_answer_is_let_go_once_it_has_come(cluster: SparkSettings) -> None:
+    spark, parts, size = sessions.session(cluster), 12, 8_000_000
+    frame = spark.range(0, parts, 1, parts).selectExpr(
+        "id", f"CAST(repeat(CAST(id % 10 AS STRING), {size}) AS BINARY) AS b"
+    )
+    memory = spark.sparkContext._jvm.java.lang.Runtime.getRuntime()
+
+    def used() -> int:
+        memory.gc()
+        return int(memory.totalMemory() - memory.freeMemory())
+
+    with sessions.kept_on_disk(frame) as kept:
+        before, places, grown = used(), [], 0
+        for row in sessions.fetched(kept):
+            places.append(row["id"])
+            assert len(row["b"]) == size
+            grown = max(grown, used() - before)
+    assert places == list(range(parts))
+    assert grown < 5 * size
 
 
 # A store with rows of all types
