@@ -154,7 +154,7 @@ def _processor(client: Redis) -> float:
 
 
 def _logged(folder: Path, width: int, rows: int, together: int) -> Row:
-    """Return the log's bytes of a lookup of one row, where so many come within one write, half a second."""
+    """Return the log's bytes of a lookup of one row, where so many come within one write, one second."""
     random, target = np.random.default_rng(5), folder / f"log{together}"
     made = 2_000
     with FeatureStore(folder) as store:

@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
+from numpy.typing import NDArray
 
 from featurestore.errors import ConfigError, ServingError
-from featurestore.online.base import event_time
+from featurestore.online.base import event_times
 from featurestore.online.columns import to_column
 from featurestore.serving.lookup import LogEntry
 from featurestore.serving.plan import ServicePlan
-from featurestore.serving.rows import StoredRow
 from featurestore.v1 import serving_pb2 as pb
 
 WATERMARKS = "watermarks"
@@ -165,7 +165,7 @@ class ServingLog:
         try:
             write()
         except OSError as error:  # a full disk stops the log, never the lookups
-            if not self._failing:  # told of once, not twice a second until somebody makes room
+            if not self._failing:  # told of once, not every second until somebody makes room
                 _logger.error("serving log cannot be written", folder=str(self._folder), error=str(error))
             self._failing = True
             self.failed_writes += 1
@@ -298,37 +298,30 @@ def log_table(plan: ServicePlan, entries: list[LogEntry], *, replay: bool) -> pa
         values = [value for entry in entries for value in entry.columns[name]]
         columns[name] = plan.filled(name, to_column(values, dtype))
     for place, view in enumerate(plan.stored):
-        statuses: list[int] = []
-        records: list[bytes | None] = []
-        events: list[int | None] = []
-        for entry in entries:
-            oldest = entry.oldest[place]
-            for row in entry.rows[place]:
-                present = row.record is not None and row.order >= oldest
-                statuses.append(_status(row, present=present))
-                records.append(row.record if present else None)
-                events.append(None if row.record is None else event_time(row.order))
+        rows = [row for entry in entries for row in entry.rows[place]]
+        oldest = [entry.oldest[place] for entry in entries for _ in entry.rows[place]]
+        # One that the store has not has no record, and the least order.
+        records = [row.record if row.order >= least else None for row, least in zip(rows, oldest, strict=True)]
+        found = np.array([row.record is not None for row in rows], np.bool_)
         if view.outputs:
             decoded = view.codec.decode(records)
             columns |= {one.name: one.filled(decoded[one.feature]) for one in view.outputs}
-        columns[f"{view.name}__status"] = pa.array(statuses, pa.int8())
-        columns[f"{view.name}__event_timestamp"] = pa.array(events, pa.int64()).cast(_INSTANT)
+        columns[f"{view.name}__status"] = _statuses(found, np.array([one is not None for one in records], np.bool_))
+        events = pa.array(event_times([row.order for row in rows]), mask=~found)
+        columns[f"{view.name}__event_timestamp"] = events.cast(_INSTANT)
     for computed in plan.on_demand:
         for one in computed.codec.fields:
             columns[one.name] = pa.chunked_array([entry.computed[one.name] for entry in entries])
     columns["replay"] = pa.repeat(replay, total)
-    snapshots: list[int | None] = []
-    complete: list[int | None] = []
-    for entry in entries:
-        stale = entry.complete_to is not None
-        snapshots += [None if stale else entry.snapshot] * entry.row_count  # the copy's is of another count
-        complete += [entry.complete_to] * entry.row_count
-    columns[SNAPSHOT] = pa.array(snapshots, pa.int64())
-    columns[COMPLETE_TO] = pa.array(complete, pa.int64()).cast(_INSTANT)
+    stale = np.repeat(np.array([entry.complete_to is not None for entry in entries], np.bool_), counts)
+    snapshots = np.repeat(np.array([entry.snapshot for entry in entries], np.int64), counts)
+    complete = np.repeat(np.array([entry.complete_to or 0 for entry in entries], np.int64), counts)
+    columns[SNAPSHOT] = pa.array(snapshots, mask=stale)  # the copy's is of another count
+    columns[COMPLETE_TO] = pa.array(complete, mask=~stale).cast(_INSTANT)
     return pa.table(columns)
 
 
-def _status(row: StoredRow, *, present: bool) -> int:
-    if row.record is None:
-        return pb.ROW_STATUS_NOT_FOUND
-    return pb.ROW_STATUS_PRESENT if present else pb.ROW_STATUS_OUTSIDE_MAX_AGE
+def _statuses(found: NDArray[np.bool_], present: NDArray[np.bool_]) -> pa.Array:
+    """Return statuses of rows, by whether the store has them, and has them young enough."""
+    missing = np.where(found, pb.ROW_STATUS_OUTSIDE_MAX_AGE, pb.ROW_STATUS_NOT_FOUND)
+    return pa.array(np.where(present, pb.ROW_STATUS_PRESENT, missing).astype(np.int8))

@@ -136,8 +136,8 @@ class ServicePlan:
 
     @cached_property
     def service_field(self) -> bytes:
-        """The id as field 2 of a response."""
-        return pb.GetOnlineFeaturesResponse(service=self.id).SerializeToString()
+        """The id as field 2 of a response, and the tag of field 3."""
+        return pb.GetOnlineFeaturesResponse(service=self.id).SerializeToString() + b"\x19"
 
 
 def compile_plan(service: Registered[FeatureService]) -> ServicePlan:

@@ -49,8 +49,8 @@ class StoredRows(NamedTuple):
     rows: list[list[StoredRow]]
 
 
-class _Kept:
-    """The rows of one use of a view that are known, all as of ``writes``."""
+class Kept:
+    """The rows of one use of a view that are known, all as of ``writes``; a :class:`RowReader` has it."""
 
     def __init__(self, view: StoredView) -> None:
         self._project = _projection(view)
@@ -109,11 +109,34 @@ class RowReader:
         self._limit = limit // 2  # of what came since kept rows last grew older; as much again is older
         self._taken = 0
         self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
-        self._takers: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
+        self._takers: dict[str, Kept] = {}
         #: The newest snapshot that was read, and its clock.
         self._snapshot = -1
         self._clock: int | None = None
+
+    def kept(self, views: Sequence[StoredView]) -> tuple[Kept, ...] | None:
+        """Return where the known rows of some views are, for :meth:`at_hand`; None if none are kept."""
+        with self._lock:
+            return tuple(self._kept.get(view.kept_as) or self._keep(view) for view in views) if self._limit else None
+
+    def at_hand(self, kept: Sequence[Kept], key: int | str) -> StoredRows | None:
+        """Return the rows of one entity row if all of them are known, and not older; None if they have to be read.
+
+        Args:
+            kept: of one view or more, whose only join key is the same.
+            key: its value.
+        """
+        with self._lock:
+            now = self._store.snapshot()
+            rows = []
+            for one in kept:
+                row = one.rows.get(key)
+                if row is None or one.valid_at != now:
+                    return None
+                rows.append([row])
+            # The clock is of the snapshot that was read last, and that is this one.
+            return tuple.__new__(StoredRows, (self._clock, now, rows))  # without the function that names its parts
 
     def read(self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]]) -> StoredRows:
         """Return the rows of some views, all from one snapshot.
@@ -163,7 +186,7 @@ class RowReader:
         for view, values in zip(views, found.values, strict=True):
             taker = self._takers.get(view.kept_as)
             if taker is None:
-                taker = self._takers[view.kept_as] = _Kept(view)
+                taker = self._takers[view.kept_as] = Kept(view)
             rows.append(taker.take(values))
         return StoredRows(found.clock, found.snapshot, rows)
 
@@ -192,13 +215,13 @@ class RowReader:
             rows.append(found)
         return tuple.__new__(StoredRows, (self._clock, now, rows))  # without the function that names its parts
 
-    def _keep(self, view: StoredView) -> _Kept:
-        kept = _Kept(view)
+    def _keep(self, view: StoredView) -> Kept:
+        kept = Kept(view)
         if self._limit:
             self._kept[view.kept_as] = kept
         return kept
 
-    def _known(self, kept: _Kept, keys: Sequence[Any]) -> list[StoredRow | None]:
+    def _known(self, kept: Kept, keys: Sequence[Any]) -> list[StoredRow | None]:
         """Return the known row of each key, and None where it is not known."""
         found = list(map(kept.rows.get, keys))
         if kept.older and not all(found):
@@ -215,7 +238,7 @@ class RowReader:
     ) -> StoredRows:
         """Read what is not known, or not known to be of the present snapshot, and return all of it."""
         keys: list[Sequence[Any]] = []
-        kept: list[_Kept] = []
+        kept: list[Kept] = []
         rows: list[list[StoredRow | None]] = []
         missing: list[list[int]] = []
         of: tuple[str, ...] | None = None

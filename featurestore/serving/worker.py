@@ -43,7 +43,7 @@ from featurestore.serving.worker_status import StatusFile
 from featurestore.settings.online import RedisConfig
 
 _RELOAD_SECONDS = 1.0
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 1.0
 _METRICS_SECONDS = 1.0
 _STATUS_SECONDS = 5.0
 #: What ends a server.
@@ -269,8 +269,7 @@ class _Worker:
             plans = compile_plans(services)
             if self._feed is not None:
                 self._feed.follow(view for service in services.values() for view in service.definition.views)
-            beside = canaries(services, plans, self._runtime.canaries())
-            self._lookups.plans, self._lookups.canaries = plans, beside
+            self._lookups.serve(plans, canaries(services, plans, self._runtime.canaries()))
             self._revision, self._services = revision, services
             if self._status is not None:
                 self._status.current(revision, services)

@@ -71,9 +71,7 @@ class InProcess:
             return
         services = served_services(self._registry)
         plans = compile_plans(services)
-        self._lookups.canaries = {}  # never one of the old plans beside new ones
-        self._lookups.plans = plans
-        self._lookups.canaries = canaries(services, plans, self._registry.canaries())
+        self._lookups.serve(plans, canaries(services, plans, self._registry.canaries()))
         self._revision = revision
 
 

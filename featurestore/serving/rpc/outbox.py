@@ -33,7 +33,7 @@ class Outbox:
     def owe(self) -> bool:
         """Say that one more answer will be put, and return whether so much waits that no more should be owed."""
         self._owed += 1
-        return self._full
+        return self._owed > _MOST_OWED or self._bytes > _MOST_BYTES
 
     def put(self, answer: bytes) -> None:
         """Add an answer that is owed."""

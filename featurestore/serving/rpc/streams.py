@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from featurestore.errors import FeatureStoreError, InvalidRequestError, LimitExceededError, ObjectNotFoundError
 from featurestore.online.base import Waiting
 from featurestore.online.rowcodec import varint
+from featurestore.serving import one_row
 from featurestore.serving.log import ServingLog
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.rpc.deadlines import check_deadline
@@ -132,6 +133,8 @@ class StreamedLookups:
 
     def _answer_one(self, asked: _Asked, *, again: bool = False) -> None:
         data, who, *_ = asked
+        if who is None and self._waiting is None and self._answered_one_row(data, asked):
+            return
         number = 0
         try:
             message = _parse(data)
@@ -146,7 +149,23 @@ class StreamedLookups:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             self._not_answered(error, number, asked, again=again)
             return
-        self._answered(response, entry, number, asked)
+        self._answered(response, entry, _field(number), asked)
+
+    def _answered_one_row(self, data: bytes, asked: _Asked) -> bool:
+        """Answer by the shortest way, if there is one for this request; what is wrong is said by the long way."""
+        found = one_row.within(data)
+        if found is None:
+            return False
+        number, request = found
+        try:
+            answer = self._lookups.answer_one_row(request)
+            if answer is None:
+                return False
+            self._log.offer(answer.entry)
+        except Exception:  # noqa: BLE001 - it comes again, and is then told
+            return False
+        self._answered(answer.response, answer.entry, number, asked)
+        return True
 
     async def _answer_waiting(
         self, asked: _Asked, number: int, request: pb.GetOnlineFeaturesRequest, waiting: Waiting, *, again: bool
@@ -158,7 +177,7 @@ class StreamedLookups:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             self._not_answered(error, number, asked, again=again)
             return
-        self._answered(response, entry, number, asked)
+        self._answered(response, entry, _field(number), asked)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -171,11 +190,10 @@ class StreamedLookups:
             return
         asked.outbox.put(self._refused(error, number, asked))
 
-    def _answered(self, response: bytes, entry: LogEntry, number: int, asked: _Asked) -> None:
+    def _answered(self, response: bytes, entry: LogEntry, number: bytes, asked: _Asked) -> None:
         _, _, context, outbox, at = asked
         self._watcher.answered(_METHOD, entry, time.perf_counter() - at, context)
-        before = b"\x08" + varint(number) if number else b""
-        outbox.put(b"%b\x12%b%b" % (before, varint(len(response)), response))
+        outbox.put(b"".join((number, b"\x12", varint(len(response)), response)))
 
     async def _answer_later(self, asked: _Asked, refresh: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -192,6 +210,11 @@ class StreamedLookups:
         elif isinstance(error, LimitExceededError):
             said.limit = error.limit
         return pb.StreamOnlineFeaturesResponse(correlation_id=number, error=said).SerializeToString()
+
+
+def _field(number: int) -> bytes:
+    """Return a correlation id as field 1 of an answer."""
+    return b"\x08" + varint(number) if number else b""
 
 
 def _parse(data: bytes) -> pb.StreamOnlineFeaturesRequest:

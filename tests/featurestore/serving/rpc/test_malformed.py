@@ -95,6 +95,17 @@ VIEW = FeatureView(
     entities=[Entity(name="thing", join_keys=list(KEYS), dtypes=list(KEYS.values()))],
     schema=[Field(name="x", dtype=Float64)],
 )
+#: Views of one key: requests for one of their rows are read without protobuf.
+NUMBERED = FeatureView(
+    name="numbered",
+    entities=[Entity(name="one", join_keys=["number"], dtypes=[Int64])],
+    schema=[Field(name="x", dtype=Float64)],
+)
+NAMED = FeatureView(
+    name="named",
+    entities=[Entity(name="other", join_keys=["id"], dtypes=[String])],
+    schema=[Field(name="x", dtype=Float64)],
+)
 COMPUTED = OnDemandFeatureView(
     name="computed",
     inputs=[VIEW],
@@ -109,11 +120,13 @@ COMPUTED = OnDemandFeatureView(
 
 
 def services() -> Lookups:
-    """Return lookups of two services: one takes nothing but a key, the other columns of every type."""
+    """Return lookups of services that take three keys, columns of every type, and a single key."""
     plans = {}
     for service in (
         FeatureService(name="plain", features=[VIEW]),
         FeatureService(name="typed", features=[VIEW, COMPUTED]),
+        FeatureService(name="numbered", features=[NUMBERED]),
+        FeatureService(name="named", features=[NAMED]),
     ):
         one = Registered(
             project="test",
@@ -122,14 +135,14 @@ def services() -> Lookups:
             version=1,
             content_hash="abc",
             decode=lambda service=service: service,
-            pins={"view": 1, "computed": 1},
+            pins={"view": 1, "computed": 1, "numbered": 1, "named": 1},
             applied_at=NOW,
             applied_by="tester",
         )
         plans[service.name] = plans[one.id] = compile_plan(one)
     store = MemoryStore()
     store.advance(None, 0, {})
-    return Lookups(store, plans, max_rows=5, replay=True)
+    return Lookups(store, plans, max_rows=5, replay=True, row_cache=1 << 16)
 
 
 # Requests: some that are right, and what becomes of messages when somebody makes them up
@@ -159,12 +172,23 @@ def lookup(service: str, rows: int = 2) -> pb.GetOnlineFeaturesRequest:
     return request
 
 
+def one_row(service: str, name: str, request_id: str = "r") -> pb.GetOnlineFeaturesRequest:
+    request = pb.GetOnlineFeaturesRequest(service=service, request_id=request_id)
+    column(request, name, KEYS[name], 1)
+    request.columns[0].nulls = b""
+    return request
+
+
 def right(path: str) -> list[bytes]:
     """Return requests of a method that are right."""
+    short = [one_row("numbered", "number"), one_row("named@1", "id"), one_row("named", "id", "")]
     if path == LOOKUP:
-        made: Iterable[Message] = [lookup("plain"), lookup("typed"), lookup("typed@1", 0)]
+        made: Iterable[Message] = [lookup("plain"), lookup("typed"), lookup("typed@1", 0), *short]
     elif path == STREAM:
-        made = [pb.StreamOnlineFeaturesRequest(correlation_id=7, request=lookup(one)) for one in ("plain", "typed")]
+        made = [
+            pb.StreamOnlineFeaturesRequest(correlation_id=7, request=one)
+            for one in (lookup("plain"), lookup("typed"), *short)
+        ]
     elif path == ADVANCE:
         made = [pb.AdvanceClockRequest(now=1)]
     elif path == REFLECTION:
@@ -192,7 +216,9 @@ _SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
 }
 #: Names that mean something to the server, so that what is made up gets past the first check.
-_NAMES = st.sampled_from([*KEYS, *TYPES, "plain", "typed", "typed@1", "1.5", "featurestore.v1.ServingService"])
+_NAMES = st.sampled_from(
+    [*KEYS, *TYPES, "plain", "typed", "typed@1", "numbered", "named", "1.5", "featurestore.v1.ServingService"]
+)
 _TEXTS = _NAMES | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
@@ -392,7 +418,16 @@ async def check_inside(served: Any, path: str, data: bytes) -> grpc.StatusCode:
 
 
 def check_log(lookups: Lookups, data: bytes) -> None:
-    """Check that what was answered can be written into the serving log: one row that cannot would stop all."""
+    """Check that what was answered can be written into the serving log: one row that cannot would stop all.
+
+    And that a request which is answered by the shortest way is a request, and has the answer of the long way.
+    """
+    short = lookups.answer_one_row(data)
+    if short is not None:
+        request = pb.GetOnlineFeaturesRequest.FromString(data)
+        long = lookups.answer(request)
+        assert request.request_id == "" or short == long, data.hex()
+        assert (short.entry.columns, short.entry.rows) == (long.entry.columns, long.entry.rows), data.hex()
     try:
         entry = lookups.get_online_features(data).entry
     except Exception:  # noqa: BLE001 - refused; with what is checked elsewhere
