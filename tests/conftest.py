@@ -26,8 +26,9 @@ from hypothesis import settings
 
 from tests import backends
 from tests.redis_servers import redis_cluster, redis_server, redis_settings, valkey_server
+from tests.spark_clusters import spark_cluster
 
-__all__ = ["redis_cluster", "redis_server", "redis_settings", "valkey_server"]  # fixtures
+__all__ = ["redis_cluster", "redis_server", "redis_settings", "spark_cluster", "valkey_server"]  # fixtures
 
 # How long an example takes says how busy the machine is. The same examples each time, here as on any other machine: a
 # commit is not refused for what it has not touched. `make explore` looks for new ones.
@@ -113,6 +114,7 @@ FIRST = (
     "tests/test_docs",
     "tests/test_how_to.py",
     "tests/featurestore/offline/test_spark.py",
+    "tests/contract/test_offline_store.py",
 )
 
 

@@ -1,6 +1,6 @@
-"""The offline store on a disk and in object storage: whatever is done to it, the answers are the same to the byte.
+"""The offline store on a disk and in object storage, by DuckDB and by Spark: the answers are the same to the byte.
 
-A store takes the same steps in each place; what it answers on the way is compared as Arrow's bytes, types and order of
+A store takes the same steps with each; what it answers on the way is compared as Arrow's bytes, types and order of
 rows included. Only what Delta and the clock make up for themselves, names of files and instants, is left out.
 """
 
@@ -28,18 +28,20 @@ from featurestore import (
     PushSource,
     SqlSource,
 )
+from featurestore.settings.sections import SparkConfig, SparkSettings
 from featurestore.types import Array, Float64, Int64, String, Timestamp
 from tests import backends
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
 USER = Entity(name="user", join_keys=["user"], dtypes=[Int64])
-PLACES = ("disk", "s3")
-ON_BOTH = backends.marks("offline", *PLACES)
+PLACES = ("disk", "s3", "spark-disk", "spark-s3")
 
 
 class ObjectStorage(Protocol):
     """What the fixture of that name gives."""
+
+    url: str
 
     def settings(self, *, at: str | None = None, **more: object) -> str: ...
 
@@ -248,25 +250,41 @@ def later_steps(told: Told, folder: Path) -> None:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, object_storage: ObjectStorage) -> Callable[[str], FeatureStore]:
-    """Open a store whose tables are in a place."""
+def opened(
+    tmp_path: Path, object_storage: ObjectStorage, spark_cluster: SparkSettings
+) -> Callable[[str], FeatureStore]:
+    """Open a store whose tables are in a place, and are joined by an engine."""
 
     def open_store(place: str) -> FeatureStore:
         folder = tmp_path / place
         FeatureStore.init(folder, project="contract").close()
         file = folder / "featurestore.toml"
-        if place == "s3":
-            said = file.read_text().replace('[offline]\npath = "data/offline"\n', object_storage.settings())
+        if place.endswith("s3"):
+            said = file.read_text().replace(
+                '[offline]\npath = "data/offline"\n', object_storage.settings(at=f"{object_storage.url}/{place}")
+            )
             file.write_text(said)
-        return FeatureStore(folder)
+        store = FeatureStore(folder)
+        if place.startswith("spark"):
+            spark = SparkConfig(master=spark_cluster.master, conf=dict(spark_cluster.conf))
+            offline = store.config.offline.model_copy(update={"engine": "spark", "spark": spark})
+            store.config = store.config.model_copy(update={"offline": offline})
+        return store
 
     return open_store
 
 
-@ON_BOTH[0]
-@ON_BOTH[1]
+def same_everywhere(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that compares all of them."""
+    for mark in backends.marks("offline", *PLACES):
+        test = mark(test)
+    return test
+
+
+@same_everywhere
+@pytest.mark.timeout(600)  # it waits for a cluster of Spark to start
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.soak)])
-def test_a_store_in_object_storage_answers_as_one_on_a_disk(
+def test_answers_are_the_same_in_every_place_and_by_every_engine(
     opened: Callable[[str], FeatureStore], tmp_path: Path, whole: bool
 ) -> None:
     answers = {}
@@ -277,5 +295,7 @@ def test_a_store_in_object_storage_answers_as_one_on_a_disk(
             if whole:
                 later_steps(told, tmp_path)
             answers[place] = told.answers
-    assert answers["s3"] == answers["disk"]
-    assert not list((tmp_path / "s3" / "data" / "offline").glob("*/*.parquet")), "rows are on the disk"
+    for place in PLACES[1:]:
+        assert answers[place] == answers["disk"], place
+    kept = {place: list((tmp_path / place).rglob("*/*.parquet")) for place in PLACES}
+    assert [bool(files) for files in kept.values()] == [True, False, True, False], "rows are on a disk, or are not"

@@ -6,8 +6,6 @@ import importlib.util
 import os
 import re
 import shutil
-import signal
-import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,12 +52,11 @@ from featurestore.types import (
     Timestamp,
 )
 from tests import backends
+from tests.spark_clusters import said_by_executors
 
 ON_DISK, ON_S3 = backends.marks("offline", "spark-disk", "spark-s3")
 pytestmark = pytest.mark.timeout(600)  # the first of these waits for a cluster to start
 
-#: Three machines of Java that live for a minute: what they would gain by compiling well, they would not live to see.
-JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 ROOT = Path(__file__).parents[3]
 START = datetime(2013, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -84,72 +81,9 @@ ORACLE = _oracle()
 
 
 @pytest.fixture(scope="module")
-def cluster(lacking: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSettings]:
-    """Start two executors, each a process of its own, and a server of Spark Connect; yield their settings."""
-    if importlib.util.find_spec("pyspark") is None:
-        lacking("needs pyspark: pip install 'featurestore[spark]'")
-    if shutil.which("java") is None:
-        lacking("needs the program java (Debian's package openjdk-17-jre-headless)")
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
-    folder = str(tmp_path_factory.mktemp("spark"))
-    settings = SparkSettings(
-        master="local-cluster[2,1,1024]",
-        conf={
-            "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
-            "spark.connect.grpc.binding.address": "127.0.0.1",
-            "spark.connect.grpc.binding.port": str(port),
-            "spark.executorEnv.PYTHONPATH": str(ROOT),
-            "spark.local.dir": folder,
-            "spark.sql.warehouse.dir": folder,
-            "spark.sql.shuffle.partitions": "2",
-            "spark.driver.memory": "1g",
-            "spark.driver.extraJavaOptions": JAVA,
-            "spark.executor.extraJavaOptions": JAVA,
-            "spark.log.level": "ERROR",
-            "spark.sql.execution.arrow.localRelationThreshold": "1KB",  # entity rows take the way of many
-            "spark.eventLog.enabled": "true",  # all that Spark tells of plans, for the test that looks for keys in it
-            "spark.eventLog.dir": folder,
-            "spark.eventLog.compress": "false",
-        },
-    )
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("PYSPARK_PYTHON", sys.executable)  # of the executors that serve Connect
-        for name in [one for one in os.environ if one.startswith("AWS_")]:
-            patch.delenv(name)  # executors have no keys of their own
-        spark = sessions.session(settings)
-        signal.signal(signal.SIGINT, handler)  # Spark's would cancel jobs in every test that presses Ctrl-C
-        yield settings
-        _end(spark)
-
-
-def _end(spark: Any) -> None:
-    from pyspark import SparkContext
-
-    gateway, said = SparkContext._gateway, said_by_executors(spark)
-    spark.stop()
-    gateway.shutdown()
-    gateway.proc.stdin.close()  # it ends when nobody can speak to it any more
-    gateway.proc.wait()
-    SparkContext._gateway = SparkContext._jvm = None
-    shutil.rmtree(said, ignore_errors=True)
-
-
-def said_by_executors(spark: Any) -> Path:
-    """Return the folder of what a local cluster's executors say: in pyspark's own, wherever it is told to put it."""
-    import pyspark
-
-    return Path(pyspark.__file__).parent / "work" / str(spark.sparkContext.applicationId)
-
-
-@pytest.fixture(scope="module")
-def connected(cluster: SparkSettings) -> Iterator[SparkSettings]:
+def connected(spark_cluster: SparkSettings) -> Iterator[SparkSettings]:
     """Yield the settings of a client of Spark Connect, of another time zone than the classic session's."""
-    port = cluster.conf["spark.connect.grpc.binding.port"]
+    port = spark_cluster.conf["spark.connect.grpc.binding.port"]
     settings = SparkSettings(remote=f"sc://127.0.0.1:{port}", conf={"spark.sql.session.timeZone": "America/New_York"})
     yield settings
     sessions.session(settings).stop()
@@ -265,16 +199,20 @@ def check_batch(question: Question, expected: list[Any], engine: SparkEngine) ->
 @ON_DISK
 @pytest.mark.parametrize(("as_of", "known_at"), [(None, None), (3, "row")])
 def test_the_join_agrees_with_brute_force(
-    cluster: SparkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: int | None, known_at: str | None
+    spark_cluster: SparkSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    as_of: int | None,
+    known_at: str | None,
 ) -> None:
     """Ties within and between loads, late rows, as_of, known_at, delays, TTLs, keys with nulls; in several parts."""
     question, expected = batch(range(20), tmp_path, as_of=as_of, known_at=known_at)
     monkeypatch.setattr("featurestore.offline.spark.engine._PART_ROWS", question.rows.typed.num_rows // 3)
-    check_batch(question, expected, SparkEngine(cluster))
+    check_batch(question, expected, SparkEngine(spark_cluster))
 
 
-def test_a_part_of_the_answer_is_let_go_once_it_has_come(cluster: SparkSettings) -> None:
-    spark, parts, size = sessions.session(cluster), 12, 8_000_000
+def test_a_part_of_the_answer_is_let_go_once_it_has_come(spark_cluster: SparkSettings) -> None:
+    spark, parts, size = sessions.session(spark_cluster), 12, 8_000_000
     frame = spark.range(0, parts, 1, parts).selectExpr(
         "id", f"CAST(repeat(CAST(id % 10 AS STRING), {size}) AS BINARY) AS b"
     )
@@ -454,22 +392,24 @@ def trained(folder: Path, settings: SparkSettings | None) -> dict[str, Any]:
 
 @ON_DISK
 def test_a_training_set_has_the_same_hash_as_by_duckdb(
-    repository: Path, cluster: SparkSettings, connected: SparkSettings
+    repository: Path, spark_cluster: SparkSettings, connected: SparkSettings
 ) -> None:
     """All types and their nulls, defaults, on-demand expressions, order; in a classic session and by Connect."""
-    assert trained(repository, cluster) == trained(repository, None)
+    assert trained(repository, spark_cluster) == trained(repository, None)
     with pytest.MonkeyPatch.context() as patch:
         # Read by pyarrow, as where Spark has no file system.
         patch.setattr("featurestore.offline.spark.reading._PLAIN_PATH", re.compile("nothing"))
         assert joined(repository, connected) == joined(repository, None)
-    with opened(repository, cluster) as store:
+    with opened(repository, spark_cluster) as store:
         nobody = store.get_historical_features(asked().slice(0, 0), "offer").to_arrow()
     assert nobody.num_rows == 0
 
 
-def test_an_error_of_an_executor_is_the_one_that_it_would_be_here(repository: Path, cluster: SparkSettings) -> None:
+def test_an_error_of_an_executor_is_the_one_that_it_would_be_here(
+    repository: Path, spark_cluster: SparkSettings
+) -> None:
     """Without a traceback of Java or Python."""
-    with opened(repository, cluster) as store:
+    with opened(repository, spark_cluster) as store:
         wrong = OnDemandFeatureView(
             name="wrong",
             inputs=[store.get("weather").definition],
@@ -482,15 +422,15 @@ def test_an_error_of_an_executor_is_the_one_that_it_would_be_here(repository: Pa
     assert "TRY_CAST" in caught.value.hint
 
 
-def test_a_table_that_executors_cannot_read_says_so(repository: Path, cluster: SparkSettings) -> None:
-    with opened(repository, cluster) as store:
+def test_a_table_that_executors_cannot_read_says_so(repository: Path, spark_cluster: SparkSettings) -> None:
+    with opened(repository, spark_cluster) as store:
         found = store.get_historical_features(asked(), "offer")
         tables = {
             name: one
             and replace(one, files=tuple(replace(file, place=Path(f"{file.path}.gone")) for file in one.files))
             for name, one in found.question.tables.items()
         }
-        broken = HistoricalFeatures(replace(found.question, tables=tables), SparkEngine(cluster))
+        broken = HistoricalFeatures(replace(found.question, tables=tables), SparkEngine(spark_cluster))
         with pytest.raises(OfflineStoreError, match="All executors have to see the tables") as caught:
             broken.to_arrow()
     assert str(caught.value).count("\n") < 2
@@ -500,14 +440,14 @@ def test_a_table_that_executors_cannot_read_says_so(repository: Path, cluster: S
 
 
 @ON_DISK
-def test_profiles_by_partition_are_ours(repository: Path, cluster: SparkSettings) -> None:
+def test_profiles_by_partition_are_ours(repository: Path, spark_cluster: SparkSettings) -> None:
     """Counts are the same, and moments agree to twelve digits."""
     with opened(repository, None) as store:
         view = store.get("everything").definition
         bins = fit_bins(all_sorts(Random(1), 300), view.schema)
         span = {"start": START + timedelta(hours=5), "end": START + timedelta(hours=40)}
         ours = store.offline.profile(view, bins, **span)
-    with opened(repository, cluster) as store:
+    with opened(repository, spark_cluster) as store:
         theirs = store.offline.profile(view, bins, **span)
     assert 0 < ours.rows < 300
     assert theirs.rows == ours.rows
@@ -519,12 +459,12 @@ def test_profiles_by_partition_are_ours(repository: Path, cluster: SparkSettings
 
 @ON_DISK
 def test_executors_materialize_the_rows_that_this_process_would(
-    repository: Path, cluster: SparkSettings, connected: SparkSettings, tmp_path: Path
+    repository: Path, spark_cluster: SparkSettings, connected: SparkSettings, tmp_path: Path
 ) -> None:
     """The same bytes and the same counts; then nothing new, and a store that executors cannot reach."""
     copies = [tmp_path / name for name in ("here", "there")]
     found = []
-    for folder, settings in zip(copies, (None, cluster), strict=True):
+    for folder, settings in zip(copies, (None, spark_cluster), strict=True):
         shutil.copytree(repository, folder)
         with opened(folder, settings) as store:
             reports = [store.materialize(name) for name in ("everything", "weather", "never", "weather")]
@@ -536,7 +476,7 @@ def test_executors_materialize_the_rows_that_this_process_would(
     assert len(found[0][1][0]) > 1
     with opened(copies[1], connected) as store, pytest.raises(ConfigError, match="on this machine alone"):
         store.materialize("weather", full=True)
-    with opened(copies[1], cluster, online="memory://") as store:
+    with opened(copies[1], spark_cluster, online="memory://") as store:
         assert isinstance(store.online, MemoryStore)
         with pytest.raises(ConfigError, match="in this process alone"):
             store.materialize("weather", full=True)
@@ -589,7 +529,7 @@ def of_weather(count: int = 150) -> pa.Table:
 
 @ON_S3
 def test_tables_in_object_storage_are_read_by_keys_that_nothing_shows(
-    cluster: SparkSettings,
+    spark_cluster: SparkSettings,
     connected: SparkSettings,
     object_storage: Any,
     tmp_path: Path,
@@ -607,7 +547,7 @@ def test_tables_in_object_storage_are_read_by_keys_that_nothing_shows(
         counts = store.offline.profile(view, bins).counts
     with opened(tmp_path / "store", connected) as store:
         assert content_hash(features(store).to_arrow()) == expected
-    with opened(tmp_path / "store", cluster) as store:
+    with opened(tmp_path / "store", spark_cluster) as store:
         assert content_hash(features(store).to_arrow()) == expected
         assert np.array_equal(store.offline.profile(view, bins).counts, counts)
         found = features(store)
@@ -616,8 +556,8 @@ def test_tables_in_object_storage_are_read_by_keys_that_nothing_shows(
             found.to_arrow()
     assert caught.value.hint.startswith("The keys need rights")
     shown = [str(caught.value), repr(caught.value.__cause__)]
-    logs = Path(cluster.conf["spark.local.dir"])
-    work = said_by_executors(sessions.session(cluster))
+    logs = Path(spark_cluster.conf["spark.local.dir"])
+    work = said_by_executors(sessions.session(spark_cluster))
     shown += [one.read_text(errors="replace") for one in (*logs.rglob("events*"), *work.rglob("std*"))]
     assert any("FilesRead(path" in one for one in shown)
     assert any("it refuses access" in one for one in shown[2:])
