@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import inspect, select
 
+from featurestore.errors import MonitorError
 from featurestore.types import microseconds
 from monitor import migrating, schema
 from monitor.alerts.base import Kind
@@ -224,6 +226,35 @@ def test_a_migrated_database_has_the_tables_of_a_new_one(
 
     with scene.history() as migrated, History(f"sqlite:///{tmp_path}/new.db") as new:
         assert shape(migrated) == shape(new)
+
+
+#: What version 4 added to those of version 3, the first that was on servers too, taken away again.
+VERSION_3 = """
+DROP INDEX signals_state;
+DROP INDEX signals_sent;
+DROP INDEX signals_noted;
+CREATE INDEX signals_state ON signals (state, service);
+UPDATE meta SET value = '3' WHERE "key" = 'schema_version';
+"""
+
+
+def test_a_database_on_a_server_is_brought_up_to_date_by_the_upgrade_alone(postgresql: str) -> None:
+    url = postgresql.replace("postgresql://", "postgresql+psycopg://")
+
+    def indexes(history: History) -> list[tuple[str, list[str]]]:
+        with history.read() as connection:
+            return sorted((one["name"], one["column_names"]) for one in inspect(connection).get_indexes("signals"))
+
+    with History(url) as new:
+        expected, instance = indexes(new), new.instance
+    with psycopg.connect(postgresql) as connection:
+        connection.execute(VERSION_3)
+    with pytest.raises(MonitorError, match="featurestore upgrade"):
+        History(url)
+    with History(url, upgrade=True) as upgraded:
+        assert (indexes(upgraded), upgraded.instance) == (expected, instance)
+    with History(url) as again, again.read() as connection:
+        assert migrating.found_tables(connection).version == schema.VERSION
 
 
 def test_it_is_migrated_once_by_several_processes(old: Any) -> None:
