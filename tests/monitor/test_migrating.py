@@ -247,8 +247,8 @@ def test_a_database_on_a_server_is_brought_up_to_date_by_the_upgrade_alone(postg
 
     with History(url) as new:
         expected, instance = indexes(new), new.instance
-    with psycopg.connect(postgresql) as connection:
-        connection.execute(VERSION_3)
+    with psycopg.connect(postgresql) as server:
+        server.execute(VERSION_3)
     with pytest.raises(MonitorError, match="featurestore upgrade"):
         History(url)
     with History(url, upgrade=True) as upgraded:
