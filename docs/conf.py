@@ -22,6 +22,7 @@ sys.path.insert(0, str(_HERE))
 sys.path.insert(0, str(_HERE.parent))
 
 from _reference import PAGES  # noqa: E402 - its folder has to be on the path first
+from sphinx.ext.napoleon.docstring import GoogleDocstring  # noqa: E402 - as above
 
 import featurestore  # noqa: E402 - as above
 
@@ -45,6 +46,31 @@ html_theme_options = {"footer_icons": [], "top_of_page_buttons": []}
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]
 suppress_warnings = ["myst.header"]  # pages of commands skip from the second level to the fourth for groups of groups
+
+#: Each class that a signature names has to be on a page, or here with its reason.
+nitpicky = True
+nitpick_ignore_regex = [
+    # Python and libraries have pages of their own, and a build asks no other machine for their inventories.
+    (r"py:.*", r"(collections|datetime|decimal|os|pathlib|typing)\..*"),
+    (r"py:.*", r"(altair|np|numpy|pa|pd|pl|pandas|polars|pyarrow|sqlalchemy)\..*|NDArray"),
+    # Constants, modules and attributes are named for whoever reads the code; for others they stand beside.
+    (r"py:(attr|data|mod)", r".*"),
+    # What Sphinx makes of some annotations: it cuts them at a comma.
+    (r"py:(class|obj)", r".*\[.*"),
+    # Names of types alone, which stand for what is written out where they are used.
+    (r"py:class", r"BatchFunction|plots\.Chart|featurestore\.registry\.records\.D"),
+    # Messages of protobuf are on the page of the contract.
+    (r"py:class", r"featurestore\.v1\..*"),
+    # Parts of the house that a method works with, and nobody makes who is not at work on them.
+    (r"py:class", r"featurestore\.(config|notices|online|profiles|serving|storage|transforms)\..*"),
+    (
+        r"py:class",
+        r"featurestore\.(client\.(answer|conversation|network|schema)|definitions\.(field|functions)|lineage\.catalog)\..*",
+    ),
+    (r"py:class", r"featurestore\.(offline\.(store|join\.(engines|question))|registry\.registry)\..*"),
+    (r"py:class", r"monitor\.(alerts|baselines|budget|history|store|windows)\..*"),
+    (r"py:class", r"monitor\.(detector\.(events|limits|phases|scores)|parity\.checking|performance\.histogram)\..*"),
+]
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -78,7 +104,14 @@ def _expand(_app: Any, name: str, source: list[str]) -> None:
         source[0] += "\n" + "\n".join(trees)
 
 
+def _whole(docstring: Any) -> tuple[str, list[str]]:
+    """Return no type, and all lines of a property's docstring: Napoleon takes what its first colon ends for a type."""
+    lines = docstring._dedent(docstring._consume_to_end())
+    return "", docstring.__class__(lines, docstring._config).lines()
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this when it starts."""
     app.connect("source-read", _expand)
+    GoogleDocstring._consume_inline_attribute = _whole
     return {"parallel_read_safe": True}

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -45,9 +45,11 @@ from tests.documents import ADDRESS, RAN, ROOT, Block, account, blocks
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Documents of which tests in this file run the blocks; those of the tutorial and of docs/how-to are walked through by
-#: tests/test_how_to.py.
+#: tests/test_how_to.py, and the other pages of docs/explanation by tests/test_explanations.py.
 RUN = sorted((ROOT / "docs").glob("*.md"))
 RUN.remove(ROOT / "docs" / "tutorial.md")
+VERSIONS = ROOT / "docs" / "explanation" / "versions.md"
+RUN.append(VERSIONS)
 (
     ALERTS,
     CONFIGURATION,
@@ -61,11 +63,11 @@ RUN.remove(ROOT / "docs" / "tutorial.md")
     POINT_IN_TIME,
     RETRAINING,
     ROLLBACK,
+    ROLLOUT,
     SERVING,
     SIZING,
     STATISTICS,
     TESTING,
-    VERSIONS,
 ) = (
     ROOT / "docs" / f"{name}.md"
     for name in (
@@ -81,11 +83,11 @@ RUN.remove(ROOT / "docs" / "tutorial.md")
         "point-in-time",
         "retraining",
         "rollback",
+        "rollout",
         "serving",
         "sizing",
         "statistics",
         "testing",
-        "versions",
     )
 )
 
@@ -190,6 +192,22 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     assert "\n## `[online.tls]`\n" in text
 
 
+def test_no_model_of_settings_is_without_a_table() -> None:
+    """Found from the root by the types of fields: a section within a section is not forgotten either."""
+    reached: set[type[BaseModel]] = set()
+    waiting: list[Any] = [config.Config, *channels.KINDS.values()]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            if one not in reached:
+                reached.add(one)
+                waiting += [field.annotation for field in one.model_fields.values()]
+        else:
+            waiting += get_args(one)
+    assert len(reached) > 30
+    assert reached - {*SECTIONS.values(), *CHANNELS.values(), channels.RemoteConfig} == set()
+
+
 def test_every_number_of_a_policy_stands_in_its_table_with_its_default_and_no_other_does() -> None:
     fields = {one.name: one for one in dataclasses.fields(MonitorPolicy)}
     documented = table(MONITORING, "## The policy")
@@ -227,9 +245,13 @@ def _python(default: Any) -> str:
 
 #: Figures of docs/comparison.md, and where benchmarks/results.md has each; in the units of the former.
 FIGURES = (
-    (r"this ([\d.]+) s and [\d.]+\s+GB of the same shape", r"1M x 10M x 10: time +([\d.]+)", 1),
-    (r"this [\d.]+ s and ([\d.]+)\s+GB of the same shape", r"1M x 10M x 10: peak +([\d.]+)", 1000),
-    (r"and ([\d,]+) times from this one", r"1 row x 50 features, 3 views  +([\d.]+)", 1),
+    (r"ASOF join \| ([\d.]+) s, ", r"1M x 10M x 10: time +([\d.]+)", 1),
+    (r"ASOF join \| [\d.]+ s, ([\d.]+) GB", r"1M x 10M x 10: peak +([\d.]+)", 1000),
+    (r"ASOF join \| .* GB \| ([\d.]+) s, ", r"1M x 10M x 10: time +[\d.]+ +([\d.]+)", 1),
+    (r"ASOF join \| .* GB \| [\d.]+ s, ([\d.]+) GB", r"1M x 10M x 10: peak +[\d.]+ +([\d.]+)", 1000),
+    (r"\| ([\d,]+) a second, over gRPC from Redis", r"3 views: Redis; bare handler +([\d.]+)", 1),
+    (r"from Redis; ([\d,]+) from LMDB", r"1 row x 50 features, 3 views  +([\d.]+)", 1),
+    (r"LMDB \| ([\d,]+) a second: the same", r"1 row x 50 features, 3 views  +[\d.]+ +([\d.]+)", 1),
     (r"took it ([\d.]+) s and", r"\| ([\d.]+) s, Evidently", 1),
     (r"took it [\d.]+ s and ([\d.]+) GB", r"\| ([\d,]+) MB, Evidently", 1000),
     (r"this ([\d.]+) s and [\d.]+ GB \(M, Evidently", r"check of 1M x 20.*? \| ([\d.]+) s", 1),
@@ -758,7 +780,7 @@ def test_the_cases_of_the_testing_document_end_as_it_says(tmp_path: Path) -> Non
 
 
 def test_the_python_of_the_other_documents_runs() -> None:
-    for document in (ALERTS, STATISTICS):
+    for document in (ALERTS, ROLLOUT, STATISTICS):
         assert _run_python(document)
 
 

@@ -8,7 +8,9 @@ from _reference.commands import commands
 from _reference.contract import contract
 from _reference.errors import errors
 from _reference.measured import measured
+from _reference.monitor import monitor
 from _reference.python import python
+from _reference.results import results
 
 #: By the name in the mark.
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -16,5 +18,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "contract": contract,
     "errors": errors,
     "measured": measured,
+    "monitor": monitor,
     "python": python,
+    "results": results,
 }

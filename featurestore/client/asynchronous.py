@@ -25,7 +25,7 @@ T = TypeVar("T")
 class AsyncFeatureClient:
     """The client of asyncio, for the coroutines of one event loop.
 
-    Its methods are those of :class:`~featurestore.client.FeatureClient`, with the same arguments and errors, as
+    Its methods are those of :class:`~featurestore.FeatureClient`, with the same arguments and errors, as
     coroutines; its arguments are the same too. A function that gives the token must not block.
 
     Raises:
@@ -79,7 +79,7 @@ class AsyncFeatureClient:
         return FeatureStream(self._network, self._conversation, self._timeout if timeout is None else timeout)
 
     async def get_schema(self, service: str, *, timeout: float | None = None) -> pb.GetServiceSchemaResponse:
-        """See :meth:`FeatureClient.get_schema`."""
+        """See :meth:`~featurestore.FeatureClient.get_schema`."""
         return (await self._drive(self._conversation.schema(service), timeout)).message
 
     async def get_online_features(
@@ -91,26 +91,26 @@ class AsyncFeatureClient:
         routing_key: str = "",
         timeout: float | None = None,
     ) -> OnlineFeatures:
-        """See :meth:`FeatureClient.get_online_features`."""
+        """See :meth:`~featurestore.FeatureClient.get_online_features`."""
         exchange = self._conversation.look_up(features, entity_rows, request_id=request_id, routing_key=routing_key)
         return await self._drive(exchange, timeout)
 
     async def push(
         self, view: str, rows: Any, *, dtypes: Mapping[str, DType] | None = None, timeout: float | None = None
     ) -> Pushed:
-        """See :meth:`FeatureClient.push`."""
+        """See :meth:`~featurestore.FeatureClient.push`."""
         return await self._drive(self._conversation.push(view, rows, dtypes), timeout)
 
     async def log_predictions(self, model: str, rows: Any, *, timeout: float | None = None) -> Logged:
-        """See :meth:`FeatureClient.log_predictions`."""
+        """See :meth:`~featurestore.FeatureClient.log_predictions`."""
         return await self._drive(self._conversation.log_predictions(model, rows), timeout)
 
     async def log_outcomes(self, model: str, rows: Any, *, timeout: float | None = None) -> Logged:
-        """See :meth:`FeatureClient.log_outcomes`."""
+        """See :meth:`~featurestore.FeatureClient.log_outcomes`."""
         return await self._drive(self._conversation.log_outcomes(model, rows), timeout)
 
     async def advance_clock(self, now: datetime, *, timeout: float | None = None) -> int:
-        """See :meth:`FeatureClient.advance_clock`."""
+        """See :meth:`~featurestore.FeatureClient.advance_clock`."""
         return await self._drive(self._conversation.advance_clock(now), timeout)
 
     async def _drive(self, exchange: Exchange[T], timeout: float | None) -> T:

@@ -62,7 +62,7 @@ class FeatureStream:
         routing_key: str = "",
         timeout: float | None = None,
     ) -> OnlineFeatures:
-        """Look features up, as :meth:`FeatureClient.get_online_features` does.
+        """Look features up, as :meth:`~featurestore.FeatureClient.get_online_features` does.
 
         A lookup that is under way while the server goes away is sent again, to another one or to the same when it is
         back, within its timeout.

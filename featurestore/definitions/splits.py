@@ -65,7 +65,7 @@ class TimeSplit:
         return {name: one for name, one in (("validation", self.validation), ("test", self.test)) if one is not None}
 
     def spec(self) -> dict[str, Any]:
-        """Return JSON values; :func:`split_from_spec` reads them back."""
+        """Return JSON values; ``split_from_spec`` reads them back."""
         if self.shares is not None:
             return {"by": "time", "shares": dict(self.shares)}
         return {"by": "time", "cuts": {name: one.isoformat() for name, one in self.cuts.items()}}
@@ -99,7 +99,7 @@ class KeySplit(_HashSplit):
     """
 
     def spec(self) -> dict[str, Any]:
-        """Return JSON values; :func:`split_from_spec` reads them back."""
+        """Return JSON values; ``split_from_spec`` reads them back."""
         return {"by": "key", "shares": dict(self.shares), "seed": self.seed}
 
 
@@ -123,7 +123,7 @@ class GroupSplit(_HashSplit):
         super().__post_init__()
 
     def spec(self) -> dict[str, Any]:
-        """Return JSON values; :func:`split_from_spec` reads them back."""
+        """Return JSON values; ``split_from_spec`` reads them back."""
         return {"by": "group", "column": self.column, "shares": dict(self.shares), "seed": self.seed}
 
 
@@ -140,7 +140,7 @@ class RandomSplit(_HashSplit):
     """
 
     def spec(self) -> dict[str, Any]:
-        """Return JSON values; :func:`split_from_spec` reads them back."""
+        """Return JSON values; ``split_from_spec`` reads them back."""
         return {"by": "row", "shares": dict(self.shares), "seed": self.seed}
 
 

@@ -302,11 +302,11 @@ class ViewProjection:
         return replace(self, features=chosen.features)
 
     def with_join_key_map(self, join_key_map: Mapping[str, str], *, name: str = "") -> ViewProjection:
-        """Return the use with another map; see :meth:`FeatureView.with_join_key_map`."""
+        """Return the use with another map; see :meth:`~featurestore.FeatureView.with_join_key_map`."""
         return replace(self, join_key_map=join_key_map, name=name or self.name)
 
     def with_name(self, name: str) -> ViewProjection:
-        """Return the use under a name of its own; see :meth:`FeatureView.with_name`."""
+        """Return the use under a name of its own; see :meth:`~featurestore.FeatureView.with_name`."""
         return replace(self, name=name)
 
     @property

@@ -142,7 +142,7 @@ def load(config: Config, place: Path, *, progress: Progress) -> MoveReport:
     """Bring a backup back into the empty place that a configuration names; a run that was killed is gone on with.
 
     Online rows are made from the tables, and whoever was erased is so again: see
-    :func:`featurestore.moving.suppressing.erase_again`, which the caller runs on the store then.
+    ``featurestore.moving.suppressing.erase_again``, which the caller runs on the store then.
 
     Args:
         config: of the store.

@@ -70,7 +70,7 @@ class FeatureLimits:
 
 @dataclass(frozen=True)
 class Limits:
-    """What "nothing changed" allows, for each feature; :func:`fit_limits` makes it.
+    """What "nothing changed" allows, for each feature; ``fit_limits`` makes it.
 
     Attributes:
         bins: the bins of the baseline.

@@ -129,7 +129,7 @@ class Moved:
         onset: start of the first window that is likely different.
         log_ratio: the sum of log ratios since then.
         direction: ``up`` and ``down`` of numbers, ``more`` or ``fewer`` rows of one cell.
-        cells: the cells of :meth:`Profile.cells`, the first and the last and one, that got more rows (``fewer``: lost).
+        cells: the cells of ``Profile.cells``, the first and the last and one, that got more rows (``fewer``: lost).
     """
 
     kind: Kind

@@ -141,7 +141,7 @@ def judge(
         state: of the running risk, after the window before; None before the first.
         rules: when a drop matters.
         rows_per_block: matured predictions that one day brings; the window's own where it is 0.
-        average_run_length: of the running risk; see :func:`monitor.performance.risk.step_risk`. Without a budget the
+        average_run_length: of the running risk; see ``monitor.performance.risk``. Without a budget the
             running risk is not judged.
         false_alarm_probability: the same.
         confidence: of the drops' intervals, such as :func:`confidence_of_drops` gives; else that of the metrics.

@@ -75,7 +75,7 @@ def read_quality_facts(
         recent: start and profile of the latest windows, ascending; as many as cover a few blocks of the baseline.
         served: what :func:`read_served` has said of the latest windows, ascending.
         files: those of the log with the last closed window, whose columns are looked at; see
-            :meth:`monitor.windows.ServiceLog.files`.
+            ``monitor.windows.ServiceLog.files``.
         reference: what the version is compared with.
 
     Raises:

@@ -104,11 +104,16 @@ def test_ctrl_c_leaves_no_process_and_a_whole_store(interrupted: Interrupted) ->
     assert "flight_delay@1" in interrupted.status.stdout
 
 
-def test_the_readme_shows_what_the_demo_prints(finished: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    shown = re.search(r"It prints:\n\n```\n(.*?)\n```", readme, re.DOTALL)
+def test_the_page_of_the_demo_shows_what_it_prints_and_the_readme_some_of_it(finished: Path) -> None:
+    said = _lasting((finished / "screen.txt").read_text())
+    page, readme = ((ROOT / name).read_text() for name in ("docs/demo.md", "README.md"))
+    shown = re.search(r"It\s+prints:\n\n```text\n(.*?)\n```", page, re.DOTALL)
     assert shown is not None
-    assert _lasting(shown.group(1)) == _lasting((finished / "screen.txt").read_text())
+    assert _lasting(shown.group(1)) == said
+    some = re.search(r"the whole demo.*?```text\n(.*?)\n```", readme, re.DOTALL)
+    assert some is not None
+    start = said.index("    control days: 0 alerts")
+    assert [line.strip() for line in some.group(1).splitlines()] == [line.strip() for line in said[start : start + 3]]
 
 
 def _lasting(screen: str) -> list[str]:
