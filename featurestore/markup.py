@@ -51,6 +51,13 @@ def listed(items: Iterable[Content]) -> Element:
     return element("ul", *(element("li", one, dir="auto") for one in items))
 
 
+class Printed:
+    """Of what is printed in sentences, and not as its fields: a notebook shows it as ``print`` does."""
+
+    def _repr_html_(self) -> str:
+        return text_of(element("pre", str(self), dir="auto"))
+
+
 def text_of(*elements: Element) -> str:
     """Return elements as HTML."""
     return "".join(tostring(one, encoding="unicode", method="html") for one in elements)

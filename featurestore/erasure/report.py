@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from featurestore import markup
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceReport:
@@ -48,6 +50,14 @@ class ErasureReport:
     places: tuple[PlaceReport, ...]
     notes: tuple[str, ...] = ()
     not_reached: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: rows by place, and what no erasure reaches; no key."""
+        rows = [(one.place, f"{one.rows:,}", f"{one.files:,}", f"{one.waiting:,}") for one in self.places]
+        done = "would be erased" if self.dry_run else "erased"
+        caption = f"Request {self.request}: {self.keys:,} keys of {self.entity} {done}"
+        said = markup.table(("place", "rows", "files", "waiting"), rows, caption=caption)
+        return markup.text_of(said, markup.listed((*self.notes, *self.not_reached)))
 
     @property
     def rows(self) -> int:

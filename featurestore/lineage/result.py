@@ -17,13 +17,14 @@ from featurestore.lineage.mermaid import flowchart
 from featurestore.lineage.openlineage import events
 from featurestore.lineage.sources import file_columns
 from featurestore.lineage.text import tree
+from featurestore.markup import Printed
 from featurestore.registry import Registry
 
 Form = Literal["text", "mermaid", "json", "openlineage"]
 
 
 @dataclass(frozen=True)
-class Lineage:
+class Lineage(Printed):
     """What something comes from and what comes from it.
 
     A feature, a service, a dataset, a model and a policy are followed feature by feature and column by column; a view
@@ -39,6 +40,9 @@ class Lineage:
     _graph: Graph
     _catalog: Catalog
     _config: Config
+
+    def __str__(self) -> str:
+        return self.render()
 
     @property
     def upstream(self) -> tuple[Node, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from featurestore.markup import Printed
+
 
 class Mode(StrEnum):
     """Which rows a materialization looks at, and what becomes of those that are online.
@@ -23,7 +25,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaterializeReport:
+class MaterializeReport(Printed):
     """What became of a view's rows: ``read = written + older + expired + rejected``.
 
     Attributes:

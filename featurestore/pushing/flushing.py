@@ -21,6 +21,7 @@ import structlog
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import DataError, FeatureStoreError, OfflineStoreError
+from featurestore.markup import Printed
 from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.intake.checks import latest_event
 from featurestore.offline.intake.pushed import PUSHED
@@ -44,7 +45,7 @@ _logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlushReport:
+class FlushReport(Printed):
     """What was brought into the offline store.
 
     Attributes:

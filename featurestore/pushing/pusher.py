@@ -13,6 +13,7 @@ import pyarrow as pa
 from featurestore import types
 from featurestore.config import Config
 from featurestore.errors import ConfigError, FeatureStoreError, ObjectNotFoundError, OnlineStoreError
+from featurestore.markup import Printed
 from featurestore.offline.erasure.suppression import Suppressed, suppressed
 from featurestore.offline.intake.checks import latest_event
 from featurestore.offline.intake.frames import to_table
@@ -37,7 +38,7 @@ SetAside = Callable[[Sequence[RejectedRow]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushReport:
+class PushReport(Printed):
     """What became of pushed rows: those that came = accepted + rejected + suppressed.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.errors import RegistryError
+from featurestore.markup import Printed
 from featurestore.registry import rendering
 from featurestore.registry.differences import Difference, breaking, describe, differences
 from featurestore.registry.graph import words
@@ -14,7 +15,7 @@ from featurestore.registry.versions import Versions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Printed):
     """What is different in one version from another.
 
     Attributes:
@@ -30,6 +31,9 @@ class Comparison:
     new: str
     differences: tuple[Difference, ...]
     breaking: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.render()
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""

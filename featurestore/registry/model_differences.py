@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from featurestore import markup
 from featurestore.definitions import FeatureService
 from featurestore.registry.differences import Difference
 from featurestore.registry.records import DatasetRecord, ModelRecord
@@ -82,6 +83,24 @@ class ModelComparison:
     evaluation: tuple[Difference, ...] = field(default=())
     environment: tuple[Difference, ...] = field(default=())
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: numbers side by side, then what else differs."""
+        numbers = [
+            (what, one.name, _shown(one.a), _shown(one.b), _shown(one.change, "+"))
+            for what, many in (("metric", self.metrics), ("importance", self.importances))
+            for one in many
+        ]
+        others = [
+            (what, one.path, str(one.old), str(one.new), "")
+            for what in ("hyperparameters", "dataset", "evaluation", "environment")
+            for one in getattr(self, what)
+        ]
+        others += [("feature", name, "", "taken", "") for name in self.features_added]
+        others += [("feature", name, "taken", "", "") for name in self.features_removed]
+        titles = ("", "", self.a.model.id, self.b.model.id, "change")
+        caption = f"{self.a.model.id} and {self.b.model.id}"
+        return markup.text_of(markup.table(titles, [*numbers, *others], caption=caption))
+
 
 #: What of a manifest tells two datasets apart for people.
 _OF_DATASETS = (
@@ -135,6 +154,10 @@ def _importances(a: ModelRecord, b: ModelRecord) -> tuple[Numbers, ...]:
     ]
     # By size: the importance of a linear model's feature may be below 0.
     return tuple(sorted(found, key=lambda one: -max(abs(value) for value in (one.a, one.b) if value is not None)))
+
+
+def _shown(value: float | None, sign: str = "-") -> str:
+    return "" if value is None else f"{value:{sign}.4g}"
 
 
 def _facts(dataset: DatasetRecord) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What :meth:`Registry.apply` will do, or has done; each change comes after those that it builds on.
+    """What an apply will do, or has done; each change comes after those that it builds on.
 
     Attributes:
         changes: one for each definition that was given or reached, then what is removed.

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from featurestore import markup
 from featurestore.errors import RegistryError
 from featurestore.registry import schema, signing, tokens, values
 from featurestore.registry.audit import GENESIS, seal
@@ -64,6 +65,13 @@ class AuditReport:
     vouched_by: str
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: whether the log is intact, and what is not."""
+        state = "is intact" if self.is_intact else "is not as it was written"
+        headline = f"The audit log of {self.project} {state}: {self.entries:,} entries, {self.heads:,} heads compared."
+        found = (*(str(one) for one in self.problems), *self.warnings)
+        return markup.text_of(markup.element("p", headline, dir="auto"), *([markup.listed(found)] if found else []))
 
     @property
     def is_intact(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from featurestore import types
+from featurestore import markup, types
 from featurestore.definitions import FeatureService
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import InvalidRequestError
@@ -55,6 +55,18 @@ class BatchFeatures:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it is of, and no value of it."""
+        rows: list[tuple[str, markup.Content]] = [
+            ("rows", f"{len(self):,}"),
+            ("instant", self.served_at.isoformat()),
+            ("request", self.request_id),
+            ("logged", f"{self.logged:,}"),
+            ("columns", ", ".join(f"{one.name} ({one.type})" for one in self.table.schema)),
+            ("notes", markup.listed(self.notes)),
+        ]
+        return markup.text_of(markup.table((), rows if self.notes else rows[:-1], caption=self.service))
 
     def to_arrow(self) -> pa.Table:
         """Return an Arrow table."""

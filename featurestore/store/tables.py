@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from featurestore import markup
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import ConfigError
 from featurestore.offline.intake.pushed import PUSHED
@@ -42,6 +43,15 @@ class GcReport:
     def bytes(self) -> int:
         """Of what was removed, or would be."""
         return sum(one.size for one in self.removed)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what goes, and what something needs still."""
+        fates = [(one, "goes" if self.dry_run else "gone") for one in self.removed]
+        fates += [(one, f"kept: {one.kept_by}") for one in self.kept]
+        fates += [(one, "was written just now") for one in self.young]
+        rows = [(one.kind, one.what, f"{one.size:,}", fate) for one, fate in fates]
+        caption = f"{self.bytes:,} bytes {'would be removed' if self.dry_run else 'removed'}"
+        return markup.text_of(markup.table(("what", "of", "bytes", ""), rows, caption=caption))
 
 
 class Tables(Pushing):

@@ -16,6 +16,7 @@ from featurestore.profiles import Profile
 from featurestore.registry import Registered
 from monitor import budget
 from monitor.alerts.states import Observation
+from monitor.backtest import rendering
 from monitor.backtest.achieved import Achieved
 from monitor.backtest.ledger import Alerts, KeptWindow, Page, replayed
 from monitor.backtest.nullstream import null_windows, pseudo_baseline
@@ -78,6 +79,10 @@ class BacktestReport:
     pages: tuple[Page, ...]
     checks: int
     achieved: Achieved | None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the pages that would have gone out, and how often chance alone would page."""
+        return rendering.html(self)
 
 
 def backtest(

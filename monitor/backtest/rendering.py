@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monitor.backtest.achieved import Achieved
-from monitor.backtest.backtest import BacktestReport, StreamReplay
-from monitor.backtest.ledger import Page
+from featurestore import markup
+
+if TYPE_CHECKING:
+    from monitor.backtest.achieved import Achieved
+    from monitor.backtest.backtest import BacktestReport, StreamReplay
+    from monitor.backtest.ledger import Page
 
 #: Features or reasons that a line names.
 _NAMED = 4
@@ -63,6 +66,30 @@ def lines(report: BacktestReport) -> Iterator[str]:
         f"  {achieved.per_quarter:.2g} a quarter as counted, at most {achieved.most_per_quarter:.2g} with "
         f"{achieved.confidence:.0%} confidence. More of them (--null-windows) sharpen the bound."
     )
+
+
+def html(report: BacktestReport) -> str:
+    """Return a report for a notebook: a table of the pages that would have gone out, between what surrounds them."""
+    told = list(lines(report))
+    paged = len(report.pages)
+    start = next(number for number, line in enumerate(told) if line.startswith("It would have paged"))
+    rows = [
+        (
+            _shown(one.at),
+            one.rule.replace("_", " "),
+            f"{one.service}, {one.slice}" if one.slice else one.service,
+            ", ".join(one.on),
+            _shown(one.onset),
+            "still firing at the end" if one.resolved is None else _shown(one.resolved),
+        )
+        for one in report.pages
+    ]
+    titles = ("paged at", "rule", "of", "names", "since", "until")
+    table = [markup.table(titles, rows, caption=told[start])] if rows else [markup.element("p", told[start])]
+    before, after = (
+        markup.element("p", " ".join(part), dir="auto") for part in (told[:start], told[start + 1 + paged :])
+    )
+    return markup.text_of(before, *table, after)
 
 
 def _stream(one: StreamReplay) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore import markup
 from featurestore.definitions import Evaluation
 from featurestore.errors import MonitorError
 from featurestore.offline.intake.frames import to_table
@@ -52,6 +53,21 @@ class PerformanceReport:
     windows: tuple[PerformanceWindow, ...]
     reference: Reference | None
     estimated: Mapping[str, Metric]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each metric with its interval, beside the model's own baseline."""
+        own = {} if self.reference is None else self.reference.metrics
+        rows = [(name, _told(one), _told(own.get(name)), f"{one.rows:,}") for name, one in self.metrics.items()]
+        rows += [(f"{name}, estimated", _told(one), _told(own.get(name)), "") for name, one in self.estimated.items()]
+        counts = f"{self.coverage.matured:,} of {self.coverage.predictions:,} predictions matured"
+        caption = f"{self.model}: {counts}, {self.coverage.with_outcome:,} with an outcome"
+        return markup.text_of(markup.table(("metric", "now", "baseline", "rows"), rows, caption=caption))
+
+
+def _told(metric: Metric | None) -> str:
+    if metric is None or metric.estimate is None:
+        return "" if metric is None else metric.reason
+    return f"{metric.estimate.value:.4g} [{metric.estimate.low:.4g}, {metric.estimate.high:.4g}]"
 
 
 def models_of(store: FeatureStore, reference: str) -> list[str]:
@@ -187,7 +203,7 @@ def record_reference(
         now: before which outcomes count.
         since: of a serving period, its first instant; None for the model's first prediction.
         until: its end; None for all that has matured.
-        tolerance: by how much more the running risk may grow; see :func:`monitor.performance.reference.fit_reference`.
+        tolerance: by how much more the running risk may grow; see ``monitor.performance.reference``.
         delta: the chance that the source's risk exceeds its upper bound.
 
     Raises:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from featurestore import markup
 from featurestore.errors import MonitorError, ObjectNotFoundError, closest
 from featurestore.registry.records import ModelRecord
 from featurestore.store import FeatureStore
@@ -43,6 +44,11 @@ class VersionComparison:
     start: datetime | None
     end: datetime | None
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer in sentences, and what to know before it is believed."""
+        said = markup.element("p", self.comparison.text, dir="auto")
+        return markup.text_of(said, *([markup.listed(self.notes)] if self.notes else []))
 
 
 class _Values(NamedTuple):

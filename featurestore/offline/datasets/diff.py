@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from featurestore.markup import Printed
+
 #: What a manifest says of how a dataset was made, under the word that people read.
 _SAID = {
     "service": "service",
@@ -68,7 +70,7 @@ class ColumnDiff:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetDiff:
+class DatasetDiff(Printed):
     """What is different in one dataset from another.
 
     Attributes:

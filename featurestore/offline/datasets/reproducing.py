@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from featurestore.definitions import FeatureService
 from featurestore.errors import FeatureStoreError, OfflineStoreError
+from featurestore.markup import Printed
 from featurestore.offline.datasets.content import content_hash
 from featurestore.offline.datasets.environment import changed_packages
 from featurestore.offline.datasets.erasures import DatasetErasure, read_erasures
@@ -28,7 +29,7 @@ from featurestore.storage.parquet import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reproduction:
+class Reproduction(Printed):
     """What came of making a dataset again.
 
     Attributes:

@@ -16,6 +16,7 @@ from featurestore.definitions import FeatureView
 from featurestore.definitions.names import LOAD_ID, ROW_NUMBER
 from featurestore.errors import DataError, LoadRefusedError, OfflineStoreError
 from featurestore.libraries import libraries
+from featurestore.markup import Printed
 from featurestore.offline.intake.checks import Suppressed, check, latest_event, table_schema
 from featurestore.offline.intake.counts import Counts, refuse_bad
 from featurestore.offline.intake.frames import BATCH_ROWS, even
@@ -33,7 +34,7 @@ from featurestore.storage import StoragePath
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestReport:
+class IngestReport(Printed):
     """What became of the rows that came in.
 
     Attributes:

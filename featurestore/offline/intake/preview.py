@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from featurestore.markup import Printed
 from featurestore.offline.intake.comparing import Counts
 from featurestore.offline.sources.intervals import Interval, shown
 from featurestore.registry.records import Load
@@ -40,7 +41,7 @@ class FeatureChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preview:
+class Preview(Printed):
     """What a backfill of an interval would change.
 
     Attributes:
@@ -121,7 +122,7 @@ class Preview:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackfillReport:
+class BackfillReport(Printed):
     """What became of a backfill.
 
     Attributes:
@@ -140,3 +141,8 @@ class BackfillReport:
     def published(self) -> bool:
         """Whether the table has the new rows."""
         return self.load is not None
+
+    def __str__(self) -> str:
+        if self.load is None:
+            return f"{self.preview}\nNothing was published."
+        return f"{self.preview}\nPublished as load {self.load.load_id}: {self.load.rows_written:,} rows."

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from featurestore.markup import Printed
+
 
 @dataclass(frozen=True, kw_only=True)
 class UseExplanation:
@@ -44,7 +46,7 @@ class UseExplanation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class Explanation(Printed):
     """How a join was done; ``print`` shows it.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 import pyarrow as pa
 
+from featurestore import markup
 from featurestore.errors import OfflineStoreError
 from featurestore.offline import engine
 from featurestore.offline.join.answering import answer, result_schema
@@ -50,6 +51,21 @@ class HistoricalFeatures:
 
     def __len__(self) -> int:
         return int(self.question.rows.given.num_rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was asked, and no value of the answer; nothing is joined for it."""
+        asked = self.question
+        features = [one.name for fields in asked.service.outputs.values() for one in fields]
+        rows = [
+            ("entity rows", f"{len(self):,}"),
+            ("features", ", ".join(features)),
+            ("as of", "" if asked.as_of is None else asked.as_of.isoformat()),
+            ("known at", "each row's instant" if asked.known_at else ""),
+            ("columns", ", ".join(f"{one.name} ({one.type})" for one in self.schema)),
+            ("notes", markup.listed(self.notes) if self.notes else None),
+        ]
+        shown = markup.table((), [row for row in rows if row[1] is not None and row[1] != ""], caption=self.service)
+        return markup.text_of(shown)
 
     @property
     def table(self) -> pa.Table:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from featurestore.definitions import FeatureView
 from featurestore.errors import OfflineStoreError, TableConflictError
+from featurestore.markup import Printed
 from featurestore.offline.intake.checks import table_schema
 from featurestore.offline.join import order as join
 from featurestore.offline.opened import Opened
@@ -25,7 +26,7 @@ _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompactReport:
+class CompactReport(Printed):
     """What became of a table's files; its rows are the same.
 
     Attributes:

@@ -15,6 +15,7 @@ from featurestore import types
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import ObjectNotFoundError, OfflineStoreError, TableConflictError, closest
+from featurestore.markup import Printed
 from featurestore.offline.opened import Opened
 from featurestore.offline.sources.pieces import DELTA, FILES
 from featurestore.offline.tables.copying import loads_of, with_loads, without_loads
@@ -35,7 +36,7 @@ _KEEPS_ROWS = ("compact", "erase", "restore")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestoreReport:
+class RestoreReport(Printed):
     """What a restore did to a view's rows.
 
     Attributes:
