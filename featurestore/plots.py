@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import altair
 
 #: What is drawn: a specification, which knows neither file nor format.
-Chart: TypeAlias = "altair.VConcatChart | altair.Chart"
+Chart: TypeAlias = "altair.VConcatChart | altair.LayerChart | altair.Chart"
 
 #: Endings of files that a picture may have.
 FORMATS = (".svg", ".png")
@@ -71,6 +71,23 @@ class Bars:
     labels: Sequence[str]
     series: Mapping[str, Sequence[float]]
     y: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """One line of a picture of ratios.
+
+    Attributes:
+        label: what was measured; no two alike.
+        value: ours over the floor, over 0.
+        goal: what it should be at most, or at least; None where there is none.
+        holds: whether the goal is reached; true where there is none.
+    """
+
+    label: str
+    value: float
+    goal: float | None = None
+    holds: bool = True
 
 
 def check_file(file: Path) -> Path:
@@ -156,6 +173,50 @@ def bars(title: str, drawn: Bars, *, width: int = _WIDTH, height: int = _HEIGHT)
         )
         .properties(width=width, height=height)
     )
+    return made
+
+
+def ratios(title: str, drawn: Sequence[Ratio], *, x: str = "ours / floor", width: int = _WIDTH) -> Chart:
+    """Return ratios as points on a logarithmic axis, a line for each, with a rule at 1 and a tick at each goal.
+
+    What misses its goal is a cross, so that its colour is not the only sign.
+
+    Args:
+        title: above them.
+        drawn: the uppermost first.
+        x: the title of the axis.
+        width: of the plotted area, in pixels.
+
+    Raises:
+        ConfigError: what draws is not installed.
+    """
+    alt, _ = _libraries()
+    points = [
+        {"label": one.label, "ratio": one.value, "goal": one.goal, "state": "holds" if one.holds else "missed"}
+        for one in drawn
+    ]
+    lines = alt.Chart(alt.Data(values=points)).encode(
+        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=0, grid=True))
+    )
+    scale = alt.Scale(type="log", nice=False, padding=20)
+    states = ["holds", "missed"]
+    shown = lines.mark_point(size=70, filled=True).encode(
+        x=alt.X("ratio:Q", title=x, scale=scale, axis=alt.Axis(format="~g")),
+        color=alt.Color("state:N", legend=None, scale=alt.Scale(domain=states, range=list(_COLORS[:2]))),
+        shape=alt.Shape("state:N", legend=None, scale=alt.Scale(domain=states, range=["circle", "cross"])),
+    )
+    figures = lines.mark_text(dy=-9, fontSize=9).encode(x="ratio:Q", text=alt.Text("ratio:Q", format=".2f"))
+    goals = lines.mark_tick(thickness=2, color="#666666").encode(x="goal:Q")
+    floor = alt.Chart(alt.Data(values=[{"ratio": 1}])).mark_rule(strokeDash=[4, 3]).encode(x="ratio:Q")
+    # A browser's letters may be wider than those that the picture was measured with.
+    room = round(1.2 * max((len(one.label) for one in drawn), default=0))
+    made: Chart = alt.layer(
+        floor,
+        goals,
+        shown,
+        figures,
+        title=alt.TitleParams(title, subtitle="dashed: the floor; grey: the goal; a cross misses it"),
+    ).properties(width=width, height=alt.Step(26), padding={"left": 5 + room, "right": 5, "top": 5, "bottom": 5})
     return made
 
 
