@@ -116,7 +116,7 @@ class FeatureBins:
                 return (_EPOCH + timedelta(microseconds=value)).strftime("%Y-%m-%dT%H:%M:%SZ")
         except OverflowError:  # Arrow's instants reach further than Python's years 1 to 9999
             pass
-        return str(value) if isinstance(value, int) else f"{value:.6g}"
+        return str(value) if isinstance(value, int) else f"{value + 0.0:.6g}"  # -0.0 is 0 to a reader
 
     @cached_property
     def buckets(self) -> Buckets:

@@ -75,6 +75,12 @@ def test_huge_whole_numbers_are_not_one() -> None:
     assert found.cells("x").tolist() == [1, 3, 0, 0, 1]
 
 
+def test_a_least_value_of_zero_is_no_minus_zero_to_a_reader() -> None:
+    labels = one_bins([0.0] * 50 + [1.0] * 50, types.Float64).features[0].labels
+    assert not [label for label in labels if "-0" in label]
+    assert labels[0] == "under 0"
+
+
 def test_whole_numbers_over_bins_of_floats_count_as_before() -> None:
     """Baselines that were written before whole numbers were kept as such have cuts like 5.0."""
     bins = one_bins([5, 7], types.Int64)
