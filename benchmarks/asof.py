@@ -1,8 +1,12 @@
-"""What does the point-in-time join cost, in time and memory, beside DuckDB's own ASOF join over the same files?"""
+"""What does the point-in-time join cost, in time and memory, beside DuckDB's own ASOF join over the same files?
+
+With ``FEAST_PYTHON``, a Python that has ``feast[duckdb]``, also beside Feast's join of the first case.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,7 +40,23 @@ def run(*, quick: bool) -> list[Row]:
                 Row(work=f"{work}: time", ours=seconds[0], floor=seconds[1], unit="s", goal=None if quick else 1.0),
                 Row(work=f"{work}: peak", ours=peaks[0], floor=peaks[1], unit="MB", goal=None if quick else 0.6),
             ]
+            if service == "one" and (python := os.environ.get("FEAST_PYTHON")):
+                measured += _beside_feast(python, folder, work, seconds[0], peaks[0])
     return measured
+
+
+def _beside_feast(python: str, folder: Path, work: str, seconds: float, peak: float) -> list[Row]:
+    """Return the rows of a case that Feast joins too, once, in a process of its own."""
+    script = Path(__file__).with_name("asof_feast.py")
+    done = subprocess.run(
+        [python, str(script), str(folder)], check=True, stdout=subprocess.PIPE, text=True, timeout=3600
+    )
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    print(f"  Feast {theirs['version']}: {theirs['rows']:,} rows of {theirs['asked']:,}")
+    return [
+        Row(work=f"{work}: time, beside Feast's", ours=seconds, floor=theirs["seconds"], unit="s"),
+        Row(work=f"{work}: peak, beside Feast's", ours=peak, floor=theirs["bytes"] / 1e6, unit="MB"),
+    ]
 
 
 def both(folder: Path, options: dict[str, Any], *, pairs: int) -> tuple[tuple[float, float], tuple[float, float]]:

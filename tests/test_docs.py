@@ -245,13 +245,16 @@ def _python(default: Any) -> str:
 
 #: Figures of docs/comparison.md, and where benchmarks/results.md has each; in the units of the former.
 FIGURES = (
-    (r"ASOF join \| ([\d.]+) s, ", r"1M x 10M x 10: time +([\d.]+)", 1),
-    (r"ASOF join \| [\d.]+ s, ([\d.]+) GB", r"1M x 10M x 10: peak +([\d.]+)", 1000),
-    (r"ASOF join \| .* GB \| ([\d.]+) s, ", r"1M x 10M x 10: time +[\d.]+ +([\d.]+)", 1),
-    (r"ASOF join \| .* GB \| [\d.]+ s, ([\d.]+) GB", r"1M x 10M x 10: peak +[\d.]+ +([\d.]+)", 1000),
-    (r"\| ([\d,]+) a second, over gRPC from Redis", r"3 views: Redis; bare handler +([\d.]+)", 1),
-    (r"from Redis; ([\d,]+) from LMDB", r"1 row x 50 features, 3 views  +([\d.]+)", 1),
-    (r"LMDB \| ([\d,]+) a second: the same", r"1 row x 50 features, 3 views  +[\d.]+ +([\d.]+)", 1),
+    (r"takes ([\d.]+) seconds of the processor", r"\| Feast \| [\d.]+ s \| ([\d.]+) s", 1),
+    (r"of the processor and ([\d.]+) GB by Feast's", r"\| Feast \| .* s \| ([\d,]+) MB", 1000),
+    (r"DuckDB store, ([\d.]+) s and", r"\| DuckDB's ASOF join \| [\d.]+ s \| ([\d.]+) s", 1),
+    (r"and ([\d.]+) GB by DuckDB's own", r"\| DuckDB's ASOF join \| .* s \| ([\d,]+) MB", 1000),
+    (r"and\s+([\d.]+) s and [\d.]+ GB here", r"\| ours \| [\d.]+ s \| ([\d.]+) s", 1),
+    (r"and\s+[\d.]+ s and ([\d.]+) GB here", r"\| ours \| .* s \| ([\d,]+) MB", 1000),
+    (r"from Redis \(M\) \| ([\d,]+)", r"3 views: Redis; bare handler +([\d.]+)", 1),
+    (r"from Redis \(M\) \| [\d,]+ \| ([\d,]+)", r"3 views: Redis; bare handler +[\d.]+ +([\d.]+)", 1),
+    (r"from LMDB \(M\) \| ([\d,]+)", r"1 row x 50 features, 3 views  +([\d.]+)", 1),
+    (r"from LMDB \(M\) \| [\d,]+ \| ([\d,]+)", r"1 row x 50 features, 3 views  +[\d.]+ +([\d.]+)", 1),
     (r"took it ([\d.]+) s and", r"\| ([\d.]+) s, Evidently", 1),
     (r"took it [\d.]+ s and ([\d.]+) GB", r"\| ([\d,]+) MB, Evidently", 1000),
     (r"this ([\d.]+) s and [\d.]+ GB \(M, Evidently", r"check of 1M x 20.*? \| ([\d.]+) s", 1),
