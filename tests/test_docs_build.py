@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from featurestore import FeatureStore
 from featurestore import __all__ as public
 from tests.conftest import Lacking
 
@@ -77,12 +79,33 @@ def test_the_reference_has_every_public_name_and_commands_errors_and_messages(si
     assert 'id="rowstatus"' in contract
 
 
+def test_the_reference_has_what_methods_of_the_store_return_statistics_and_the_monitor(site: Path) -> None:
+    python, results, monitor = (
+        (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("python", "results", "monitor")
+    )
+    returned = set()
+    for name, method in inspect.getmembers(FeatureStore, inspect.isfunction):
+        if not name.startswith("_"):
+            names = vars(inspect.getmodule(method))
+            found = [names.get(one) for one in re.findall(r"\w+", str(inspect.signature(method).return_annotation))]
+            returned |= {one for one in found if inspect.isclass(one) and one.__module__.startswith("featurestore.")}
+    described = re.findall(r'id="([\w.]+)"', python + results)
+    assert len(returned) > 25
+    assert [one for one in returned if not any(each.endswith(f".{one.__name__}") for each in described)] == []
+    for package in ("pipeline", "decisions", "backtest", "parity", "quality", "report"):
+        module = importlib.import_module(f"monitor.{package}")
+        assert [name for name in module.__all__ if f'id="monitor.{package}.{name}"' not in monitor] == []
+    statistics = [one.stem for one in (ROOT / "featurestore" / "statistics").glob("[a-z]*.py")]
+    assert [one for one in statistics if f'id="featurestore.statistics.{one}.' not in python] == []
+
+
 def test_a_link_that_leads_nowhere_fails_the_build(site: Path, tmp_path: Path) -> None:
     assert site.is_dir()
     links = ["[no page](nothing.md)", "[no heading there](other.md#no-such-heading)", "[none here](#nowhere)"]
     (tmp_path / "index.md").write_text("\n\n".join(["# Index", "## Learn", "- [Other](other.md#heading)", *links]))
-    (tmp_path / "other.md").write_text("# Other\n\n## Heading\n")
+    (tmp_path / "other.md").write_text("# Other\n\n## Heading\n\n```{eval-rst}\n.. py:function:: f() -> Nowhere\n```\n")
     ran = _build(tmp_path, tmp_path / "site", "-c", str(DOCS), "-b", "dummy")
     assert ran.returncode != 0
     # The first of them is missed in the tree of pages as well.
     assert {"7", "9", "11"} <= set(re.findall(r"index\.md:(\d+): WARNING", ran.stderr))
+    assert "reference target not found: Nowhere" in ran.stderr  # a class that a signature names, and no page has
