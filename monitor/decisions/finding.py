@@ -165,6 +165,14 @@ class SecondOpinion:
     associations: tuple[Association, ...]
     verdict: Verdict
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the area with its interval, and which pairs go together otherwise than before."""
+        area = f"{self.area.value:.2f} [{self.area.low:.2f}, {self.area.high:.2f}]"
+        sizes = f"{self.reference_rows:,} and {self.current_rows:,} rows"
+        said = f"{self.verdict}: area under the curve {area}, over {sizes}"
+        listed = [markup.listed(str(one) for one in self.associations)] if self.associations else []
+        return markup.text_of(markup.element("p", said, dir="auto"), *listed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:

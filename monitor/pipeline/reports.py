@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from featurestore import markup
 from monitor.alerts.states import State
 
 #: What is said of a stream that has nothing to be compared with yet.
@@ -59,3 +60,20 @@ class RunReport:
     watermark: datetime | None
     services: tuple[ServiceReport, ...]
     more: bool = False
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line for each stream."""
+        until = "" if self.watermark is None else f", complete up to {self.watermark:%Y-%m-%d %H:%M}"
+        rows = [
+            (
+                one.service,
+                f"{one.windows:,}",
+                one.verdict,
+                one.state.value,
+                f"{one.fired:,} fired, {one.resolved:,} resolved",
+                "" if one.log_evidence is None else f"ln {one.log_evidence:.2f} of ln {one.log_limit:.2f}",
+            )
+            for one in self.services
+        ]
+        titles = ("stream", "windows", "verdict", "state", "alerts", "evidence")
+        return markup.text_of(markup.table(titles, rows, caption=f"{self.policy}{until}"))

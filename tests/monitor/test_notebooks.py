@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from featurestore.statistics.estimate import Estimate
 from monitor import budget
 from monitor.backtest import Achieved, BacktestReport, Page, StreamReplay
+from monitor.decisions import Association, SecondOpinion
 from monitor.performance.joining import Coverage
 from monitor.performance.reading import PerformanceReport
 from monitor.performance.scored import Metric
+from monitor.pipeline import RunReport, ServiceReport
 from tests.featurestore.test_notebooks import HOSTILE, Read
 
 AT = datetime(2026, 5, 2, tzinfo=UTC)
@@ -60,4 +62,30 @@ def test_performance_stands_beside_its_interval_and_says_why_there_is_none() -> 
     assert {f"{HOSTILE}: 90 of 100 predictions matured, 80 with an outcome", "0.9 [0.85, 0.95]", HOSTILE} <= set(
         shown.said
     )
+    assert "script" not in shown.tags
+
+
+def test_a_run_is_a_line_for_each_stream() -> None:
+    service = ServiceReport(service=HOSTILE, windows=40, verdict="drift", fired=1, log_evidence=8.0, log_limit=7.68)
+    shown = Read(
+        RunReport(policy="watch@1", watermark=AT, services=(service, ServiceReport(service="b@1")))._repr_html_()
+    )
+    assert "script" not in shown.tags
+    assert shown.tags.count("tr") == 3
+    assert {"watch@1, complete up to 2026-05-02 00:00", HOSTILE, "40", "drift", "ln 8.00 of ln 7.68"} <= set(shown.said)
+
+
+def test_a_second_opinion_names_the_pairs_that_go_together_otherwise() -> None:
+    opinion = SecondOpinion(
+        area=Estimate(0.71, 0.66, 0.76),
+        discrepancy=Estimate(0.2, 0.1, 0.3),
+        threshold=0.1,
+        reference_rows=1000,
+        current_rows=900,
+        associations=(Association(features=("total", HOSTILE), baseline=0.1, current=0.8),),
+        verdict="drift",
+    )
+    shown = Read(opinion._repr_html_())
+    assert "drift: area under the curve 0.71 [0.66, 0.76], over 1,000 and 900 rows" in shown.said
+    assert f"total and {HOSTILE}: correlation 0.10 -> 0.80" in shown.said
     assert "script" not in shown.tags
