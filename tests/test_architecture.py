@@ -52,7 +52,8 @@ HOMES = {
     "certifi": ("featurestore/streaming/access.py", "monitor/alerts/channels/tls.py"),
     "httpcore": ("monitor/alerts/channels/http.py",),
     "opentelemetry": ("featurestore/serving/rpc/tracing.py",),
-    "prometheus_client": ("featurestore/serving/metrics/exposition.py",),
+    # The one writes pages, the other reads them.
+    "prometheus_client": tuple(f"featurestore/serving/metrics/{name}.py" for name in ("exposition", "parsing")),
     "lmdb": ("featurestore/online/lmdb.py", "featurestore/online/lmdb_files.py"),
     "itsdangerous": ("monitor/dashboard/sessions.py",),
     "jinja2": ("monitor/dashboard/rendering.py",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -18,6 +19,25 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"{text!r} is no address and no network: 10.0.0.7, 10.0.0.0/24") from None
     return texts
+
+
+def _pages_of_metrics(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_page_of_metrics(text) for text in texts)
+
+
+def _page_of_metrics(text: str) -> str:
+    """Return the address of a page of metrics; of a host and a port that of the page which our servers have there."""
+    url = text if "://" in text else f"http://{text}/metrics"
+    fault = ValueError(f"{text!r} is no address of metrics: 10.0.0.7:9464, https://features.example.com/metrics")
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or "://" in text)
+    except ValueError:  # a port that is none
+        raise fault from None
+    # A name and a password would stand on the page of everybody who looks.
+    if not known or parts.username is not None:
+        raise fault
+    return url
 
 
 class DashboardConfig(Section):
@@ -39,6 +59,8 @@ class DashboardConfig(Section):
     actions_per_minute: Annotated[int, Field(ge=1)] = 30
     logins_per_minute: Annotated[int, Field(ge=1)] = 10
     max_watchers: Annotated[int, Field(ge=1)] = 200  # pages that are open and hear of news
+    # Pages of metrics of the servers whose traffic is shown; none: that of [serving], where it has a metrics_port.
+    server_metrics: Annotated[tuple[str, ...], AfterValidator(_pages_of_metrics)] = ()
     tls: TlsConfig = TlsConfig()
 
     @model_validator(mode="after")

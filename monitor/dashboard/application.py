@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -43,8 +43,6 @@ from monitor.dashboard.sessions import SAID, SAID_SECONDS, SESSION, Sessions
 
 #: Threads that read and render: what is looked at must not take the machine from what is served.
 _THREADS = 4
-#: For how long a picture may be shown again while nothing has changed, in seconds.
-_PICTURE_SECONDS = 3_600.0
 #: Bytes of a form.
 _LARGEST = 64_000
 
@@ -83,6 +81,7 @@ class Dashboard:
         self._templates = Templates()
         self._limiter = CapacityLimiter(_THREADS)
         self.news = News(lambda: self._in_thread(self._marker.current), most=settings.max_watchers)
+        self._reader.servers.start()
         local = settings.authentication == "none"
         self.application = Starlette(
             routes=[
@@ -123,7 +122,7 @@ class Dashboard:
         return self._with_session(request, response, visit)
 
     def _rendered(self, page: Page, request: Request, visit: Visit, said: tuple[str, str] | None) -> Response:
-        asked, marker = _asked(page, request), self._marker.current()
+        asked, marker = _asked(page.query, request), self._marker.current()
         shown = self._read(page, asked, marker)
         about = {
             "page": page.name,
@@ -140,7 +139,7 @@ class Dashboard:
         visit = await self._visit(request)
         if visit.person is None:
             return JSONResponse({"error": "Log in first.", "hint": "/login"}, status_code=401)
-        asked = _asked(page, request)
+        asked = _asked(page.query, request)
 
         def read() -> Any:
             shown = self._read(page, asked, self._marker.current())
@@ -152,14 +151,13 @@ class Dashboard:
         visit = await self._visit(request)
         if visit.person is None:
             return Response(status_code=401)
-        asked = Asked(path=_parts(request), query=dict(request.query_params), now=datetime.now(UTC))
-        address = f"picture {request.url.path}?{'dark' in asked.query}"
+        asked = _asked((*picture.query, "dark"), request)
+        address = repr((picture.path, sorted(asked.path.items()), sorted(asked.query.items())))
 
         def draw() -> str:
-            # What it is drawn from changes with the marker alone.
             read = lambda: {"svg": picture.draw(self._reader, asked)}  # noqa: E731
             marker = self._marker.current()
-            return str(self._remembered.get(address, marker, _PICTURE_SECONDS, read, now=asked.now).values["svg"])
+            return str(self._remembered.get(address, marker, picture.seconds, read, now=asked.now).values["svg"])
 
         return Response(await self._in_thread(draw), media_type="image/svg+xml")
 
@@ -176,7 +174,7 @@ class Dashboard:
         person = visit.person
         if not person.may(action.role):
             raise PermissionDeniedError(
-                f"{person.name} is a {person.role}; this is for whoever is an {action.role} at least.",
+                f"{person.name} is {person.role.said}; this is for whoever is {action.role.said} at least.",
                 hint="Ask somebody who is, or for another token.",
             )
         self._door.check_rate(person)
@@ -317,8 +315,8 @@ class Dashboard:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
 
-def _asked(page: Page, request: Request) -> Asked:
-    query = {name: request.query_params[name] for name in page.query if name in request.query_params}
+def _asked(known: Sequence[str], request: Request) -> Asked:
+    query = {name: request.query_params[name] for name in known if name in request.query_params}
     return Asked(path=_parts(request), query=query, now=datetime.now(UTC))
 
 

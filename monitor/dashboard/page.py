@@ -66,10 +66,14 @@ class Picture:
     Attributes:
         path: its address; with ``?dark`` it is drawn for a dark page.
         draw: returns it.
+        query: the names of what else it takes behind the question mark.
+        seconds: for how long it may be shown again while nothing has changed.
     """
 
     path: str
     draw: Callable[[Reader, Asked], str]
+    query: tuple[str, ...] = ()
+    seconds: float = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -38,7 +39,11 @@ class Templates:
             "counted": counted,
             "duration": duration,
             "hundredths": hundredths,
+            "latency": latency,
+            "rate": rate,
+            "said": said,
             "short": short,
+            "span": span,
             "part": part,
             "user": user,
             "when": when,
@@ -93,6 +98,38 @@ def duration(seconds: float | None) -> str:
             count = seconds / size
             return f"{count:,g} {unit}{'s' * (count != 1)}"
     return f"{seconds:,g} s"
+
+
+def latency(seconds: float | None) -> str:
+    """Return how long a call took, in three digits: ``420 µs``, ``1.25 ms``, ``2.5 s``."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
+
+
+def said(value: object) -> str:
+    """Return what a manifest says, of whatever type; what it does not say is ``none``."""
+    if value in (None, "", {}):
+        return "none"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+def span(seconds: float) -> str:
+    """Return about how long something was looked at: ``12 seconds``, ``5 minutes``."""
+    minutes = round(seconds / 60)
+    return counted(minutes, "minute") if seconds >= 90 else counted(round(seconds), "second")
+
+
+def rate(per_second: float | None) -> str:
+    """Return how often something happens in a second; what is rare is not shown as never."""
+    if per_second is None:
+        return "-"
+    if 0 < per_second < 0.01:
+        return "< 0.01"
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
 def plain(text: str) -> str:

@@ -52,7 +52,11 @@ class DashboardServer:
         try:
             _check_guarded(config, where, bound)
             self._dashboard = Dashboard(store)
-            self._server = uvicorn.Server(_settings(config, self._dashboard))
+            try:
+                self._server = uvicorn.Server(_settings(config, self._dashboard))
+            except BaseException:
+                self._dashboard.close()
+                raise
         except BaseException:
             bound.close()
             raise

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads; the home of its client library."""
+"""The page that Prometheus reads."""
 
 from __future__ import annotations
 

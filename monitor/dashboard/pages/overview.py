@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,13 +31,14 @@ def read(reader: Reader, asked: Asked) -> Values:
     """Return what is wrong first, then what there is."""
     faults: list[dict[str, str]] = []
     registered = _registered(reader, faults)
-    monitored = _monitored(reader, asked.now, faults)
+    monitored = _monitored(reader, _policies(reader), asked.now, faults)
     return {
         "title": "Overview",
         "faults": faults,
         "project": reader.config.project,
         **registered,
         **monitored,
+        "traffic": reader.servers.values(),
     }
 
 
@@ -91,7 +92,17 @@ def _view(reader: Reader, registry: Registry, one: Registered[FeatureView]) -> d
     }
 
 
-def _monitored(reader: Reader, now: datetime, faults: list[dict[str, str]]) -> dict[str, Any]:
+def _policies(reader: Reader) -> dict[str, int]:
+    """Return the current version of each policy, which need not be the newest; none while the registry is away."""
+    try:
+        return {one.name: one.version for one in reader.registry.list("monitor_policy")}
+    except FeatureStoreError:
+        return {}  # which is said elsewhere
+
+
+def _monitored(
+    reader: Reader, policies: Mapping[str, int], now: datetime, faults: list[dict[str, str]]
+) -> dict[str, Any]:
     nothing: dict[str, Any] = {
         "monitor": None,
         "incidents": [],
@@ -109,7 +120,7 @@ def _monitored(reader: Reader, now: datetime, faults: list[dict[str, str]]) -> d
             found = {
                 "monitor": _daemon(connection, reader.config.monitor.poll_seconds, now),
                 "incidents": [incident_values(one) for one in _urgent_first(incidents)[:_SHOWN]],
-                "streams": list(_streams(connection)),
+                "streams": list(_streams(connection, policies)),
                 "budget": _budget(reader, history.newest_incidents(connection, 1_000), now),
                 "messages": outbox.counts(connection),
                 "disabled_channels": outbox.disabled(connection),
@@ -142,12 +153,14 @@ def _daemon(connection: Connection, poll_seconds: float, now: datetime) -> dict[
     }
 
 
-def _streams(connection: Connection) -> Iterator[dict[str, Any]]:
+def _streams(connection: Connection, policies: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Yield what the newest window of each stream said, and its traffic; no decision is read, which may be large."""
     streams, windows = schema.streams, schema.windows
     query = select(streams).order_by(streams.c.policy, streams.c.service, streams.c.policy_version.desc())
     seen: set[tuple[str, str]] = set()
-    for stream in connection.execute(query).all():
+    # Of each stream the one of the current version; where that has none yet, of the newest that has.
+    known = connection.execute(query).all()
+    for stream in sorted(known, key=lambda one: policies.get(one.policy) != one.policy_version):
         if (stream.policy, stream.service) in seen:
             continue
         seen.add((stream.policy, stream.service))

@@ -21,14 +21,29 @@
         : one.tagName === "SELECT" ? one.contains(document.activeElement) || one === document.activeElement
         : one.type !== "hidden" && one.value !== one.defaultValue);
 
+  const fetched = async () => {
+    const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
+    if (answer.redirected) { location.reload(); return null; }
+    return new DOMParser().parseFromString(await answer.text(), "text/html");
+  };
+
+  // What moves all the time, such as traffic, is no news: it is renewed as often as the stream says that it is alive.
+  const renewMoving = async () => {
+    const moving = [...document.querySelectorAll("[data-moves]")];
+    if (fetching || document.hidden || !moving.length) return;
+    const page = await fetched();
+    for (const one of moving) {
+      const fresh = page && page.getElementById(one.id);
+      if (fresh) one.replaceWith(fresh);
+    }
+  };
+
   const renew = async () => {
     if (fetching) { again = true; return; }
     fetching = true;
     try {
-      const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
-      if (answer.redirected) { location.reload(); return; }
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = page.querySelector("main");
+      const page = await fetched();
+      const fresh = page && page.querySelector("main");
       const main = document.querySelector("main");
       if (!fresh || !main) return;
       if (busy(main)) { say("There is news: reload to see it", true); return; }
@@ -73,7 +88,10 @@
       comeBack(500);
     };
     const watch = setInterval(() => { if (Date.now() - heard > 25000) lost(); }, 5000);
-    stream.addEventListener("alive", () => { heard = Date.now(); });
+    stream.addEventListener("alive", () => {
+      heard = Date.now();
+      renewMoving().catch(() => {});
+    });
     stream.addEventListener("changed", (event) => {
       heard = Date.now();
       seen = event.data;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.dashboard.rendering import counted, duration, instant, number, plain, short, words
+from monitor.dashboard.rendering import counted, duration, instant, latency, number, plain, rate, short, span, words
 
 
 def test_what_turns_a_text_is_spelled_out_and_right_to_left_letters_keep_to_themselves() -> None:
@@ -34,5 +34,27 @@ def test_numbers_and_times_read_well() -> None:
         "0 rows",
     ]
     assert [number(None), number(12_345), number(0.123456)] == ["unknown", "12,345", "0.1235"]
+    assert [latency(one) for one in (None, 0.00042, 0.00125, 0.2, 2.5)] == [
+        "-",
+        "420 µs",
+        "1.25 ms",
+        "200 ms",
+        "2.5 s",
+    ]
+    assert [rate(one) for one in (None, 0.0, 0.001, 0.25, 12.345, 2_780.4)] == [
+        "-",
+        "0",
+        "< 0.01",
+        "0.25",
+        "12.3",
+        "2,780",
+    ]
+    assert [span(one) for one in (1.2, 45.0, 89.0, 91.0, 300.0)] == [
+        "1 second",
+        "45 seconds",
+        "89 seconds",
+        "2 minutes",
+        "5 minutes",
+    ]
     assert instant(None) == "never"
     assert ">2026-01-02 03:04 UTC<" in str(instant("2026-01-02T03:04:05+00:00"))
