@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from featurestore.errors import MonitorError
+from monitor.accepting import Accepted, accept, revoke
 from monitor.alerts.answering import acknowledge, silence, unsilence
 from monitor.alerts.closing import close
 from monitor.alerts.dispatching import clock_of, dispatch
@@ -19,6 +20,8 @@ from monitor.rollback import Actions
 _INCIDENT = "/incidents/{number:int}"
 #: For how long somebody may be silent from here; for longer there is the command.
 HOURS = (1, 2, 4, 8, 24, 72)
+#: For how many days something may be accepted as normal from here; for longer there is the command.
+DAYS = (1, 7, 30, 90)
 #: Letters of a reason.
 _LONGEST = 500
 
@@ -60,6 +63,33 @@ def _close(reader: Reader, doing: Doing) -> str:
         close(store, history, found, author=store.who(), reason=_why(doing), now=doing.now)
     dispatch(history, reader.config, now=doing.now)
     return f"Incident {number} is over. What is still wrong is another one as soon as it is found again."
+
+
+def _accept(reader: Reader, doing: Doing) -> str:
+    number, days = int(doing.path["number"]), doing.form.get("days", "")
+    if days not in {str(one) for one in DAYS}:
+        raise MonitorError("It has to say for how long this is normal.", hint="Choose one of the times on the page.")
+    history, now = reader.history, doing.now
+    with history.read() as connection:
+        until = clock_of(history, connection, reader.config, now) + timedelta(days=int(days))
+    with reader.acting_as(doing.who) as store:
+        found = accept(store, history, number, author=store.who(), reason=_why(doing), expires_at=until, now=now)
+    dispatch(history, reader.config, now=now)
+    periods = "; ".join(_period(one) for one in found)
+    return f"This is normal until {until:%Y-%m-%d %H:%M} UTC. The baseline is now {periods}."
+
+
+def _period(one: Accepted) -> str:
+    kept = one.acceptance
+    whose = f"{kept.service} ({kept.slice})" if kept.slice else kept.service
+    return f"{whose}, {one.windows:,} windows of {one.rows:,} rows from {kept.since:%Y-%m-%d} to {kept.until:%Y-%m-%d}"
+
+
+def _revoke(reader: Reader, doing: Doing) -> str:
+    number = int(doing.path["acceptance"])
+    with reader.acting_as(doing.who) as store:
+        found = revoke(store, reader.history, number, author=store.who(), reason=_why(doing), now=doing.now)
+    return f"{found.service} is compared again with what it was compared with before."
 
 
 def _undo(reader: Reader, doing: Doing) -> str:
@@ -107,6 +137,8 @@ ACTIONS = (
     _action("/silence", Role.operator, _silence),
     _action("/unsilence/{silence:int}", Role.operator, _unsilence),
     _action("/close", Role.operator, _close),
+    _action("/accept", Role.approver, _accept),
+    _action("/revoke/{acceptance:int}", Role.approver, _revoke),
     _action("/undo/{action:int}", Role.operator, _undo),
     _action("/rollback/{service}", Role.operator, _roll_back),
     _action("/approve/{signal}", Role.approver, _approve),

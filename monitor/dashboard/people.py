@@ -28,6 +28,11 @@ class Role(IntEnum):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def said(self) -> str:
+        """Whoever has it: ``a viewer``, ``an operator``."""
+        return f"{'a' if self is Role.viewer else 'an'} {self.name}"
+
 
 #: The role of a token, by its scopes: the highest counts. Tokens of programs are for no person.
 _ROLES = {"view": Role.viewer, "operate": Role.operator, "approve": Role.approver, "admin": Role.approver}

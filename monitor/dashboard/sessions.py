@@ -16,6 +16,8 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 SESSION, SAID = "featurestore_session", "featurestore_said"
 #: How long what became of an action waits to be shown, in seconds.
 SAID_SECONDS = 60
+#: Letters of it: browsers drop a cookie of more than 4,096 bytes without a word.
+_SAID_LETTERS = 600
 #: Sessions that ended before their time, which are remembered until it is over.
 _MOST = 10_000
 
@@ -82,7 +84,8 @@ class Sessions:
 
     def write_said(self, session: Session, kind: str, text: str) -> str:
         """Return the cookie by which the next page says what became of an action."""
-        return str(self._sayer.dumps([session.id, kind, text]))
+        shown = text if len(text) <= _SAID_LETTERS else f"{text[: _SAID_LETTERS - 1]}…"
+        return str(self._sayer.dumps([session.id, kind, shown]))
 
     def read_said(self, session: Session, cookie: str) -> tuple[str, str] | None:
         """Return the kind and the text of what is to be said; None if there is nothing."""

@@ -13,6 +13,7 @@ from featurestore.errors import FeatureStoreError, ObjectNotFoundError
 from featurestore.registry.aliases import PRODUCTION
 from monitor import schema
 from monitor.alerts.dispatching import clock_of
+from monitor.alerts.incident_message import ACCEPTABLE
 from monitor.alerts.incident_state import Incident
 from monitor.alerts.message import called
 from monitor.alerts.outbox import listed
@@ -47,6 +48,7 @@ def read(reader: Reader, asked: Asked) -> Values:
         stored = history.stored_alerts(connection, [one.alert for one in found.members])
         clock = clock_of(history, connection, reader.config, asked.now)
         silences = history.silences(connection, after=clock)
+        acceptances = [one for one in history.acceptances(connection) if one.incident == number and one.holds(clock)]
         action = ledger.of_incident(connection, found.key)
         signals = _signals(connection, found.key)
     findings = {key: one.kept.finding for key, one in stored.items() if one.kept.finding}
@@ -76,6 +78,20 @@ def read(reader: Reader, asked: Asked) -> Values:
             }
             for one in silences
             if found.open and any(silenced_by(member, found.name, [one], clock) for member in found.members)
+        ],
+        "acceptable": found.open and any(one.firing and one.rule in ACCEPTABLE for one in found.members),
+        "acceptances": [
+            {
+                "number": one.id,
+                "service": one.service,
+                "slice": one.slice,
+                "since": one.since.isoformat(),
+                "until": one.until.isoformat(),
+                "expires_at": one.expires_at.isoformat(),
+                "author": one.author,
+                "reason": one.reason,
+            }
+            for one in acceptances
         ],
         "timeline": [
             {"at": one.at.isoformat(), "what": one.what, "who": one.who, "text": one.text}

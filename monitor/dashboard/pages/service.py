@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from featurestore.errors import FeatureStoreError
-from featurestore.registry.aliases import PRODUCTION
+from featurestore.registry.aliases import CANARY, PRODUCTION
 from monitor.alerts.showing import incident_values
 from monitor.dashboard.page import Action, Asked, Doing, Page, Values
 from monitor.dashboard.pages.models import model_values
 from monitor.dashboard.pages.services import aliases_of
 from monitor.dashboard.people import Role
+from monitor.dashboard.promoting import decide_promotion
 from monitor.dashboard.reading import Reader
 from monitor.dashboard.rolling_back import roll_back
 from monitor.dashboard.series import streams_of
@@ -52,6 +54,8 @@ def read(reader: Reader, asked: Asked) -> Values:
                 "number": one.number,
                 "version": one.id,
                 "alias": one.alias,
+                "share": one.share if one.alias == CANARY else None,
+                "approved_by": list(one.decided_by),
                 "requested_by": one.requested_by,
                 "requested_at": one.requested_at.isoformat(),
             }
@@ -89,17 +93,27 @@ def _roll_back(reader: Reader, doing: Doing) -> str:
     return roll_back(reader, doing, doing.path["name"])
 
 
+def _approve(reader: Reader, doing: Doing) -> str:
+    return decide_promotion(reader, doing, doing.path["name"], int(doing.path["number"]), approve=True)
+
+
+def _reject(reader: Reader, doing: Doing) -> str:
+    return decide_promotion(reader, doing, doing.path["name"], int(doing.path["number"]), approve=False)
+
+
+def _back(path: Mapping[str, str]) -> str:
+    return f"/services/{path['name']}"
+
+
 PAGE = Page(
     name="service",
     path="/services/{name}",
     read=read,
     twin=lambda asked: ("show", asked.path["name"]),
 )
+_PROMOTION = "/services/{name}/promotions/{number:int}"
 ACTIONS = (
-    Action(
-        path="/services/{name}/rollback",
-        role=Role.operator,
-        act=_roll_back,
-        back=lambda path: f"/services/{path['name']}",
-    ),
+    Action(path="/services/{name}/rollback", role=Role.operator, act=_roll_back, back=_back),
+    Action(path=f"{_PROMOTION}/approve", role=Role.approver, act=_approve, back=_back),
+    Action(path=f"{_PROMOTION}/reject", role=Role.approver, act=_reject, back=_back),
 )

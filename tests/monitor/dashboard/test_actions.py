@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.definitions import RetrainingPolicy
+from featurestore.definitions import PromotionPolicy, RetrainingPolicy
 from featurestore.errors import MonitorError
 from featurestore.registry.signing import PrivateKey, generate
 from featurestore.store import FeatureStore
@@ -112,6 +112,83 @@ def test_who_decides_on_a_signal_has_proved_who_they_are(
     (entry,) = registry.audit(action="approve")
     assert (entry.who, entry.details["reason"]) == ("ada", "so they have")
     assert "There is nothing to decide now" in browser.get(address)
+
+
+def test_a_promotion_is_approved_by_somebody_else_who_has_proved_who_they_are(
+    drifted: Any, people: dict[str, str], browse: Callable[..., Any]
+) -> None:
+    registry = drifted.registry
+    for name, by in (("ada", "test"), ("ben", "ada")):
+        registry.add_identity(name, PrivateKey(generate(), "A key").public, who=by)
+    tokens = {name: registry.create_token(f"{name}.laptop", ["approve"], who=name).text for name in ("ada", "ben")}
+    service = registry.service("flight_delay").definition
+    registry.apply([PromotionPolicy(name="two_people", service=service)], who="test")
+    registry.request_promotion("flight_delay@1", "production", who="ada")
+    registry.apply([replace(service, features=service.features[:1])], allow_breaking=True, who="test")
+    registry.request_promotion("flight_delay@2", "production", who="ada")
+    browser = browse(_TOKENS)
+    browser.log_in(people["otto"])
+    address = "/services/flight_delay/promotions"
+    assert 'href="/services/flight_delay"' in browser.get("/overview")
+    assert "It waits for an approver." in browser.get("/services/flight_delay")
+    assert "otto is an operator" in browser.post(f"{address}/1/approve", 403)
+    refused = {people["anna"]: "has not been verified", tokens["ada"]: "they asked for it"}
+    for token, why in refused.items():
+        browser.post("/logout")
+        browser.log_in(token)
+        assert "Approve promotion 1" in browser.get("/services/flight_delay")
+        assert why in browser.post(f"{address}/1/approve")
+    assert registry.aliases("flight_delay") == {}
+    browser.post("/logout")
+    browser.log_in(tokens["ben"])
+    browser.get("/services/flight_delay")
+    # Of the service that the address names, and of no other one.
+    form = {"form_key": browser.form_key}
+    browser.client.post("/services/other/promotions/1/approve", data=form, follow_redirects=False)
+    assert "has no promotion 1" in browser.get("/services/flight_delay")
+    page = browser.post(f"{address}/1/approve")
+    assert "production of flight_delay is now flight_delay@1" in page
+    assert "Approve promotion 1" not in page
+    assert registry.aliases("flight_delay") == {"production": 1}
+    assert "was approved by ben" in browser.post(f"{address}/1/reject")
+    page = browser.post(f"{address}/2/reject")
+    assert "Promotion 2 is rejected" in page
+    assert [(one.number, one.state, one.decided_by) for one in registry.promotions()] == [
+        (1, "approved", ("ben",)),
+        (2, "rejected", ("ben",)),
+    ]
+    done = [(one.action, one.who, one.details["promotion"]) for one in registry.audit() if one.action == "reject"]
+    assert done == [("reject", "ben", 2)]
+    assert [(one.who, one.details["state"]) for one in registry.audit(action="approve")] == [("ben", "approved")]
+
+
+def test_what_an_incident_is_about_is_accepted_and_taken_back(
+    drifted: Any, people: dict[str, str], browse: Callable[..., Any]
+) -> None:
+    browser = browse(_TOKENS)
+    browser.log_in(people["otto"])
+    assert "/incidents/1/accept" not in browser.get("/incidents/1")
+    assert "otto is an operator" in browser.post("/incidents/1/accept", 403, days="30", reason="x")
+    browser.post("/logout")
+    browser.log_in(people["anna"])
+    assert "/incidents/1/accept" in browser.get("/incidents/1")
+    assert "for how long" in browser.post("/incidents/1/accept", days="900", reason="x")
+    assert "No reason is given" in browser.post("/incidents/1/accept", days="30")
+    assert drifted.registry.audit(action="accept") == []
+    page = browser.post("/incidents/1/accept", days="30", reason="the new airport has opened")
+    assert "This is normal until" in page
+    assert "flight_delay@1, " in page
+    assert "Nothing: it is over. What was accepted can be taken back" in page
+    who = "anna@dashboard (unverified)"
+    (entry,) = drifted.registry.audit(action="accept")
+    assert (entry.who, entry.details["reason"]) == (who, "the new airport has opened")
+    with drifted.history() as history, history.read() as connection:
+        (kept,) = history.acceptances(connection)
+    assert (kept.author, kept.incident, kept.holds(datetime.now(UTC))) == (who, 1, True)
+    page = browser.post("/incidents/1/revoke/1", reason="it was a mistake")
+    assert "compared again with what it was compared with before" in page
+    assert "counts no more" in browser.post("/incidents/1/revoke/1", reason="once more")
+    assert [one.who for one in drifted.registry.audit(action="revoke")] == [who]
 
 
 def test_a_form_of_another_site_is_refused(drifted: Any, browse: Callable[..., Any]) -> None:
