@@ -20,6 +20,8 @@ Chart: TypeAlias = "altair.VConcatChart | altair.LayerChart | altair.Chart"
 #: Endings of files that a picture may have.
 FORMATS = (".svg", ".png")
 _WIDTH, _HEIGHT = 640, 180
+#: Height of a bar that stands below others, and room for its name, in pixels.
+_STEP, _LABEL = 20, 260
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Okabe and Ito's colours, which people tell apart who do not see all of them.
 _INK, _RULE = "#e6e6e6", "#5a6372"
@@ -34,11 +36,22 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Points that are joined, in order; where y is None the line has a gap."""
+    """Points that are joined, in order; where y is None the line has a gap.
+
+    Attributes:
+        name: in the legend.
+        x: of each point.
+        y: the same.
+        low: of each point, the lower end of its interval, which is drawn as a rule through the point; without any there
+            are none.
+        high: the upper end.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +63,31 @@ class Panel:
         y: the other's.
         lines: what is drawn.
         logarithmic: whether y is: every value is over 0 then.
+        zero: whether y reaches down to 0.
     """
 
     x: str
     y: str
     lines: Sequence[Line]
     logarithmic: bool = False
+    zero: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """Bars below one another, each with its interval where one is known.
+
+    Attributes:
+        names: of the bars, the uppermost first; no two alike.
+        values: how long each is; below 0 to the other side.
+        intervals: of each, or None.
+        x: the title of the axis.
+    """
+
+    names: Sequence[str]
+    values: Sequence[float]
+    intervals: Sequence[tuple[float, float] | None]
+    x: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,17 +157,61 @@ def _drawn(alt: Any, panel: Panel) -> Any:
         if y is None or y > 0 or not panel.logarithmic
     ]
     names = [line.name for line in panel.lines]
-    scale = alt.Scale(type="log") if panel.logarithmic else alt.Scale(zero=True)
-    return (
+    scale = alt.Scale(type="log") if panel.logarithmic else alt.Scale(zero=panel.zero)
+    ends = [
+        {"x": at, "low": low, "high": high, "line": line.name}
+        for line in panel.lines
+        for at, low, high in zip(line.x, line.low, line.high, strict=bool(line.low))
+        if low is not None and high is not None
+    ]
+    x, y = alt.X("x:Q", title=panel.x), alt.Y("y:Q", title=panel.y, scale=scale)
+    colors = alt.Scale(domain=names, range=list(_COLORS[: len(names)]))
+    color = alt.Color("line:N", title=None, scale=colors)
+    if ends:
+        x = alt.X("x:Q", title=panel.x, axis=alt.Axis(labelFlush=False))
+        color = alt.Color("line:N", title=None, scale=colors, legend=alt.Legend(orient="top"))
+    drawn = (
         alt.Chart(alt.Data(values=points))
         .mark_line(point=alt.OverlayMarkDef(size=12))
-        .encode(
-            x=alt.X("x:Q", title=panel.x),
-            y=alt.Y("y:Q", title=panel.y, scale=scale),
-            color=alt.Color("line:N", title=None, scale=alt.Scale(domain=names, range=list(_COLORS[: len(names)]))),
-        )
+        .encode(x=x, y=y, color=color)
         .properties(width=_WIDTH, height=_HEIGHT)
     )
+    if not ends:
+        return drawn
+    rules = (
+        alt.Chart(alt.Data(values=ends))
+        .mark_rule(opacity=0.45, strokeWidth=2)
+        .encode(x=x, y=alt.Y("low:Q", title=panel.y, scale=scale), y2="high:Q", color=color)
+    )
+    return alt.layer(rules, drawn)
+
+
+def ranked(title: str, drawn: Ranked, *, width: int = _WIDTH) -> Chart:
+    """Return bars below one another, each with its interval as a rule through its end.
+
+    Args:
+        title: above them.
+        drawn: the bars.
+        width: of the plotted area, in pixels.
+
+    Raises:
+        ConfigError: what draws is not installed.
+    """
+    alt, _ = _libraries()
+    points = [
+        {"name": name, "x": value} | ({} if ends is None else {"low": ends[0], "high": ends[1]})
+        for name, value, ends in zip(drawn.names, drawn.values, drawn.intervals, strict=True)
+    ]
+    y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=_LABEL))
+    data = alt.Data(values=points)
+    bars = alt.Chart(data).mark_bar(color=_COLORS[0]).encode(x=alt.X("x:Q", title=drawn.x), y=y)
+    rules = (
+        alt.Chart(alt.Data(values=[one for one in points if "low" in one]))
+        .mark_rule(color=_COLORS[4], strokeWidth=3)
+        .encode(x=alt.X("low:Q", title=drawn.x), x2="high:Q", y=y)
+    )
+    made: Chart = alt.layer(bars, rules, title=title).properties(width=width, height=alt.Step(_STEP))
+    return made
 
 
 def bars(title: str, drawn: Bars, *, width: int = _WIDTH, height: int = _HEIGHT) -> Chart:

@@ -99,15 +99,20 @@ def _compared(models: Sequence[ModelRecord], compared: Mapping[str, VersionCompa
         shown = [f"{arm.mean:.4g} of {arm.rows:,} rows" if arm.rows else "-" for arm in (a, b)]
         change = found.comparison.difference
         apart = f"{change.value:.4g} [{change.low:.4g}, {change.high:.4g}]" if a.rows and b.rows else "-"
-        yield f"    {metric:28} {shown[0]:>26} {shown[1]:>26} {apart:>26}  {_said(metric, found)}".rstrip()
+        said = answered(metric, found.comparison.answer)
+        yield f"    {metric:28} {shown[0]:>26} {shown[1]:>26} {apart:>26}  {said}".rstrip()
 
 
-def _said(metric: str, found: VersionComparison) -> str:
-    """Return the answer; of a number of the business nobody has said which way is the better one."""
-    answer = found.comparison.answer
+def answered(metric: str, answer: str) -> str:
+    """Return what an answer says of the second model; of a number of the business nobody has said which way is better.
+
+    Args:
+        metric: that was compared.
+        answer: as of :class:`monitor.performance.comparison.Comparison`.
+    """
     if metric in QUALITY or answer == "not enough data":
         return {"yes": "better", "no": "worse", "not yet": "open"}.get(answer, answer)
-    return "" if found.comparison.answer in ("yes", "no") else "open"
+    return "" if answer in ("yes", "no") else "open"
 
 
 def _shown(report: PerformanceReport | None, name: str) -> str:

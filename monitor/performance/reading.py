@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,9 +25,9 @@ from monitor.performance.joining import Coverage, Joined, join_outcomes
 from monitor.performance.reference import Reference, fit_reference
 from monitor.performance.sample import scores_in, to_sample
 from monitor.performance.scored import Metric
-from monitor.performance.windows import Evaluated, PerformanceWindow, evaluate
+from monitor.performance.windows import Evaluated, ExpectedWindow, PerformanceWindow, evaluate
 
-_DAY = timedelta(days=1)
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MICROSECONDS = 86_400_000_000
 
@@ -44,6 +45,7 @@ class PerformanceReport:
         reference: the model's own baseline; None where none was recorded.
         estimated: of the predictions that are not matured, what metrics should be: estimates, of a binary model whose
             scores are probabilities. Empty where nothing can be said.
+        expected: the same window by window, of the windows that are not among ``windows`` yet, all their predictions.
     """
 
     model: str
@@ -53,6 +55,7 @@ class PerformanceReport:
     windows: tuple[PerformanceWindow, ...]
     reference: Reference | None
     estimated: Mapping[str, Metric]
+    expected: tuple[ExpectedWindow, ...] = ()
 
     def _repr_html_(self) -> str:
         """What a notebook shows: each metric with its interval, beside the model's own baseline."""
@@ -136,7 +139,8 @@ def read_performance(
         metrics=found.metrics,
         windows=found.windows,
         reference=reference,
-        estimated=_estimated(joined, record.evaluation, reference, confidence),
+        estimated=_estimated(joined.immature, record.evaluation, reference, confidence),
+        expected=tuple(_expected(joined, record.evaluation, window, now, reference, confidence)),
     )
 
 
@@ -257,12 +261,36 @@ def _evaluated(
     return joined, found
 
 
+def _expected(
+    joined: Joined,
+    evaluation: Evaluation,
+    window: timedelta,
+    now: datetime,
+    reference: Reference | None,
+    confidence: float,
+) -> Iterator[ExpectedWindow]:
+    """Yield what is to be expected of windows that have not matured as a whole, in order of time."""
+    names = joined.immature.column_names
+    waiting = pa.concat_tables([joined.rows.select(names), joined.immature])
+    size = window // _MICROSECOND
+    numbers = waiting.column("predicted_at").cast(pa.int64()).to_numpy() // size
+    first = (now - evaluation.label_delay - _EPOCH) // _MICROSECOND // size
+    begin = int(np.searchsorted(numbers, first))
+    found, starts, counts = np.unique(numbers[begin:], return_index=True, return_counts=True)
+    for number, at, count in zip(found.tolist(), starts.tolist(), counts.tolist(), strict=True):
+        rows = waiting.slice(begin + at, count)
+        metrics = _estimated(rows, evaluation, reference, confidence)
+        if metrics:
+            start = _EPOCH + number * window
+            yield ExpectedWindow(start=start, end=start + window, rows=rows.num_rows, metrics=metrics)
+
+
 def _estimated(
-    joined: Joined, evaluation: Evaluation, reference: Reference | None, confidence: float
+    rows: pa.Table, evaluation: Evaluation, reference: Reference | None, confidence: float
 ) -> dict[str, Metric]:
-    if evaluation.task != "binary" or not joined.immature.num_rows:
+    if evaluation.task != "binary" or not rows.num_rows:
         return {}
-    scores = scores_in(joined.immature, evaluation)
+    scores = scores_in(rows, evaluation)
     histogram = ScoreHistogram.from_scores(scores, threshold=evaluation.decision_threshold)
     if histogram.outside:
         return {}

@@ -56,6 +56,9 @@ def report_lines(report: PerformanceReport, drops: Mapping[str, float]) -> Itera
         for drop in drops_of(report.reference, window.metrics, drops):
             if drop.verdict != "ok":
                 yield f"    {drop.verdict}: {drop.text}"
+    for expected in report.expected:
+        shown = ", ".join(_short(one) for one in _main(report.task, expected.metrics))
+        yield f"  {expected.start:%Y-%m-%d %H:%M}  estimate of {expected.rows:,} predictions: {shown}"
     if report.estimated:
         shown = ", ".join(_short(one) for one in report.estimated.values())
         yield f"  Estimate of those that wait, if scores mean what they say: {shown}"
@@ -110,6 +113,10 @@ def report_json(report: PerformanceReport, drops: Mapping[str, float]) -> dict[s
             "metrics": _metrics(report.reference.metrics),
         },
         "estimated": _metrics(report.estimated),
+        "expected": [
+            {"start": _text(one.start), "end": _text(one.end), "rows": one.rows, "metrics": _metrics(one.metrics)}
+            for one in report.expected
+        ],
     }
 
 
@@ -160,9 +167,13 @@ def importance_json(model: str, found: Importances) -> dict[str, Any]:
     }
 
 
+def main_metrics(task: str) -> tuple[str, ...]:
+    """Return the names of the metrics of a task that are shown where there is room for a few."""
+    return ("rmse", "bias") if task == "regression" else ("accuracy", "f1", "roc_auc")
+
+
 def _main(task: str, metrics: Mapping[str, Metric]) -> list[Metric]:
-    names = ("rmse", "bias") if task == "regression" else ("accuracy", "f1", "roc_auc")
-    return [metrics[name] for name in names]
+    return [metrics[name] for name in main_metrics(task)]
 
 
 def _short(metric: Metric) -> str:

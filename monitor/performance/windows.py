@@ -49,6 +49,23 @@ class PerformanceWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpectedWindow:
+    """What is to be expected of the predictions of some time that has not matured as a whole.
+
+    Attributes:
+        start: first instant.
+        end: first instant after it.
+        rows: predictions in it.
+        metrics: estimates, by name; see :func:`monitor.performance.estimation.estimate_performance`.
+    """
+
+    start: datetime
+    end: datetime
+    rows: int
+    metrics: Mapping[str, Metric]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """All that is known of a model's performance in a period.
 

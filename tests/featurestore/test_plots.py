@@ -13,7 +13,7 @@ import pytest
 
 from featurestore import plots
 from featurestore.errors import ConfigError
-from featurestore.plots import Bars, Line, Panel
+from featurestore.plots import Bars, Line, Panel, Ranked
 
 
 def panels() -> list[Panel]:
@@ -30,6 +30,29 @@ def test_a_chart_is_a_specification_with_titles_units_and_points() -> None:
     points = [(one["x"], one["y"]) for one in upper["data"]["values"] if one["line"] == "p99"]
     assert points == [(1, 20.0), (2, 300.0)]  # a logarithm of 0 there is not
     assert {"x": 1, "y": None, "line": "p50"} in lower["data"]["values"]
+
+
+def test_an_interval_is_a_rule_through_its_point() -> None:
+    told = Line(name="told", x=[0, 1, 2], y=[1.0, None, 3.0], low=[0.5, None, 2.0], high=[1.5, None, 4.0])
+    bare = Line(name="bare", x=[0, 2], y=[2.0, 2.0])
+    (panel,) = plots.chart("", [Panel(x="days", y="error", lines=[told, bare], zero=False)]).to_dict()["vconcat"]
+    rules, lines = panel["layer"]
+    assert [tuple(one.values()) for one in rules["data"]["values"]] == [(0, 0.5, 1.5, "told"), (2, 2.0, 4.0, "told")]
+    assert (rules["encoding"]["y"]["field"], rules["encoding"]["y2"]["field"]) == ("low", "high")
+    assert lines["encoding"]["y"]["scale"] == {"zero": False}
+    short = Line(name="short", x=[0, 1], y=[1.0, 2.0], low=[0.5], high=[1.5])
+    with pytest.raises(ValueError, match="zip"):
+        plots.chart("", [Panel(x="days", y="error", lines=[short])])
+
+
+def test_bars_below_one_another_have_the_order_that_they_are_given_in_and_their_intervals() -> None:
+    drawn = Ranked(names=["b", "a"], values=[0.4, -0.1], intervals=[(0.3, 0.5), None], x="importance")
+    made = plots.ranked("", drawn, width=300)
+    bars, rules = made.to_dict()["layer"]
+    assert bars["encoding"]["y"]["sort"] is None
+    assert [(one["name"], one["x"]) for one in bars["data"]["values"]] == [("b", 0.4), ("a", -0.1)]
+    assert [(one["low"], one["high"]) for one in rules["data"]["values"]] == [(0.3, 0.5)]
+    assert plots.svg(made, dark=True).startswith("<svg")
 
 
 def test_a_picture_is_written_in_the_format_that_its_name_says(tmp_path: Path) -> None:

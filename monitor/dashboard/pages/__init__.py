@@ -51,7 +51,7 @@ PAGES: tuple[Page, ...] = (
 )
 
 #: Pictures on them.
-PICTURES: tuple[Picture, ...] = (incident.PICTURE, feature.PICTURE)
+PICTURES: tuple[Picture, ...] = (incident.PICTURE, feature.PICTURE, *model.PICTURES)
 
 #: What can be done from them.
 ACTIONS: tuple[Action, ...] = (

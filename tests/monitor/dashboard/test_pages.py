@@ -24,6 +24,7 @@ EVERY = [
     "/models/ridge@1",
     "/datasets",
     "/datasets/delays@1",
+    "/datasets?a=delays@1&b=delays@2",
     "/views",
     "/views/weather",
     "/views/warmth",
