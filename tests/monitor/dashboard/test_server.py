@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +20,8 @@ from featurestore.errors import AddressInUseError, ConfigError, MonitorError
 from featurestore.store import FeatureStore
 from monitor.dashboard.remembering import Remembered
 from monitor.dashboard.server import DashboardServer
+from tests import forking
+from tests.monitor.conftest import SERVING_START
 
 
 @pytest.fixture
@@ -82,3 +89,56 @@ def test_values_are_read_once_while_nothing_changes_and_the_last_ones_are_kept()
     assert (old.values["n"], old.at, old.old) == (3, later, "The database is away. Wait.")
     with pytest.raises(MonitorError):
         remembered.get("b", "m", 5, fails, now=now)
+
+
+@pytest.fixture
+def daemon(drifted: Any, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``featurestore monitor start --dashboard`` on the scene, and where its pages are."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    file = drifted.config.root / "featurestore.toml"
+    file.write_text(f'{file.read_text()}port = {port}\nlocal_role = "operator"\n')
+    # A server that has given no sign for long is taken for gone, and the scene may be a copy of an old one.
+    drifted.mark(SERVING_START + timedelta(days=13))
+    command = [sys.executable, "-m", "featurestore", "monitor", "start", "--dashboard", "-C", str(file.parent)]
+    log = tmp_path / "daemon.log"
+    with log.open("w") as said:
+        process = forking.Forked(command, stdout=said, stderr=subprocess.STDOUT, text=True, env=os.environ)
+    yield process, f"http://127.0.0.1:{port}/"
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def test_the_daemon_serves_it_while_it_works_and_both_end_by_one_signal(
+    drifted: Any, daemon: tuple[subprocess.Popen[str], str], wait_for: Callable[[Callable[[], bool]], None]
+) -> None:
+    process, url = daemon
+    with httpcore.ConnectionPool() as pool:
+
+        def overview() -> dict[str, Any]:
+            try:
+                answer = pool.request("GET", url + "overview.json")
+            except httpcore.ConnectError:
+                assert process.poll() is None
+                return {"monitor": None}
+            found: dict[str, Any] = json.loads(answer.content)
+            return found
+
+        wait_for(lambda: bool((overview()["monitor"] or {}).get("alive")))
+        assert b"Incident 1" in pool.request("GET", url + "overview").content
+        # What the daemon judges is on the page.
+        drifted.serve_days(13, 2, shift=1.0)
+        wait_for(lambda: (overview()["streams"][0]["judged_until"] or "").startswith("2013-07-16"))
+        with pool.stream("GET", url + "events?since=x") as stream:
+            lines = stream.iter_stream()
+            assert next(lines).startswith(b"retry:")
+            process.send_signal(signal.SIGTERM)
+            # A page that is open does not hold it up, and its stream ends as one does.
+            b"".join(lines)
+        assert process.wait(30) == 0
+        with pytest.raises(httpcore.ConnectError):
+            pool.request("GET", url + "overview")
+    with drifted.history() as history, history.read() as connection:
+        assert history.incident(connection, 1) is not None
