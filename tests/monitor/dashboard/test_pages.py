@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from monitor.pipeline import run_once
 
 EVERY = [
     "/overview",
@@ -76,6 +79,28 @@ def test_a_feature_is_followed_over_its_windows(browse: Callable[..., Any]) -> N
     personal = browser.client.get("/features/weather/pilot.json").json()
     assert personal["pii"]
     assert personal["streams"][0]["moves"] == []
+
+
+def test_the_overview_shows_the_stream_of_the_version_of_a_policy_that_is_current(
+    drifted: Any, browse: Callable[..., Any]
+) -> None:
+    def run() -> None:
+        with drifted.history() as history:
+            run_once(drifted, history, drifted.policy, now=datetime.now(UTC))
+
+    def judged() -> str:
+        (stream,) = browse().client.get("/overview.json").json()["streams"]
+        return str(stream["judged_until"])[:10]
+
+    drifted.apply(retrain=False)
+    run()
+    before = judged()
+    drifted.apply(retrain=False, effect_threshold=0.5)
+    drifted.serve_days(13, 2)
+    run()
+    assert (before, judged()) == ("2013-07-14", "2013-07-16")
+    drifted.apply(retrain=False)  # the version before is current again
+    assert judged() == before
 
 
 @pytest.mark.usefixtures("drifted")

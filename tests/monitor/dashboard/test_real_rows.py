@@ -89,8 +89,12 @@ def served(root: Path) -> Iterator[str]:
 
 
 def test_what_is_served_changes_when_a_service_is_rolled_back_from_its_page(
-    shop: FeatureStore, browse: Callable[..., Browser], wait_for: Callable[..., None]
+    shop: FeatureStore,
+    browse: Callable[..., Browser],
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("monitor.dashboard.servers.EVERY_SECONDS", 0.5)
     with served(shop.config.root) as address, FeatureClient(address) as client:
 
         def value() -> float:

@@ -31,6 +31,23 @@ def test_windows_are_of_predictions_that_have_matured(churn: FeatureStore, serve
     assert found.reference is None
 
 
+def test_windows_that_have_not_matured_are_estimated_with_all_of_their_predictions(
+    churn: FeatureStore, serve: Serve, start: datetime
+) -> None:
+    serve(churn, days=4)
+    found = read_performance(churn, "churn@1", now=start + 4 * DAY)
+    # One of the fourth day's predictions has matured, and is a part of its window all the same.
+    assert [((one.start - start) // DAY, (one.end - start) // DAY, one.rows) for one in found.expected] == [(3, 4, 100)]
+    scores = churn.predictions("churn@1", start + 3 * DAY).column("number").to_numpy()
+    estimate = found.expected[0].metrics["accuracy"].estimate
+    assert estimate is not None
+    assert estimate.value == pytest.approx(np.maximum(scores, 1 - scores).mean(), abs=1e-3)
+    half = read_performance(churn, "churn@1", now=start + 3 * DAY + DAY / 2, window=DAY / 2)
+    assert [(one.start - start) / DAY for one in half.expected] == [2.5, 3.0, 3.5]
+    assert [one.rows for one in half.expected] == [50, 50, 50]
+    assert read_performance(churn, "churn@1", now=start + 9 * DAY).expected == ()
+
+
 def test_since_begins_where_a_window_does_and_changes_no_window(
     churn: FeatureStore, serve: Serve, start: datetime
 ) -> None:
