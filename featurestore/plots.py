@@ -31,6 +31,7 @@ _ON_DARK = {
     "legend": {"labelColor": _INK, "titleColor": _INK},
     "view": {"stroke": _RULE},
 }
+_DASHES = ([1, 0], [6, 3], [2, 2], [10, 3, 2, 3], [4, 6], [12, 4], [1, 4])
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -145,7 +146,9 @@ def chart(title: str, panels: Sequence[Panel]) -> Chart:
         ConfigError: what draws is not installed.
     """
     alt, _ = _libraries()
-    made: Chart = alt.vconcat(*(_drawn(alt, one) for one in panels), title=title).resolve_scale(color="independent")
+    made: Chart = alt.vconcat(*(_drawn(alt, one) for one in panels), title=title).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
     return made
 
 
@@ -169,7 +172,8 @@ def _drawn(alt: Any, panel: Panel) -> Any:
     color = alt.Color("line:N", title=None, scale=colors)
     if ends:
         x = alt.X("x:Q", title=panel.x, axis=alt.Axis(labelFlush=False))
-        color = alt.Color("line:N", title=None, scale=colors, legend=alt.Legend(orient="top"))
+        above = alt.Legend(orient="top", columnPadding=24, symbolOpacity=1, symbolType="stroke", symbolSize=300)
+        color = alt.Color("line:N", title=None, scale=colors, legend=above)
     drawn = (
         alt.Chart(alt.Data(values=points))
         .mark_line(point=alt.OverlayMarkDef(size=12))
@@ -178,6 +182,9 @@ def _drawn(alt: Any, panel: Panel) -> Any:
     )
     if not ends:
         return drawn
+    # Many lines lie upon one another here: whoever does not tell the colours apart has the dashes.
+    dashes = alt.Scale(domain=names, range=list(_DASHES[: len(names)]))
+    drawn = drawn.encode(strokeDash=alt.StrokeDash("line:N", title=None, scale=dashes, legend=above))
     rules = (
         alt.Chart(alt.Data(values=ends))
         .mark_rule(opacity=0.45, strokeWidth=2)
