@@ -23,8 +23,8 @@ from monitor.performance.scored import HIGHER_IS_BETTER
 LOOKS = 90
 #: For how long what was measured is told again, in seconds.
 SECONDS = 60.0
-#: Bytes of a log of predictions that is measured without being asked to: of more it takes seconds, and memory.
-SMALL = 8_000_000
+#: Bytes of a log of predictions that is measured unasked: a hundred thousand of them, about. More take seconds.
+SMALL = 2_000_000
 _DAY = timedelta(days=1)
 
 

@@ -19,7 +19,7 @@ import structlog
 from featurestore.config import Config
 from featurestore.errors import FeatureStoreError, ServingError
 from featurestore.serving.metrics.parsing import CallTotals, parse
-from monitor.dashboard.traffic import Reading, growth, traffic
+from monitor.dashboard.traffic import Followed, Reading, growth, traffic
 
 #: How often servers are read, and how soon for the second time: one reading says nothing of a second. In seconds.
 EVERY_SECONDS, SOON_SECONDS = 5.0, 2.0
@@ -61,15 +61,16 @@ class _Seen:
 
     url: str
     address: str
+    followed: Followed = field(default_factory=Followed)
     readings: deque[Reading] = field(default_factory=deque)
     fault: str = ""
     hint: str = ""
 
     @property
     def name(self) -> str:
-        """What people know it by."""
-        host = urlsplit(self.url).hostname
-        return self.url if self.address in ("", host) else f"{self.url} ({self.address})"
+        """What people know it by; what stands behind a question mark may be a secret."""
+        shown = self.url.partition("?")[0]
+        return shown if self.address in ("", urlsplit(self.url).hostname) else f"{shown} ({self.address})"
 
 
 class Servers:
@@ -109,13 +110,18 @@ class Servers:
     def values(self) -> dict[str, Any]:
         """Return the traffic of the last minutes and the state of each server, as JSON values."""
         with self._lock:
-            seen = [(one.name, list(one.readings), one.fault, one.hint) for one in self._seen.values()]
-        # What a server did before it was lost is no traffic of now.
-        grown = [found for _, readings, fault, _ in seen if not fault and (found := growth(readings)) is not None]
+            said = [{"server": one.name, "fault": one.fault, "hint": one.hint} for one in self._seen.values()]
+            # What a server did before it was lost is no traffic of now.
+            ends = [
+                (one.readings[0], one.readings[-1])
+                for one in self._seen.values()
+                if len(one.readings) > 1 and not one.fault
+            ]
+        grown = [growth(*pair) for pair in ends]
         return {
             "configured": bool(self._addresses),
             "measured": bool(grown),
-            "servers": [{"server": name, "fault": fault, "hint": hint} for name, _, fault, hint in seen],
+            "servers": said,
             **traffic(grown),
         }
 
@@ -165,7 +171,7 @@ class Servers:
             one = self._seen.setdefault((url, address), _Seen(url=url, address=address))
             told, one.fault, one.hint = one.fault, "", ""
             if counted is not None:
-                one.readings.append(Reading(at=self._clock(), totals=counted.totals))
+                one.readings.append(Reading(at=self._clock(), totals=one.followed.take(counted.totals)))
                 return
             one.fault, one.hint = f"{one.name} cannot be read: {fault.rstrip('.')}.", _HINT
         if told != one.fault:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from featurestore.serving.metrics.calls import ENTITY_ROWS, LATENCY, REFUSED, STALE
@@ -19,13 +18,33 @@ from featurestore.serving.metrics.parsing import Series
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
+class Followed:
+    """The counters of one server, followed through its restarts: what is returned never goes back."""
+
+    def __init__(self) -> None:
+        self._last: Mapping[Series, float] = {}
+        self._so_far: Mapping[Series, float] = {}
+
+    def take(self, totals: Mapping[Series, float]) -> Mapping[Series, float]:
+        """Return each counter as if the server had never been started anew since it was first read.
+
+        Args:
+            totals: what it has counted since it started.
+        """
+        anew = any(totals.get(one, 0.0) < total for one, total in self._last.items())
+        last: Mapping[Series, float] = {} if anew else self._last
+        grown = {one: self._so_far.get(one, 0.0) + total - last.get(one, 0.0) for one, total in totals.items()}
+        self._last, self._so_far = totals, {**self._so_far, **grown}
+        return self._so_far
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """One look at a server.
 
     Attributes:
         at: seconds of a clock that only goes forward.
-        totals: what it has counted since it started.
+        totals: its counters; see :class:`Followed`.
     """
 
     at: float
@@ -45,20 +64,10 @@ class Growth:
     seconds: float
 
 
-def growth(readings: Sequence[Reading]) -> Growth | None:
-    """Return by how much counters grew from the first to the last of some readings; None for fewer than two.
-
-    Args:
-        readings: of one server, the oldest first.
-    """
-    if len(readings) < 2:
-        return None
-    grown: dict[Series, float] = defaultdict(float)
-    for before, after in pairwise(readings):
-        anew = any(after.totals.get(one, 0.0) < total for one, total in before.totals.items())
-        for one, total in after.totals.items():
-            grown[one] += total if anew else total - before.totals.get(one, 0.0)
-    return Growth(counts=grown, seconds=readings[-1].at - readings[0].at)
+def growth(first: Reading, last: Reading) -> Growth:
+    """Return by how much the counters of a server grew between two readings."""
+    counts = {one: total - first.totals.get(one, 0.0) for one, total in last.totals.items()}
+    return Growth(counts=counts, seconds=last.at - first.at)
 
 
 def quantile(share: float, counts: Mapping[float, float]) -> float | None:

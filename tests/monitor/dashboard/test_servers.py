@@ -152,6 +152,14 @@ def test_what_is_no_server_of_this_project_is_not_counted(counting: Callable[...
     assert "it does not answer within 2 seconds" in said[2]
 
 
+def test_what_stands_behind_a_question_mark_is_sent_and_not_shown() -> None:
+    read = Servers(("http://127.0.0.1:9/metrics?key=secret",), project="default")
+    read.look()
+    found = read.values()
+    assert found["servers"][0]["fault"].startswith("http://127.0.0.1:9/metrics cannot be read")
+    assert "secret" not in str(found)
+
+
 def test_each_address_of_a_name_is_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore.serving.metrics.calls import ENTITY_ROWS, LATENCY, REFUSED, STALE
-from monitor.dashboard.traffic import Growth, Reading, growth, quantile, traffic
+from monitor.dashboard.traffic import Followed, Growth, Reading, growth, quantile, traffic
 
 _BOUNDS = (0.1, 0.2, 0.5, 1.0)
 
@@ -52,20 +52,17 @@ def test_a_quantile_lies_in_the_bucket_of_the_observation_that_it_estimates(seco
 
 def test_a_server_that_was_started_anew_has_counted_from_nothing() -> None:
     a, b = ("a",), ("b",)
-    readings = [
-        Reading(at=0, totals={a: 100.0, b: 5.0}),
-        Reading(at=10, totals={a: 130.0, b: 5.0}),
-        Reading(at=20, totals={a: 7.0}),  # started anew: b is gone, and a is less
-        Reading(at=30, totals={a: 9.0, b: 1.0}),
-    ]
-    found = growth(readings)
-    assert found is not None
+    # At the third look b is gone, and a is less.
+    looks = [{a: 100.0, b: 5.0}, {a: 130.0, b: 5.0}, {a: 7.0}, {a: 9.0, b: 1.0}]
+    followed = Followed()
+    readings = [Reading(at=10.0 * number, totals=followed.take(totals)) for number, totals in enumerate(looks)]
+    found = growth(readings[0], readings[-1])
     assert (dict(found.counts), found.seconds) == ({a: 30 + 7 + 2, b: 1.0}, 30)
+    assert dict(growth(readings[1], readings[2]).counts) == {a: 7.0, b: 0.0}
     # Only the other counter tells of it, and the one has passed what it was meanwhile.
-    found = growth([Reading(at=0, totals={a: 1.0, b: 5.0}), Reading(at=10, totals={a: 4.0, b: 1.0})])
-    assert found is not None
-    assert dict(found.counts) == {a: 4.0, b: 1.0}
-    assert growth(readings[:1]) is None
+    followed = Followed()
+    before, after = (Reading(at=0, totals=followed.take(one)) for one in ({a: 1.0, b: 5.0}, {a: 4.0, b: 1.0}))
+    assert dict(growth(before, after).counts) == {a: 4.0, b: 1.0}
 
 
 def test_servers_and_methods_are_added_up_by_service() -> None:
