@@ -22,6 +22,8 @@ FORMATS = (".svg", ".png")
 _WIDTH, _HEIGHT = 640, 180
 #: Height of a bar that stands below others, and room for its name, in pixels.
 _STEP, _LABEL = 20, 260
+#: Around an SVG: the letters of a browser may be wider than those that it was measured with.
+_ROOM = {"left": 10, "top": 5, "right": 20, "bottom": 20}
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Okabe and Ito's colours, which people tell apart who do not see all of them.
 _INK, _RULE = "#e6e6e6", "#5a6372"
@@ -314,7 +316,8 @@ def svg(drawing: Chart, *, dark: bool = False) -> str:
         ConfigError: what draws is not installed.
     """
     _, convert = _libraries()
-    made: str = convert.vegalite_to_svg({**drawing.to_dict(), "background": None}, config=_ON_DARK if dark else None)
+    given = {**drawing.to_dict(), "background": None, "padding": _ROOM}
+    made: str = convert.vegalite_to_svg(given, config=_ON_DARK if dark else None)
     return made
 
 

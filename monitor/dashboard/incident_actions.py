@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from featurestore.errors import MonitorError
 from monitor.accepting import Accepted, accept, revoke
@@ -73,10 +73,32 @@ def _accept(reader: Reader, doing: Doing) -> str:
     with history.read() as connection:
         until = clock_of(history, connection, reader.config, now) + timedelta(days=int(days))
     with reader.acting_as(doing.who) as store:
-        found = accept(store, history, number, author=store.who(), reason=_why(doing), expires_at=until, now=now)
+        found = accept(
+            store,
+            history,
+            number,
+            author=store.who(),
+            reason=_why(doing),
+            expires_at=until,
+            since=_instant(doing, "since"),
+            until=_instant(doing, "until"),
+            now=now,
+        )
     dispatch(history, reader.config, now=now)
     periods = "; ".join(_period(one) for one in found)
     return f"This is normal until {until:%Y-%m-%d %H:%M} UTC. The baseline is now {periods}."
+
+
+def _instant(doing: Doing, name: str) -> datetime | None:
+    """Return an instant of a form, as browsers write one; None where it is left empty."""
+    text = doing.form.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise MonitorError(f'"{text}" is no instant.', hint="Write one: 2026-03-01T00:00, in UTC.") from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _period(one: Accepted) -> str:

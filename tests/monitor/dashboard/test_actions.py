@@ -174,14 +174,19 @@ def test_what_an_incident_is_about_is_accepted_and_taken_back(
     assert "/incidents/1/accept" in browser.get("/incidents/1")
     assert "for how long" in browser.post("/incidents/1/accept", days="900", reason="x")
     assert "No reason is given" in browser.post("/incidents/1/accept", days="30")
+    for since, why in (("soon", "is no instant"), ("2013-01-01T00:00", "No window of")):
+        asked = {"days": "30", "reason": "x", "since": since, "until": "2013-01-02T00:00"}
+        assert why in browser.post("/incidents/1/accept", **asked)
     assert drifted.registry.audit(action="accept") == []
-    page = browser.post("/incidents/1/accept", days="30", reason="the new airport has opened")
+    asked = {"days": "30", "reason": "the new airport has opened", "since": "2013-07-05T00:00", "until": ""}
+    page = browser.post("/incidents/1/accept", **asked)
     assert "This is normal until" in page
     assert "flight_delay@1, " in page
     assert "Nothing: it is over. What was accepted can be taken back" in page
     who = "anna@dashboard (unverified)"
     (entry,) = drifted.registry.audit(action="accept")
     assert (entry.who, entry.details["reason"]) == (who, "the new airport has opened")
+    assert entry.details["since"].startswith("2013-07-05T00:00")
     with drifted.history() as history, history.read() as connection:
         (kept,) = history.acceptances(connection)
     assert (kept.author, kept.incident, kept.holds(datetime.now(UTC))) == (who, 1, True)
