@@ -65,15 +65,15 @@ class Picture:
 
     Attributes:
         path: its address; with ``?dark`` it is drawn for a dark page.
+        seconds: for how long it may be shown again while nothing has changed.
         draw: returns it.
         query: the names of what else it takes behind the question mark.
-        seconds: for how long it may be shown again while nothing has changed.
     """
 
     path: str
+    seconds: float = 3_600.0
     draw: Callable[[Reader, Asked], str]
     query: tuple[str, ...] = ()
-    seconds: float = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from featurestore.config import Config
@@ -18,10 +18,10 @@ from monitor.dashboard.servers import Servers, metrics_addresses
 from monitor.history import History
 
 _SQLITE = "sqlite:///"
-#: Things that are remembered of one revision.
-_MOST = 500
 #: Things that are told again for a while.
 _RECENT = 16
+#: Things that are remembered of one revision.
+_MOST = 500
 
 _T = TypeVar("_T")
 
@@ -39,11 +39,11 @@ class Reader:
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
         self.servers = Servers(metrics_addresses(store.config), project=store.config.project)
+        self._recent: OrderedDict[object, tuple[float, Any]] = OrderedDict()
         self._history: History | None = None
         self._lock = threading.Lock()
         self._revision: int | None = None
         self._known: dict[object, Any] = {}
-        self._recent: OrderedDict[object, tuple[float, Any]] = OrderedDict()
 
     @property
     def config(self) -> Config:
@@ -82,28 +82,6 @@ class Reader:
         found: _T = known[key]
         return found
 
-    def recent(self, key: object, seconds: float, make: Callable[[], _T]) -> _T:
-        """Return what takes long to find out, and is found out anew only after a while; a few such things are kept.
-
-        Args:
-            key: names it; whatever it depends on is a part of it.
-            seconds: for how long it may be told again.
-            make: finds it out.
-        """
-        now = time.monotonic()
-        with self._lock:
-            until, kept = self._recent.get(key, (0.0, None))
-        if now < until:
-            told: _T = kept
-            return told
-        found = make()
-        with self._lock:
-            self._recent[key] = (time.monotonic() + seconds, found)
-            self._recent.move_to_end(key)
-            if len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
-        return found
-
     def has_history(self) -> bool:
         """Return whether a monitor has ever run here."""
         return self._history is not None or _is_there(self._url)
@@ -128,6 +106,28 @@ class Reader:
     @property
     def _url(self) -> str:
         return self.config.database_url(self.config.monitor.database)
+
+    def recent(self, key: object, seconds: float, make: Callable[[], _T]) -> _T:
+        """Return what takes long to find out, and is found out anew only after a while; a few such things are kept.
+
+        Args:
+            key: names it; whatever it depends on is a part of it.
+            seconds: for how long it may be told again.
+            make: finds it out.
+        """
+        now = monotonic()
+        with self._lock:
+            until, kept = self._recent.get(key, (0.0, None))
+        if now < until:
+            told: _T = kept
+            return told
+        found = make()
+        with self._lock:
+            self._recent[key] = (monotonic() + seconds, found)
+            self._recent.move_to_end(key)
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+        return found
 
     @contextmanager
     def acting_as(self, who: str) -> Iterator[FeatureStore]:

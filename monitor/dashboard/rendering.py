@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from json import dumps
 from typing import Any
 from unicodedata import bidirectional
 from urllib.parse import quote
@@ -114,7 +114,7 @@ def said(value: object) -> str:
     """Return what a manifest says, of whatever type; what it does not say is ``none``."""
     if value in (None, "", {}):
         return "none"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+    return dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
 def span(seconds: float) -> str:
