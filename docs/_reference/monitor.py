@@ -47,7 +47,7 @@ _SOME = {
         "monitor.performance.joining": ("Coverage",),
         "monitor.performance.scored": ("Metric", "Scored", "Spread"),
         "monitor.performance.risk": ("RiskLimit", "RiskState", "RiskEvidence"),
-        "monitor.performance.windows": ("PerformanceWindow",),
+        "monitor.performance.windows": ("ExpectedWindow", "PerformanceWindow"),
         "monitor.performance.reference": ("Reference",),
     },
 }

@@ -56,7 +56,7 @@ class ExpectedWindow:
         start: first instant.
         end: first instant after it.
         rows: predictions in it.
-        metrics: estimates, by name; see :func:`monitor.performance.estimation.estimate_performance`.
+        metrics: estimates, by name, as confidence-based performance estimation gives them.
     """
 
     start: datetime
