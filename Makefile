@@ -14,7 +14,7 @@ export REQUIRE_SERVICES
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-night test lint types imports proto-check tests explore soak proto proto-release node docs bench clean
+.PHONY: help install demo demo-night test lint types imports proto-check tests explore soak proto proto-release node docs pictures bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -93,6 +93,9 @@ docs: $(VENV)/.dev  ## the documentation, as pages of HTML; a warning is an erro
 	@rm -rf build/docs
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 	@echo "Open build/docs/index.html"
+
+pictures: $(VENV)/.dev  ## take those pictures of the dashboard anew whose page has changed; see docs/pictures
+	RENEW_PICTURES=1 $(BIN)/python -m pytest -q tests/monitor/dashboard/test_pictures.py
 
 bench: $(VENV)/.dev  ## print the benchmarks' tables
 	$(BIN)/python -m benchmarks

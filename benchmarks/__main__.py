@@ -21,6 +21,7 @@ NAMES = (
     "asof",
     "asof_large",
     "client",
+    "dashboard",
     "drift",
     "false_alarms",
     "imports",

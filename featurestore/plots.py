@@ -242,6 +242,8 @@ def bars(title: str, drawn: Bars, *, width: int = _WIDTH, height: int = _HEIGHT)
         for label, share in zip(drawn.labels, shares, strict=True)
     ]
     names = list(drawn.series)
+    # Labels stand on end, and a browser's font may be wider than the one that they were measured in.
+    room = 5 + round(0.8 * max((len(one) for one in drawn.labels), default=0))
     made: Chart = (
         alt.Chart(alt.Data(values=points), title=title)
         .mark_bar()
@@ -256,7 +258,7 @@ def bars(title: str, drawn: Bars, *, width: int = _WIDTH, height: int = _HEIGHT)
                 scale=alt.Scale(domain=names, range=list(_COLORS[: len(names)])),
             ),
         )
-        .properties(width=width, height=height)
+        .properties(width=width, height=height, padding={"left": 5, "top": 5, "right": 5, "bottom": room})
     )
     return made
 

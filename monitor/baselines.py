@@ -97,6 +97,23 @@ def find_reference(
     return _of_rows(config, registry, dataset, model, source)
 
 
+def kept_baseline(config: Config, registry: Registry, name: str) -> Baseline:
+    """Return the baseline of a name that :attr:`Reference.id` gave; nothing is fitted for it.
+
+    Raises:
+        MonitorError: it is not kept any more, or cannot be read.
+        ObjectNotFoundError: its dataset is gone.
+    """
+    dataset, fitted, key = name.partition("#")
+    if not fitted:
+        return _stored(config, registry.dataset(dataset))
+    for file in baselines_folder(config).glob(f"{glob.escape(key)}*.parquet"):
+        return _read(file, f"Baseline {name}", "The next window is compared with one that is fitted anew.")
+    raise MonitorError(
+        f"Baseline {name} is not kept any more.", hint="The next window is compared with one that is fitted anew."
+    )
+
+
 def model_behind(registry: Registry, service: str, source: BaselineSource | None) -> str:
     """Return the model whose training data a stream is compared with when nothing else was accepted; "" for none."""
     if source is not None and source.since is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +110,14 @@ class Doing:
     form: Mapping[str, str]
     who: str
     now: datetime
+
+
+def drawn_from(*values: Any) -> str:
+    """Return a short text that is another one when a picture shows other values: a part of its address.
+
+    A browser shows what it has of an address again, as long as a page is open and whatever it was told to keep.
+    """
+    return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:12]
 
 
 def command(words: tuple[str, ...], replay: str) -> str:

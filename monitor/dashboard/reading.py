@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 from featurestore.config import Config
 from featurestore.errors import MonitorError, RegistryError
+from featurestore.profiles import Profile
 from featurestore.registry import Registry
 from featurestore.store import FeatureStore
+from monitor.baselines import kept_baseline
 from monitor.dashboard.servers import Servers, metrics_addresses
 from monitor.history import History
 
@@ -22,6 +24,8 @@ _SQLITE = "sqlite:///"
 _RECENT = 16
 #: Things that are remembered of one revision.
 _MOST = 500
+#: Baselines that are remembered: with a thousand features one is some megabytes.
+_BASELINES = 8
 
 _T = TypeVar("_T")
 
@@ -44,6 +48,7 @@ class Reader:
         self._lock = threading.Lock()
         self._revision: int | None = None
         self._known: dict[object, Any] = {}
+        self._baselines: OrderedDict[str, Profile] = OrderedDict()
 
     @property
     def config(self) -> Config:
@@ -80,6 +85,24 @@ class Reader:
         if key not in known:
             known[key] = make()
         found: _T = known[key]
+        return found
+
+    def baseline(self, name: str) -> Profile:
+        """Return the profile of all of a baseline's rows, with its bins; what a name means never changes.
+
+        Raises:
+            FeatureStoreError: it cannot be read, or is not kept any more.
+        """
+        with self._lock:
+            kept = self._baselines.get(name)
+            if kept is not None:
+                self._baselines.move_to_end(name)
+                return kept
+        found = kept_baseline(self.config, self.registry, name).whole
+        with self._lock:
+            self._baselines[name] = found
+            if len(self._baselines) > _BASELINES:
+                self._baselines.popitem(last=False)
         return found
 
     def has_history(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -81,7 +82,7 @@ def number(value: float | None) -> str:
 
 def hundredths(value: float | None) -> str:
     """Return a number between 0 and 1 as messages write it."""
-    return "unknown" if value is None else f"{value:.2f}"
+    return "unknown" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
 
 def counted(count: int, thing: str, things: str = "") -> str:

@@ -3,12 +3,16 @@
 A decision is about every feature of its stream: with a thousand of them it is a megabyte, and a quarter of hourly
 windows has two thousand. So at most :data:`MOST` windows are read, evenly spread, and of each only the text of this
 one feature is parsed.
+
+Of a vector nothing is judged as it stands, but numbers that are taken from it: its length, its norm, its places along
+some directions. Each of them has a series of its own, under its own name: ``vector.norm``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,6 +52,7 @@ class Point:
         start: of the window.
         end: the same.
         rows: that it had.
+        judged_rows: that the verdict is of: those of the windows before it too, while an alert goes on.
         verdict: of the feature.
         statistic: which effect is shown.
         effect: between 0 and 1, mostly; see :class:`monitor.decisions.FeatureFinding`.
@@ -62,6 +67,7 @@ class Point:
     start: datetime
     end: datetime
     rows: int
+    judged_rows: int
     verdict: str
     statistic: str
     effect: float
@@ -78,6 +84,23 @@ class Point:
         return values | {"start": self.start.isoformat(), "end": self.end.isoformat()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the newest window of a stream said of a feature, in all rows or in a slice of them.
+
+    Attributes:
+        slice: which; "" for all rows.
+        version: of the policy.
+        baseline: what it was compared with: a slice has one of its own.
+        points: by what was judged: the feature's own name, or those of the numbers that are taken from a vector.
+    """
+
+    slice: str
+    version: int
+    baseline: str
+    points: Mapping[str, Point]
+
+
 def streams_of(connection: Connection) -> list[Stream]:
     """Return every stream that is watched, of each policy its newest version."""
     table = schema.streams
@@ -89,13 +112,69 @@ def streams_of(connection: Connection) -> list[Stream]:
     return list(found.values())
 
 
-def points(connection: Connection, stream: Stream, feature: str, *, days: int, slice_: str = "") -> list[Point]:
+def newest(connection: Connection, stream: Stream, feature: str) -> list[Judged]:
+    """Return what the newest window said of a feature: of all rows first, then of each slice, those by name.
+
+    Args:
+        connection: a transaction.
+        stream: whose window.
+        feature: its name.
+    """
+    table = schema.windows
+    mine = (table.c.policy == stream.policy) & (table.c.service == stream.service)
+    order = (table.c.window_start.desc(), table.c.window_offset.desc(), table.c.policy_version.desc())
+    keys = (table.c.window_start, table.c.window_offset, table.c.policy_version)
+    last = connection.execute(select(*keys).where(mine, table.c.slice == "").order_by(*order).limit(1)).one_or_none()
+    if last is None:
+        return []
+    this = [column == value for column, value in zip(keys, last, strict=True)]
+    columns = (*keys, table.c.slice, table.c.window_end, table.c.baseline, table.c.rows, table.c.decision)
+    query = select(*columns).where(mine, *this).order_by(table.c.slice)
+    found = []
+    for row in connection.execute(query):
+        points = {str(one["feature"]): _point(row, one) for one in _findings(row.decision, feature)}
+        found.append(Judged(slice=row.slice, version=row.policy_version, baseline=row.baseline, points=points))
+    return found
+
+
+def profiles(connection: Connection, stream: Stream, judged: Judged, rows: int) -> list[bytes]:
+    """Return the profiles of the newest windows that have so many rows together, the newest first.
+
+    Args:
+        connection: a transaction.
+        stream: whose windows.
+        judged: the slice, and what it was compared with: profiles of other bins are no help.
+        rows: that are wanted; at most :data:`MOST` windows are read for them.
+    """
+    table = schema.windows
+    query = (
+        select(table.c.rows, table.c.profile)
+        .where(
+            table.c.policy == stream.policy,
+            table.c.policy_version == judged.version,
+            table.c.service == stream.service,
+            table.c.slice == judged.slice,
+            table.c.baseline == judged.baseline,
+        )
+        .order_by(table.c.window_start.desc(), table.c.window_offset.desc())
+        .limit(MOST)
+    )
+    found, total = [], 0
+    for row in connection.execute(query):
+        found.append(row.profile)
+        total += row.rows
+        if total >= rows:
+            break
+    return found
+
+
+def points(connection: Connection, stream: Stream, judged: str, *, days: int, slice_: str = "") -> list[Point]:
     """Return what the windows of the last days said of a feature, the oldest first, evenly spread.
 
     Args:
         connection: a transaction.
         stream: whose windows.
-        feature: its name.
+        judged: the feature's name, or that of a number that is taken from it.
         days: before the last window.
         slice_: "" for all rows.
     """
@@ -120,9 +199,7 @@ def points(connection: Connection, stream: Stream, feature: str, *, days: int, s
             & (table.c.policy_version == key.version)
         )
         row = connection.execute(select(*columns).where(mine, this)).one()
-        one = _finding(row.decision, feature)
-        if one is not None:
-            found.append(_point(row, one))
+        found += [_point(row, one) for one in _findings(row.decision, judged) if one["feature"] == judged]
     return found
 
 
@@ -133,14 +210,16 @@ def _spread(keys: Any, most: int) -> list[Any]:
     return [keys[round(number * (len(keys) - 1) / (most - 1))] for number in range(most)]
 
 
-def _finding(decision: str, feature: str) -> Mapping[str, Any] | None:
-    """Return what a decision says of one feature; None where it says nothing."""
+def _findings(decision: str, feature: str) -> Iterator[Mapping[str, Any]]:
+    """Yield what a decision says of one feature, or of what is taken from it; nothing where it says nothing."""
     # As json.dumps writes the first attribute of a finding; names of features elsewhere have no such neighbour.
-    start = decision.find('{"feature": ' + json.dumps(feature) + ", ")
-    if start < 0:
-        return None
-    found: Mapping[str, Any] = _DECODER.raw_decode(decision, start)[0]
-    return found
+    begins = '{"feature": ' + json.dumps(feature)[:-1]
+    start = decision.find(begins)
+    while start >= 0:
+        end = start + len(begins)
+        if decision[end] in '".':  # a longer name goes on in another way
+            yield _DECODER.raw_decode(decision, start)[0]
+        start = decision.find(begins, end)
 
 
 def _point(row: Any, one: Mapping[str, Any]) -> Point:
@@ -148,13 +227,19 @@ def _point(row: Any, one: Mapping[str, Any]) -> Point:
         start=instant(row.window_start) or EPOCH,
         end=instant(row.window_end) or EPOCH,
         rows=int(row.rows),
+        judged_rows=int(one["current_rows"]),
         verdict=str(one["verdict"]),
         statistic=str(one["statistic"]).replace("_", " "),
-        effect=float(one["effect"]),
-        low=float(one["effect_low"]),
-        high=float(one["effect_high"]),
-        threshold=float(one["threshold"]),
+        effect=_number(one["effect"]),
+        low=_number(one["effect_low"]),
+        high=_number(one["effect_high"]),
+        threshold=_number(one["threshold"]),
         nulls=float(one["current_null_rate"]),
         baseline_nulls=float(one["baseline_null_rate"]),
         moves=tuple(one.get("moves", ())),
     )
+
+
+def _number(value: float | None) -> float:
+    """Return a number; NaN for null, as which the ledger keeps what JSON has not."""
+    return math.nan if value is None else float(value)

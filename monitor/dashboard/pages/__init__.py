@@ -1,7 +1,7 @@
 """The pages, in the order of the menu.
 
 To add one: a module here with a ``PAGE``, a template of its name, a line below, and a test; see ``signals`` for one
-with actions, ``feature`` for one with a picture.
+with actions, ``feature`` for one with pictures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PAGES: tuple[Page, ...] = (
 )
 
 #: Pictures on them.
-PICTURES: tuple[Picture, ...] = (incident.PICTURE, feature.PICTURE, *model.PICTURES)
+PICTURES: tuple[Picture, ...] = (incident.PICTURE, *feature.PICTURES, *model.PICTURES)
 
 #: What can be done from them.
 ACTIONS: tuple[Action, ...] = (

@@ -20,7 +20,7 @@ from monitor.alerts.outbox import listed
 from monitor.alerts.plot import Shares, distinct, shares
 from monitor.alerts.showing import happenings, incident_values
 from monitor.alerts.silences import silenced_by
-from monitor.dashboard.page import Asked, Page, Picture, Values
+from monitor.dashboard.page import Asked, Page, Picture, Values, drawn_from
 from monitor.dashboard.reading import Reader
 from monitor.history import History, StoredAlert
 from monitor.retraining.overview import shown as signal_values
@@ -142,6 +142,7 @@ def _finding(rule: str, service: str, slice_: str, finding: Mapping[str, Any]) -
 
 
 def _feature(one: Mapping[str, Any]) -> dict[str, Any]:
+    bins = _bins(shares({"features": [one]}))
     return {
         "feature": one.get("feature", ""),
         "statistic": str(one.get("statistic", "")).replace("_", " "),
@@ -155,7 +156,8 @@ def _feature(one: Mapping[str, Any]) -> dict[str, Any]:
         "current_rows": int(one.get("currentRows", 0)),
         "baseline_null_rate": _number(one.get("baselineNullRate")),
         "current_null_rate": _number(one.get("currentNullRate")),
-        "bins": _bins(shares({"features": [one]})),
+        "bins": bins,
+        "drawn_from": drawn_from(bins),
     }
 
 

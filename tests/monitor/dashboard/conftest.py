@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from starlette.testclient import TestClient
@@ -25,6 +25,7 @@ poll_seconds = 0.2
 kind = "console"
 [dashboard]
 """
+AXE = Path(__file__).parent.parent.parent.parent / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 #: What was made once in this process, for the tests that begin with it.
 _MADE: dict[str, Path] = {}
 
@@ -96,3 +97,25 @@ def browse(tmp_path: Path) -> Iterator[Callable[..., Browser]]:
     yield open_
     for close in opened:
         close()
+
+
+@pytest.fixture(scope="module")
+def chromium(lacking: Callable[[str], NoReturn], program: Callable[[str, str], str]) -> Iterator[Any]:
+    """Debian's Chromium."""
+    path = program("chromium", "chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        lacking("needs the package playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def axe(lacking: Callable[[str], NoReturn]) -> str:
+    """The program that looks for what somebody could not read, or reach."""
+    if not AXE.exists():
+        lacking("needs axe-core: make node")
+    return AXE.read_text(encoding="utf-8")

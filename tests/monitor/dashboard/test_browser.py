@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
+from featurestore.definitions import RetrainingPolicy
 from featurestore.store import FeatureStore
 from monitor.alerts.answering import acknowledge, silence
-from monitor.dashboard.server import DashboardServer
+from monitor.retraining.asking import ask
+from tests.monitor.dashboard.browsing import LOOKS, check, opened, served
 
-AXE = Path(__file__).parent.parent.parent.parent / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 HOSTILE = "<script>window.hit = 1</script>\"'><img src=x onerror='window.hit = 1'> \u202eright to left"
 LONG = "x" * 300
 PAGES = [
@@ -26,6 +26,8 @@ PAGES = [
     "/signals",
     "/features",
     "/features/weather/temp",
+    "/features/weather/pilot?days=7",
+    "/features/warmth/felt",
     "/services",
     "/services/flight_delay",
     "/models?a=ridge@1&b=ridge@2",
@@ -34,6 +36,7 @@ PAGES = [
     "/datasets/delays@1",
     "/views",
     "/views/weather",
+    "/views/warmth",
     "/audit?verify=1",
     "/health?look=1",
     "/search?q=temp",
@@ -41,83 +44,86 @@ PAGES = [
 _TOKENS = 'authentication = "token"\nport = 0\n'
 
 
-@pytest.fixture(scope="module")
-def chromium(lacking: Callable[[str], NoReturn], program: Callable[[str, str], str]) -> Iterator[Any]:
-    """Debian's Chromium."""
-    path = program("chromium", "chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        lacking("needs the package playwright")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def served(root: Path, settings: str = "", *, port: int | None = None) -> Iterator[DashboardServer]:
-    """Serve the dashboard of a folder."""
-    if settings:
-        file = root / "featurestore.toml"
-        file.write_text(file.read_text() + settings)
-    with FeatureStore(root) as store:
-        server = DashboardServer(store, port=port)
-        try:
-            yield server
-        finally:
-            server.close()
-
-
-@contextmanager
-def opened(chromium: Any, *, may_say: str = "", **settings: Any) -> Iterator[Any]:
-    """Open a page, and fail if anything is written to its console, such as that its policy was broken."""
-    context = chromium.new_context(**settings)
-    context.set_default_timeout(15_000)
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    yield page
-    context.close()
-    assert [one for one in said if not may_say or may_say not in one] == []
+#: What a browser says of an answer that is an error.
+_ERROR = "Failed to load resource"
 
 
 @pytest.fixture
 def hostile(drifted: Any) -> Any:
-    """The scene, in which whatever people may write is hostile."""
+    """The scene, in which whatever people may write is hostile; somebody asks for a new model."""
     registry = drifted.registry
     weather = registry.feature_view("weather").definition
     schema = [replace(one, description=f"{HOSTILE} {one.name}") for one in weather.schema]
     registry.apply([replace(weather, schema=schema, description=LONG, owner=HOSTILE)], who=HOSTILE)
     drifted.train("delays", model="ridge")
+    drifted.apply(retrain=RetrainingPolicy(approval=True))
     now = datetime.now(UTC)
     with FeatureStore(drifted.config.root) as store, drifted.history() as history:
         acknowledge(store, history, 1, who=HOSTILE, reason=HOSTILE, now=now)
         until = now + timedelta(hours=2)
         silence(store, history, ["incident=1"], until=until, who=LONG, reason=HOSTILE, now=now)
+        ask(store, history, "flight_delay", reason=HOSTILE, who=HOSTILE, now=now)
     return drifted
 
 
-def test_every_page_can_be_read_by_everybody(hostile: Any, chromium: Any, lacking: Callable[[str], NoReturn]) -> None:
-    if not AXE.exists():
-        lacking("needs axe-core: make node")
-    axe = AXE.read_text(encoding="utf-8")
+def test_every_page_can_be_read_by_everybody(hostile: Any, chromium: Any, axe: str) -> None:
     with served(hostile.config.root, 'local_role = "approver"\nport = 0\n') as server:
-        # Which scheme it is changes colours and nothing else.
-        for scheme, width, rules in (("light", 1280, ""), ("dark", 390, ", runOnly: ['color-contrast']")):
+        for scheme, width, only in LOOKS:
             with opened(chromium, color_scheme=scheme, viewport={"width": width, "height": 844}) as page:
-                for path in PAGES:
+                page.goto(server.url + "signals")
+                signal = page.get_attribute("main table a", "href")
+                for path in (*PAGES, signal):
                     page.goto(server.url.rstrip("/") + path, wait_until="load")
-                    page.evaluate(axe)
-                    found = page.evaluate(f"axe.run(document, {{resultTypes: ['violations']{rules}}})")
-                    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == [], (path, scheme)
-                    assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, scheme)
-                    assert page.evaluate("window.hit") is None, path
-                    assert "\u202e" not in page.content(), path
+                    check(page, axe, f"{path} {scheme}", only=only)
+                assert "/signals/" in signal
+                assert page.query_selector("text=Approve: train a new model")
         with opened(chromium) as page:
             page.goto(server.url + "incidents/1")
             assert HOSTILE.replace("\u202e", "<U+202E>") in page.inner_text("main")
+
+
+def test_what_refuses_can_be_read_by_everybody(hostile: Any, chromium: Any, axe: str) -> None:
+    root, registry = hostile.config.root, hostile.registry
+    token = registry.create_token("vera", ["view"], who="test").text
+    for scheme, width, only in LOOKS:
+        with (
+            served(root, _TOKENS if scheme == "light" else "") as server,
+            opened(chromium, may_say=_ERROR, color_scheme=scheme, viewport={"width": width, "height": 844}) as page,
+        ):
+            page.goto(server.url + "incidents/1")
+            assert "/login" in page.url
+            check(page, axe, f"login {scheme}", only=only)
+            page.fill("#token", HOSTILE)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("text=That is no token for the dashboard that is valid")
+            check(page, axe, f"refused login {scheme}", only=only)
+            page.fill("#token", token)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("text=A viewer only looks")
+            # A viewer has no form; one that was made all the same is refused, and says so.
+            page.evaluate(
+                "const form = document.createElement('form'); form.method = 'post';"
+                "form.action = '/incidents/1/acknowledge';"
+                "form.append(document.querySelector('[name=form_key]').cloneNode());"
+                "document.body.append(form); form.submit()"
+            )
+            page.wait_for_selector("text=vera is a viewer")
+            check(page, axe, f"refused action {scheme}", only=only)
+            for path in ("/incidents/7", "/features/weather/nothing", f"/{LONG}"):
+                page.goto(server.url.rstrip("/") + path)
+                assert page.query_selector("text=To the overview")
+                check(page, axe, f"{path} {scheme}", only=only)
+
+
+def test_an_empty_project_can_be_read_by_everybody(
+    browse: Callable[..., Any], tmp_path: Path, chromium: Any, axe: str
+) -> None:
+    browse()
+    with served(tmp_path, "port = 0\n") as server, opened(chromium, may_say=_ERROR) as page:
+        for path, told in (("overview", "featurestore apply"), ("incidents", "featurestore monitor start")):
+            page.goto(server.url + path)
+            assert told in page.inner_text("main")
+            check(page, axe, path)
 
 
 def test_news_is_there_within_two_seconds_and_a_restart_is_survived(drifted: Any, chromium: Any) -> None:
@@ -126,9 +132,7 @@ def test_news_is_there_within_two_seconds_and_a_restart_is_survived(drifted: Any
         role: registry.create_token(role, [scope], who="test").text
         for role, scope in (("vera", "view"), ("otto", "operate"))
     }
-    # A server that is gone is an error for a browser.
-    gone = "Failed to load resource"
-    with opened(chromium, may_say=gone) as watching, opened(chromium, may_say=gone) as acting:
+    with opened(chromium, may_say=_ERROR) as watching, opened(chromium, may_say=_ERROR) as acting:
         with served(root, _TOKENS) as server:
             port = int(server.url.rstrip("/").rpartition(":")[2])
             for page, token in ((watching, tokens["vera"]), (acting, tokens["otto"])):

@@ -18,6 +18,8 @@ import pytest
 
 from featurestore.errors import AddressInUseError, ConfigError, MonitorError
 from featurestore.store import FeatureStore
+from monitor.alerts.answering import acknowledge
+from monitor.dashboard.reading import Reader
 from monitor.dashboard.remembering import Remembered
 from monitor.dashboard.server import DashboardServer
 from tests import forking
@@ -68,6 +70,24 @@ def test_it_ends_with_pages_that_are_open(store: Callable[..., FeatureStore]) ->
         assert b"event: changed" in next(lines)
         server.close()
         assert b"changed" not in b"".join(lines)
+
+
+def test_a_page_that_is_being_read_holds_up_nobody_who_writes(drifted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever had to wait would give up after this.
+    monkeypatch.setattr("featurestore.database.PATIENCE_SECONDS", 1.0)
+    now = datetime.now(UTC)
+    with FeatureStore(drifted.config.root) as store, drifted.history() as pages, drifted.history() as monitor:
+        reader = Reader(store)
+        with pages.read() as connection:
+            before = pages.timeline(connection, 1)
+            with monitor.write() as writing:
+                monitor.advance_data_clock(writing, now)
+            acknowledge(store, monitor, 1, who="otto", reason="", now=now)
+            # What a page shows is of one moment all the same.
+            assert pages.timeline(connection, 1) == before
+        with reader.history.read() as connection:
+            assert len(pages.timeline(connection, 1)) == len(before) + 1
+        reader.close()
 
 
 def test_values_are_read_once_while_nothing_changes_and_the_last_ones_are_kept() -> None:
