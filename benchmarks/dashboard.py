@@ -9,6 +9,7 @@ and the gRPC server, the monitor's poll and its writes without anybody who looks
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import statistics
 import subprocess
@@ -16,14 +17,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpcore
 import numpy as np
 import psutil
+import structlog
 
 from benchmarks.dashboard_store import Size, Watched
 from benchmarks.harness import Row
@@ -49,17 +51,17 @@ class _Scale:
 
 
 _QUICK = _Scale(Size(views=2, judged=2, copies=2), 5, 3, 30, 3.0, 500, 1, goals=False)
-_WHOLE = _Scale(Size(views=20, judged=12, copies=179), 50, 40, 3_600, 120.0, 20_000, 3, goals=True)
+_WHOLE = _Scale(Size(views=20, judged=6, copies=359), 50, 30, 3_600, 90.0, 10_000, 3, goals=True)
 
 
 def run(*, quick: bool) -> list[Row]:
     """Time pages, let an hour of changes go by, and see what others lose."""
     scale = _QUICK if quick else _WHOLE
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as name:
         watched = Watched(Path(name) / "watched", scale.size)
         rows = _times(watched, scale)
-        rows += _lookups(watched, scale, Path(name) / "served")
-        rows += _poll(watched, scale)
+        rows += _beside(watched, scale, Path(name) / "served")
         rows += _memory(watched, scale)
     return rows
 
@@ -149,94 +151,88 @@ def _taken(server: Server, features: list[str], count: int, *, before: Callable[
     """Return the milliseconds of so many calls for each page, the features' of another one each."""
     taken: dict[str, list[float]] = {"overview": [], "feature": [], "bars of a feature": []}
     with httpcore.ConnectionPool() as pool:
-        for number in range(count):
+        for number in range(count + 1):
             feature = features[number % len(features)]
             paths = ("/overview", feature, f"{feature}/watch/ranker@1/histogram.svg")
             for page, path in zip(taken, paths, strict=True):
                 before()
                 began = time.perf_counter()
                 answer = pool.request("GET", server.address.rstrip("/") + path)
-                taken[page].append((time.perf_counter() - began) * 1e3)
+                if number:  # the first of each warms up
+                    taken[page].append((time.perf_counter() - began) * 1e3)
                 if answer.status != 200:
                     raise RuntimeError(f"{path}: {answer.status}")
     return taken
 
 
-def _lookups(watched: Watched, scale: _Scale, folder: Path) -> list[Row]:
-    """Return what a gRPC server answers beside open pages that have news every second, and without."""
-    if shutil.which("h2load") is None:
-        print("dashboard: h2load is not installed (apt-get install nghttp2-client); no lookups were measured")
-        return []
+def _beside(watched: Watched, scale: _Scale, folder: Path) -> list[Row]:
+    """Return what others lose by pages that are open, and have news every second."""
     case = _case(folder, [_view("whole", 50)], rows=1)
     with ours(case.folder) as server, _dashboard(watched) as dashboard:
 
         def rate() -> float:
             return _asked(server, case, scale.lookups).rate
 
-        beside, alone = _in_turn(rate, _looked_at(watched, dashboard, scale), scale.pairs)
-    work = f"lookups beside {scale.pages} pages with news every second; without"
-    return [Row(work=work, ours=beside, floor=alone, unit="requests/s", more_is_better=True)]
+        def poll() -> float:
+            watched.serve_hour()
+            began = time.perf_counter()
+            if watched.poll() != 1:
+                raise RuntimeError("one window was to be judged")
+            return time.perf_counter() - began
 
-
-def _poll(watched: Watched, scale: _Scale) -> list[Row]:
-    """Return what the monitor needs for an hour of rows, and for a write, beside open pages and without."""
-
-    def poll() -> float:
-        watched.serve_hour()
-        began = time.perf_counter()
-        if watched.poll() != 1:
-            raise RuntimeError("one window was to be judged")
-        return time.perf_counter() - began
-
-    def write() -> float:
-        with watched.opened() as (_, history):
+        def write() -> float:
             taken = []
-            for _ in range(20):
-                began = time.perf_counter()
-                watched.change(history)
-                taken.append((time.perf_counter() - began) * 1e3)
-        return statistics.median(taken)
+            with watched.opened() as (_, history):
+                for _ in range(20):
+                    began = time.perf_counter()
+                    watched.change(history)
+                    taken.append((time.perf_counter() - began) * 1e3)
+            return statistics.median(taken)
 
-    with _dashboard(watched) as server:
-        polls = _in_turn(poll, _looked_at(watched, server, scale), scale.pairs)
-        writes = _in_turn(write, _looked_at(watched, server, scale), scale.pairs)
+        @contextmanager
+        def looked_at() -> Iterator[None]:
+            with _pages(watched, dashboard, scale.pages), _changes(watched, 1.0):
+                yield
 
-    @contextmanager
-    def reading() -> Iterator[None]:
-        # As a page does that reads for as long as this takes.
-        with watched.opened() as (_, history), history.read() as connection:
-            connection.exec_driver_sql("SELECT count(*) FROM windows").all()
-            yield
+        @contextmanager
+        def reading() -> Iterator[None]:
+            # As a page does, that reads for as long as this takes.
+            with watched.opened() as (_, history), history.read() as connection:
+                connection.exec_driver_sql("SELECT count(*) FROM windows").all()
+                yield
 
-    held = _in_turn(write, reading, scale.pairs)
+        measures = [poll, write]
+        if shutil.which("h2load") is None:
+            print("dashboard: h2load is not installed (apt-get install nghttp2-client); no lookups were measured")
+        else:
+            measures.append(rate)
+        beside, alone = _in_turn(measures, looked_at, scale.pairs)
+        held, free = _in_turn([write], reading, scale.pairs)
     what = f"{scale.pages} pages with news every second; without"
-    return [
-        Row(work=f"the monitor's poll beside {what}", ours=polls[0], floor=polls[1], unit="s"),
-        Row(work=f"a write beside {what}", ours=writes[0], floor=writes[1], unit="ms"),
-        Row(work="a write while somebody reads; while nobody does", ours=held[0], floor=held[1], unit="ms"),
+    rows = [
+        Row(work=f"the monitor's poll beside {what}", ours=beside[0], floor=alone[0], unit="s"),
+        Row(work=f"a write beside {what}", ours=beside[1], floor=alone[1], unit="ms"),
+        Row(work="a write while somebody reads; while nobody does", ours=held[0], floor=free[0], unit="ms"),
     ]
+    for ours_, floor in zip(beside[2:], alone[2:], strict=True):
+        work = f"lookups beside {what}"
+        rows.append(Row(work=work, ours=ours_, floor=floor, unit="requests/s", more_is_better=True))
+    return rows
 
 
-def _looked_at(watched: Watched, server: Server, scale: _Scale) -> Callable[[], object]:
-    @contextmanager
-    def looked_at() -> Iterator[None]:
-        with _pages(watched, server, scale.pages), _changes(watched, 1.0):
-            time.sleep(2.0)
-            yield
-
-    return looked_at
-
-
-def _in_turn(measure: Callable[[], float], beside: Callable[[], object], pairs: int) -> tuple[float, float]:
-    """Return the medians of a figure beside something and without it, in turn after one round that warms up."""
-    found: tuple[list[float], list[float]] = ([], [])
+def _in_turn(
+    measures: Sequence[Callable[[], float]], beside: Callable[[], AbstractContextManager[None]], pairs: int
+) -> tuple[list[float], list[float]]:
+    """Return the medians of some figures beside something and without it, in turn, after one round that warms up."""
+    found: tuple[list[list[float]], list[list[float]]] = ([], [])
     for number in range(pairs + 1):
         for place, around in enumerate((beside, nullcontext)):
-            with around():  # type: ignore[attr-defined]
-                figure = measure()
+            with around():
+                figures = [one() for one in measures]
             if number:
-                found[place].append(figure)
-    return statistics.median(found[0]), statistics.median(found[1])
+                found[place].append(figures)
+    beside_, alone = ([statistics.median(one) for one in zip(*each, strict=True)] for each in found)
+    return beside_, alone
 
 
 def _memory(watched: Watched, scale: _Scale) -> list[Row]:

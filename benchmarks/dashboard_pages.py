@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import re
 import sys
 import threading
@@ -19,9 +21,11 @@ from itertools import cycle
 from pathlib import Path
 
 import httpcore
+import structlog
 
 from featurestore import FeatureStore
 from monitor.dashboard import marker, news
+from monitor.dashboard.command import step_back
 from monitor.dashboard.server import DashboardServer
 
 #: Of five open pages two show the overview, two a feature each, and one the incidents.
@@ -93,7 +97,11 @@ async def _open(url: str, count: int, features: list[str], *, renews: bool) -> N
 
 
 def _serve(folder: Path, seconds: float) -> None:
+    # What is printed first is its address.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    step_back()
     marker.FRESH_SECONDS = news.LOOK_SECONDS = seconds
+    news.GAP_SECONDS = min(news.GAP_SECONDS, seconds) if seconds < 0.5 else news.GAP_SECONDS
     with FeatureStore(folder) as store:
         server = DashboardServer(store)
         try:
@@ -110,6 +118,8 @@ def main() -> None:
         _serve(Path(rest[0]), float(rest[1]))
     else:
         url, count, *features = rest
+        # Those who look do so from machines of their own.
+        os.nice(19)
         asyncio.run(_open(url.rstrip("/"), int(count), features, renews=what == "open"))
 
 

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from featurestore import (
-    BaselineSource,
     Entity,
     FeatureService,
     FeatureStore,
@@ -26,22 +25,26 @@ from featurestore import (
     Field,
     MonitorPolicy,
 )
-from featurestore.types import Float64, Int64, String
+from featurestore.profiles import fit_baseline
+from featurestore.types import Float64, Int64
 from featurestore.types import microseconds as micro
 from monitor.history import History, Standing, Watch
 from monitor.pipeline import run_once
 from monitor.windows import Position
 
-SERVICE, POLICY, SLICED = "ranker", "watch", "country"
+SERVICE, POLICY = "ranker", "watch"
 HOUR = timedelta(hours=1)
 _TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
 _SERVED = datetime(2026, 5, 1, tzinfo=UTC)
-_COUNTRIES = ("AT", "CH", "DE")
 _ROWS = 300
-_COPIED = (
-    "policy, policy_version, service, slice, window_start - :shift, window_offset, window_end - :shift, "
-    "stop_at - :shift, stop_offset, baseline, rows, late_rows, profile, verdict, decision, decided_at"
-)
+#: The newest window is there for some slices as well: a copy each.
+_SLICES = tuple(f"country={one}" for one in ("AT", "BE", "CH", "DE", "ES", "FR", "IT", "NL", "PL", "UK"))
+_COPY = """
+INSERT INTO windows
+SELECT policy, policy_version, service, :slice, window_start - :shift, window_offset, window_end - :shift,
+    stop_at - :shift, stop_offset, baseline, rows, late_rows, profile, verdict, decision, decided_at
+FROM windows WHERE slice = '' AND window_start >= :since
+"""
 _SETTINGS = '\n[dashboard]\nport = 0\nmax_watchers = 500\n[channels.ops]\nkind = "console"\n'
 
 
@@ -89,22 +92,19 @@ class Watched:
         settings.write_text(settings.read_text() + _SETTINGS)
         with self.opened() as (store, _):
             store.apply([*_definitions(size.views)])
-            self._write("trained", _TRAINED, timedelta(days=7), 3_000)
-        with self.opened() as (_, history), history.write() as connection:
-            # What it was trained on is not judged as well.
-            watch = Watch(policy=POLICY, policy_version=1, service=f"{SERVICE}@1")
-            history.save_standing(connection, watch, Standing(baseline="", position=Position(_SERVED, 0)))
+            self._train(store)
         for _ in range(size.judged):
             self.serve_hour()
         self.poll()
+        first, last = micro(_SERVED), micro(_SERVED + (size.judged - 1) * HOUR)
         with self.opened() as (_, history):
             for number in range(1, size.copies + 1):
                 with history.write() as connection:
-                    shift = micro(_SERVED + number * size.judged * HOUR) - micro(_SERVED)
-                    said = (
-                        f"INSERT INTO windows SELECT {_COPIED} FROM windows WHERE slice = '' AND window_start >= :first"
-                    )
-                    connection.execute(text(said), {"shift": shift, "first": micro(_SERVED)})
+                    shift = number * size.judged * (HOUR // timedelta(microseconds=1))
+                    connection.execute(text(_COPY), {"shift": shift, "slice": "", "since": first})
+            for one in _SLICES:
+                with history.write() as connection:
+                    connection.execute(text(_COPY), {"shift": 0, "slice": one, "since": last})
 
     @contextmanager
     def opened(self) -> Iterator[tuple[FeatureStore, History]]:
@@ -124,10 +124,13 @@ class Watched:
         """Let one more hour be served; some features have drifted."""
         start = _SERVED + self._hours * HOUR
         self._hours += 1
-        self._write(f"hour{self._hours:05}", start, HOUR, _ROWS, shift=1.0)
-        folder = self._log / "watermarks"
-        folder.mkdir(exist_ok=True)
-        (folder / "w0.json").write_text(json.dumps({"watermark": micro(start + HOUR), "closed": False}))
+        for folder in (self._log / SERVICE, self._log / "watermarks"):
+            folder.mkdir(parents=True, exist_ok=True)
+        rows = self._rows(f"hour{self._hours:05}", start, HOUR, _ROWS, shift=1.0)
+        pq.write_table(rows, self._log / SERVICE / f"w0-{self._hours:06}.parquet")
+        (self._log / "watermarks" / "w0.json").write_text(
+            json.dumps({"watermark": micro(start + HOUR), "closed": False})
+        )
 
     def poll(self) -> int:
         """Let the monitor judge what was served, as its daemon does, and return how many windows that were."""
@@ -147,7 +150,17 @@ class Watched:
     def _log(self) -> Path:
         return self.folder / "data" / "log"
 
-    def _write(self, name: str, start: datetime, length: timedelta, rows: int, *, shift: float = 0.0) -> None:
+    def _train(self, store: FeatureStore) -> None:
+        """Record a dataset, with the baseline of what it was trained on."""
+        fields = [Field(name=one, dtype=Float64) for _, one in self.features]
+        table = self._rows("trained", _TRAINED, timedelta(days=10), 3_000)
+        columns = [one.name for one in fields]
+        rows = table.select(columns).append_column("event_timestamp", table.column("served_at"))
+        path = "data/trained.parquet"
+        pq.write_table(fit_baseline(rows, fields).to_arrow(), self.folder / path)
+        store.registry.record_dataset("trained", {"service": f"{SERVICE}@1", "baseline": path}, who="bench")
+
+    def _rows(self, name: str, start: datetime, length: timedelta, rows: int, *, shift: float = 0.0) -> pa.Table:
         random = self._random
         instants = pa.array([start + length * (number / rows) for number in range(rows)], pa.timestamp("us", "UTC"))
         columns = {
@@ -156,7 +169,6 @@ class Watched:
             "served_at": instants,
             "service": [f"{SERVICE}@1"] * rows,
             "user_id": pa.array(random.integers(0, 1 << 40, rows)),
-            SLICED: random.choice(_COUNTRIES, rows).tolist(),
             "replay": [False] * rows,
         }
         for number, (_, one) in enumerate(self.features):
@@ -164,9 +176,7 @@ class Watched:
         for view in range(self.size.views):
             columns[f"view_{view:02}__status"] = pa.array([1] * rows, pa.int8())
             columns[f"view_{view:02}__event_timestamp"] = instants
-        folder = self._log / SERVICE
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns), folder / f"w0-{name}.parquet")
+        return pa.table(columns)
 
 
 def _definitions(views: int) -> Iterator[FeatureView | FeatureService | MonitorPolicy]:
@@ -174,8 +184,6 @@ def _definitions(views: int) -> Iterator[FeatureView | FeatureService | MonitorP
     made = []
     for view in range(views):
         schema = [Field(name=f"f{view:02}_{one:02}", dtype=Float64) for one in range(50)]
-        if not view:
-            schema.append(Field(name=SLICED, dtype=String))
         made.append(FeatureView(name=f"view_{view:02}", entities=[user], ttl=HOUR, schema=schema))
     service = FeatureService(name=SERVICE, features=made)
     yield from made
@@ -183,8 +191,6 @@ def _definitions(views: int) -> Iterator[FeatureView | FeatureService | MonitorP
     yield MonitorPolicy(
         name=POLICY,
         service=service,
-        baseline=BaselineSource(since=_TRAINED, until=_TRAINED + timedelta(days=7)),
-        slices=[SLICED],
         quality=False,
         skew=False,
         retrain=False,

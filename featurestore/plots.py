@@ -169,11 +169,11 @@ def _drawn(alt: Any, panel: Panel) -> Any:
         for at, low, high in zip(line.x, line.low, line.high, strict=bool(line.low))
         if low is not None and high is not None
     ]
-    x, y = alt.X("x:Q", title=panel.x), alt.Y("y:Q", title=panel.y, scale=scale)
+    x, y = alt.X("x:Q", title=panel.x, axis=alt.Axis(labelOverlap=True)), alt.Y("y:Q", title=panel.y, scale=scale)
     colors = alt.Scale(domain=names, range=list(_COLORS[: len(names)]))
     color = alt.Color("line:N", title=None, scale=colors)
     if ends:
-        x = alt.X("x:Q", title=panel.x, axis=alt.Axis(labelFlush=False))
+        x = alt.X("x:Q", title=panel.x, axis=alt.Axis(labelFlush=False, labelOverlap=True))
         above = alt.Legend(orient="top", columnPadding=24, symbolOpacity=1, symbolType="stroke", symbolSize=300)
         color = alt.Color("line:N", title=None, scale=colors, legend=above)
     drawn = (

@@ -101,8 +101,20 @@ class Lineage(Printed):
         return self._catalog.holders
 
 
+def catalog_of(registry: Registry, config: Config) -> Catalog:
+    """Return what the registry holds, to be taken apart as it is reached: for several questions, until it changes."""
+    return Catalog(registry, file_columns(config))
+
+
 def lineage(
-    registry: Registry, config: Config, reference: str, *, up: bool = True, down: bool = True, depth: int | None = None
+    registry: Registry,
+    config: Config,
+    reference: str,
+    *,
+    up: bool = True,
+    down: bool = True,
+    depth: int | None = None,
+    catalog: Catalog | None = None,
 ) -> Lineage:
     """Return what something comes from and what comes from it.
 
@@ -113,6 +125,7 @@ def lineage(
         up: whether to look for what it comes from.
         down: whether to look for what comes from it.
         depth: how many steps far; None for all.
+        catalog: what earlier questions have taken apart, which nobody else uses meanwhile; None for a new one.
 
     Raises:
         ObjectNotFoundError: there is nothing of that name.
@@ -120,7 +133,7 @@ def lineage(
     """
     if depth is not None and depth < 1:
         raise RegistryError(f"depth={depth} leads nowhere.", hint="It is a number of steps, 1 or more.")
-    catalog = Catalog(registry, file_columns(config))
+    catalog = catalog_of(registry, config) if catalog is None else catalog
     builder = Builder(catalog)
     root, start = found(reference, catalog, builder)
     graph = builder.build(start, up=up, down=down, depth=depth)

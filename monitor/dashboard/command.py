@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,9 @@ import typer
 
 from featurestore.cli.options import HERE, Repo, open_store
 from featurestore.errors import ConfigError
+
+#: Of 19, how far the process steps back.
+_NICE = 10
 
 if TYPE_CHECKING:
     from monitor.dashboard.server import DashboardServer
@@ -28,6 +32,7 @@ def dashboard(
 ) -> None:
     """Show the store, its monitor and its incidents in a browser, until Ctrl-C."""
     serving = dashboard_server()
+    step_back()
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -43,6 +48,11 @@ def dashboard(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def step_back() -> None:
+    """Let others go first where the machine has too little for all: who looks can wait, who is served or judges not."""
+    os.nice(_NICE)
 
 
 def dashboard_server() -> type[DashboardServer]:

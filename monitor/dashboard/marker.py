@@ -69,7 +69,8 @@ def _monitored(connection: Connection, poll_seconds: float) -> list[object]:
     streams, alerts, silences = schema.streams, schema.alerts, schema.silences
     acceptances, outbox, actions = schema.acceptances, schema.outbox, schema.actions
     queries = (
-        select(func.max(streams.c.next_start), func.sum(streams.c.next_offset), func.count()),
+        # A sum, as the one that moves may be behind the others; in milliseconds, so that it holds thousands of them.
+        select(func.sum(streams.c.next_start // 1_000), func.sum(streams.c.next_offset), func.count()),
         select(func.max(alerts.c.changed_at), func.sum(alerts.c.episode), func.count()),
         select(func.max(schema.timeline.c.id)),
         select(func.max(schema.signal_cursor.c.value)),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 #: How often somebody looks, in seconds, while a page is open anywhere.
 LOOK_SECONDS = 0.5
+#: How long a page has at least from one change to the next, in seconds: each is a page that is read again.
+GAP_SECONDS = 1.2
 #: How often a stream says that it is alive, in seconds, so that whoever has lost it knows.
 ALIVE_SECONDS = 10.0
 
@@ -46,9 +51,11 @@ class News:
         try:
             # The browser comes back after so many milliseconds.
             yield "retry: 1000\n\n"
+            told = -math.inf
             while not self._ended and await stays():
                 if await self._differs(since):
-                    since = self._marker
+                    await self._pass(told + GAP_SECONDS - time.monotonic())
+                    since, told = self._marker, time.monotonic()
                     yield f"event: changed\ndata: {since}\n\n"
                 else:
                     yield "event: alive\ndata: \n\n"
@@ -72,6 +79,13 @@ class News:
         except TimeoutError:
             return False
         return not self._ended
+
+    async def _pass(self, seconds: float) -> None:
+        """Wait for so long, or until every stream is to end."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds), self._changed:
+                    await self._changed.wait_for(lambda: self._ended)
 
     async def _keep_looking(self) -> None:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,8 @@ from featurestore.profiles import Profile
 from featurestore.registry import Registry
 from featurestore.store import FeatureStore
 from monitor.baselines import kept_baseline
+from monitor.dashboard.facts import Facts
+from monitor.dashboard.series import Decided
 from monitor.dashboard.servers import Servers, metrics_addresses
 from monitor.history import History
 
@@ -24,6 +25,8 @@ _SQLITE = "sqlite:///"
 _RECENT = 16
 #: Things that are remembered of one revision.
 _MOST = 500
+#: Windows of which is kept what they said of a feature.
+_POINTS = 20_000
 #: Baselines that are remembered: with a thousand features one is some megabytes.
 _BASELINES = 8
 
@@ -37,18 +40,20 @@ class Reader:
         store: the store; whoever has opened it closes it.
 
     Attributes:
+        decided: what was decided of windows, for :mod:`monitor.dashboard.series`.
         servers: the traffic of its servers, once they are read.
     """
 
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
+        self.decided: Facts[Decided] = Facts(_POINTS)
         self.servers = Servers(metrics_addresses(store.config), project=store.config.project)
         self._recent: OrderedDict[object, tuple[float, Any]] = OrderedDict()
         self._history: History | None = None
         self._lock = threading.Lock()
         self._revision: int | None = None
         self._known: dict[object, Any] = {}
-        self._baselines: OrderedDict[str, Profile] = OrderedDict()
+        self._baselines: Facts[Profile] = Facts(_BASELINES)
 
     @property
     def config(self) -> Config:
@@ -93,17 +98,7 @@ class Reader:
         Raises:
             FeatureStoreError: it cannot be read, or is not kept any more.
         """
-        with self._lock:
-            kept = self._baselines.get(name)
-            if kept is not None:
-                self._baselines.move_to_end(name)
-                return kept
-        found = kept_baseline(self.config, self.registry, name).whole
-        with self._lock:
-            self._baselines[name] = found
-            if len(self._baselines) > _BASELINES:
-                self._baselines.popitem(last=False)
-        return found
+        return self._baselines.get(name, lambda: kept_baseline(self.config, self.registry, name).whole)
 
     def has_history(self) -> bool:
         """Return whether a monitor has ever run here."""

@@ -1,8 +1,9 @@
 """How far a feature was from its baseline, window by window, out of what the monitor decided.
 
 A decision is about every feature of its stream: with a thousand of them it is a megabyte, and a quarter of hourly
-windows has two thousand. So at most :data:`MOST` windows are read, evenly spread, and of each only the text of this
-one feature is parsed.
+windows has two thousand. So some :data:`MOST` windows are read, evenly spread, and of each only the text of this one
+feature is parsed. What was decided does not change: what was read of a window is kept, and a page that is renewed
+because of a new one reads the new one.
 
 Of a vector nothing is judged as it stands, but numbers that are taken from it: its length, its norm, its places along
 some directions. Each of them has a series of its own, under its own name: ``vector.norm``.
@@ -21,6 +22,7 @@ from sqlalchemy import Connection, func, select
 
 from featurestore.types import microseconds
 from monitor import schema
+from monitor.dashboard.facts import Facts
 from monitor.history import instant
 from monitor.history.values import EPOCH
 
@@ -37,11 +39,13 @@ class Stream:
         policy: its name.
         service: the service version.
         baseline: what it is compared with; "" where there is nothing yet.
+        database: the random name of the monitor's database.
     """
 
     policy: str
     service: str
     baseline: str
+    database: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,11 @@ class Point:
         return values | {"start": self.start.isoformat(), "end": self.end.isoformat()}
 
 
+#: What was decided of a window, of a feature: by what was judged, its own name or those of numbers that are taken from
+#: a vector.
+Decided = Mapping[str, Point]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """What the newest window of a stream said of a feature, in all rows or in a slice of them.
@@ -92,49 +101,91 @@ class Judged:
         slice: which; "" for all rows.
         version: of the policy.
         baseline: what it was compared with: a slice has one of its own.
-        points: by what was judged: the feature's own name, or those of the numbers that are taken from a vector.
+        points: what was decided.
     """
 
     slice: str
     version: int
     baseline: str
-    points: Mapping[str, Point]
+    points: Decided
 
 
 def streams_of(connection: Connection) -> list[Stream]:
     """Return every stream that is watched, of each policy its newest version."""
-    table = schema.streams
+    table, meta = schema.streams, schema.meta
+    database = connection.execute(select(meta.c.value).where(meta.c.key == "instance")).scalar_one()
     query = select(table).order_by(table.c.policy, table.c.service, table.c.policy_version.desc())
     found: dict[tuple[str, str], Stream] = {}
     for row in connection.execute(query):
-        one = Stream(policy=row.policy, service=row.service, baseline=row.baseline)
+        one = Stream(policy=row.policy, service=row.service, baseline=row.baseline, database=database)
         found.setdefault((row.policy, row.service), one)
     return list(found.values())
 
 
-def newest(connection: Connection, stream: Stream, feature: str) -> list[Judged]:
+def newest(connection: Connection, decided: Facts[Decided], stream: Stream, feature: str) -> list[Judged]:
     """Return what the newest window said of a feature: of all rows first, then of each slice, those by name.
 
     Args:
         connection: a transaction.
+        decided: what was read before.
         stream: whose window.
         feature: its name.
     """
     table = schema.windows
     mine = (table.c.policy == stream.policy) & (table.c.service == stream.service)
     order = (table.c.window_start.desc(), table.c.window_offset.desc(), table.c.policy_version.desc())
-    keys = (table.c.window_start, table.c.window_offset, table.c.policy_version)
+    keys = (table.c.policy_version, table.c.window_start, table.c.window_offset)
     last = connection.execute(select(*keys).where(mine, table.c.slice == "").order_by(*order).limit(1)).one_or_none()
     if last is None:
         return []
     this = [column == value for column, value in zip(keys, last, strict=True)]
-    columns = (*keys, table.c.slice, table.c.window_end, table.c.baseline, table.c.rows, table.c.decision)
-    query = select(*columns).where(mine, *this).order_by(table.c.slice)
-    found = []
-    for row in connection.execute(query):
-        points = {str(one["feature"]): _point(row, one) for one in _findings(row.decision, feature)}
-        found.append(Judged(slice=row.slice, version=row.policy_version, baseline=row.baseline, points=points))
-    return found
+    query = select(table.c.slice, table.c.baseline).where(mine, *this).order_by(table.c.slice)
+    return [
+        Judged(
+            slice=row.slice,
+            version=last.policy_version,
+            baseline=row.baseline,
+            points=_decided(connection, decided, stream, row.slice, tuple(last), feature),
+        )
+        for row in connection.execute(query).all()
+    ]
+
+
+def _decided(
+    connection: Connection,
+    decided: Facts[Decided],
+    stream: Stream,
+    slice_: str,
+    window: tuple[int, int, int],
+    feature: str,
+) -> Decided:
+    """Return what was decided of a window, of a feature.
+
+    Args:
+        connection: a transaction.
+        decided: what was read before.
+        stream: whose window.
+        slice_: "" for all rows.
+        window: the version of its policy, its start and its offset.
+        feature: its name.
+    """
+
+    def read() -> Decided:
+        table = schema.windows
+        version, start, offset = window
+        row = connection.execute(
+            select(table.c.window_start, table.c.window_end, table.c.rows, table.c.decision).where(
+                table.c.policy == stream.policy,
+                table.c.policy_version == version,
+                table.c.service == stream.service,
+                table.c.slice == slice_,
+                table.c.window_start == start,
+                table.c.window_offset == offset,
+            )
+        ).one()
+        return {str(one["feature"]): _point(row, one) for one in _findings(row.decision, feature)}
+
+    return decided.get((stream.database, stream.policy, stream.service, slice_, window, feature), read)
 
 
 def profiles(connection: Connection, stream: Stream, judged: Judged, rows: int) -> list[bytes]:
@@ -168,11 +219,14 @@ def profiles(connection: Connection, stream: Stream, judged: Judged, rows: int) 
     return found
 
 
-def points(connection: Connection, stream: Stream, judged: str, *, days: int, slice_: str = "") -> list[Point]:
+def points(
+    connection: Connection, decided: Facts[Decided], stream: Stream, judged: str, *, days: int, slice_: str = ""
+) -> list[Point]:
     """Return what the windows of the last days said of a feature, the oldest first, evenly spread.
 
     Args:
         connection: a transaction.
+        decided: what was read before.
         stream: whose windows.
         judged: the feature's name, or that of a number that is taken from it.
         days: before the last window.
@@ -183,31 +237,32 @@ def points(connection: Connection, stream: Stream, judged: str, *, days: int, sl
     last = connection.execute(select(func.max(table.c.window_start)).where(mine)).scalar()
     if last is None:
         return []
-    since = microseconds((instant(last) or EPOCH) - timedelta(days=days))
+    span = timedelta(days=days)
     keys = connection.execute(
-        select(table.c.window_start, table.c.window_offset, func.max(table.c.policy_version).label("version"))
-        .where(mine, table.c.window_start >= since)
+        select(func.max(table.c.policy_version), table.c.window_start, table.c.window_offset)
+        .where(mine, table.c.window_start >= microseconds((instant(last) or EPOCH) - span))
         .group_by(table.c.window_start, table.c.window_offset)
         .order_by(table.c.window_start, table.c.window_offset)
     ).all()
-    found: list[Point] = []
-    columns = (table.c.window_start, table.c.window_end, table.c.rows, table.c.decision)
-    for key in _spread(keys, MOST):
-        this = (
-            (table.c.window_start == key.window_start)
-            & (table.c.window_offset == key.window_offset)
-            & (table.c.policy_version == key.version)
-        )
-        row = connection.execute(select(*columns).where(mine, this)).one()
-        found += [_point(row, one) for one in _findings(row.decision, judged) if one["feature"] == judged]
-    return found
+    windows = _spread([(int(one[0]), int(one[1]), int(one[2])) for one in keys], span)
+    feature = judged.partition(".")[0]
+    found = (_decided(connection, decided, stream, slice_, window, feature).get(judged) for window in windows)
+    return [one for one in found if one is not None]
 
 
-def _spread(keys: Any, most: int) -> list[Any]:
-    """Return at most so many of some, evenly spread, the last among them."""
-    if len(keys) <= most:
-        return list(keys)
-    return [keys[round(number * (len(keys) - 1) / (most - 1))] for number in range(most)]
+def _spread(windows: list[tuple[int, int, int]], span: timedelta) -> list[tuple[int, int, int]]:
+    """Return some of the windows of a time, evenly spread, the last among them.
+
+    They are the last ones of each part of the time, and the parts begin where they always do: so a new window leaves
+    the others that are chosen as they are. Where few parts have any, they are chosen by their number.
+    """
+    if len(windows) <= MOST:
+        return windows
+    part = span // timedelta(microseconds=1) // MOST
+    chosen = list({window[1] // part: window for window in windows}.values())
+    if len(chosen) < MOST // 2:
+        chosen = [windows[round(number * (len(windows) - 1) / (MOST - 1))] for number in range(MOST)]
+    return chosen
 
 
 def _findings(decision: str, feature: str) -> Iterator[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,8 @@ from monitor.dashboard.series import Judged, Point, Stream, newest, points, prof
 #: How far back the series goes, in days: what is offered, and what is shown where nothing is said.
 DAYS = (1, 7, 30, 90)
 _USUAL = 30
+#: A catalog is for one question at a time.
+_LINEAGE = threading.Lock()
 #: The worst first.
 _VERDICTS = ("severe", "drift", "not enough data", "ok")
 
@@ -115,8 +118,14 @@ def _days(asked: Asked) -> int:
 
 
 def _lineage(reader: Reader, view: str, feature: str, faults: list[dict[str, str]]) -> dict[str, Any]:
+    # With a parser of SQL, for which nothing else here has to wait.
+    from featurestore.lineage import catalog_of, lineage
+
     def made() -> dict[str, Any]:
-        found = reader.store.lineage(f"{view}:{feature}")
+        # One catalog for all features: taking a thousand of them apart is most of the work.
+        catalog = reader.known(("catalog", *trained), lambda: catalog_of(registry, reader.config))
+        with _LINEAGE:
+            found = lineage(registry, reader.config, f"{view}:{feature}", catalog=catalog)
         return {**drawing_of(found), "text": found.render("text"), "notes": list(found.notes)}
 
     try:
@@ -138,12 +147,14 @@ def _watched(reader: Reader, asked: Asked) -> list[_Watched]:
     with reader.history.read() as connection:
         for stream in streams_of(connection):
             named = asked.path.get("policy", stream.policy), asked.path.get("service", stream.service)
-            fields = _fields(reader.registry, stream.service, asked.path["view"])
+            fields = _fields(reader, stream.service, asked.path["view"])
             if feature in fields and named == (stream.policy, stream.service):
                 personal = {name for name, one in fields.items() if one.pii}
                 # A field that is personal by now may have been sliced by before.
                 judged = [
-                    one for one in newest(connection, stream, feature) if one.slice.partition("=")[0] not in personal
+                    one
+                    for one in newest(connection, reader.decided, stream, feature)
+                    if one.slice.partition("=")[0] not in personal
                 ]
                 found.append(_chosen(asked, stream, fields, judged))
     return found
@@ -160,17 +171,22 @@ def _chosen(asked: Asked, stream: Stream, fields: Mapping[str, Field], judged: S
     return _Watched(stream=stream, fields=fields, judged=judged, slice=slice_, name=name)
 
 
-def _fields(registry: Registry, service: str, view: str) -> dict[str, Field]:
+def _fields(reader: Reader, service: str, view: str) -> dict[str, Field]:
     """Return the fields of a service by name, where it is known and gives any of the view."""
+    outputs = reader.known(("outputs", service), lambda: _outputs(reader.registry, service))
+    if view not in outputs:
+        return {}
+    others = {one.name: one for name, given in outputs.items() if name != view for one in given}
+    return others | {one.name: one for one in outputs[view]}
+
+
+def _outputs(registry: Registry, service: str) -> Mapping[str, Sequence[Field]]:
     try:
         definition = registry.service(service).definition
     except FeatureStoreError:
         return {}  # a stream of something else, or of a service that is gone
     assert isinstance(definition, FeatureService)  # noqa: S101 - it was asked for
-    if view not in definition.outputs:
-        return {}
-    others = {one.name: one for name, given in definition.outputs.items() if name != view for one in given}
-    return others | {one.name: one for one in definition.outputs[view]}
+    return definition.outputs
 
 
 def _urgency(point: Point) -> tuple[int, float]:
@@ -214,7 +230,7 @@ def _series(reader: Reader, asked: Asked, one: _Watched) -> list[Point]:
     if not one.name:
         return []
     with reader.history.read() as connection:
-        return points(connection, one.stream, one.name, days=_days(asked), slice_=one.slice)
+        return points(connection, reader.decided, one.stream, one.name, days=_days(asked), slice_=one.slice)
 
 
 def _values(reader: Reader, one: _Watched, *, pii: bool) -> dict[str, Any]:
@@ -279,24 +295,21 @@ def _nothing(asked: Asked) -> ObjectNotFoundError:
 def _panels(seen: list[Point]) -> Iterator[plots.Panel]:
     last = max(one.end for one in seen)
     x = [(one.end - last) / timedelta(days=1) for one in seen]
-    effects = {
-        "effect": [_known(one.effect) for one in seen],
-        "its 95 % interval, low": [_known(one.low) for one in seen],
-        "and high": [_known(one.high) for one in seen],
-        "threshold": [_known(one.threshold) for one in seen],
-    }
-    shown: dict[str, Mapping[str, Sequence[float | None]]] = {"effect": effects}
+    effect = plots.Line(
+        name="effect, with its 95 % interval",
+        x=x,
+        y=[_known(one.effect) for one in seen],
+        low=[_known(one.low) for one in seen],
+        high=[_known(one.high) for one in seen],
+    )
+    shown = {"effect": [effect, plots.Line(name="threshold", x=x, y=[_known(one.threshold) for one in seen])]}
     if any(one.nulls or one.baseline_nulls for one in seen):
-        shown["share of nulls"] = {
-            "now": [one.nulls for one in seen],
-            "before": [one.baseline_nulls for one in seen],
-        }
+        shown["share of nulls"] = [
+            plots.Line(name="now", x=x, y=[one.nulls for one in seen]),
+            plots.Line(name="before", x=x, y=[one.baseline_nulls for one in seen]),
+        ]
     for title, lines in shown.items():
-        yield plots.Panel(
-            x="days before the last window",
-            y=title,
-            lines=[plots.Line(name=name, x=x, y=y) for name, y in lines.items()],
-        )
+        yield plots.Panel(x="days before the last window", y=title, lines=lines)
 
 
 def _known(value: float) -> float | None:

@@ -19,6 +19,7 @@ from featurestore import BaselineSource, Entity, FeatureService, FeatureStore, F
 from featurestore.lineage import Lineage, Node
 from featurestore.lineage.graph import Graph
 from featurestore.types import Embedding, Int64
+from monitor.dashboard.facts import Facts
 from monitor.dashboard.lineage import drawing_of
 from monitor.history import History
 from monitor.pipeline import run_once
@@ -70,6 +71,34 @@ def test_the_whole_baseline_stands_beside_the_last_window(browse: Callable[..., 
 def test_each_choice_of_days_has_a_picture_of_its_own(browse: Callable[..., Any]) -> None:
     browser = browse()
     assert browser.get(f"{PICTURE}.svg?days=1") != browser.get(f"{PICTURE}.svg?days=30")
+
+
+def test_of_many_windows_some_are_shown_and_a_new_one_leaves_the_others_as_they_were(
+    drifted: Any, browse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.dashboard.marker.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("monitor.dashboard.series.MOST", 10)
+    browser = browse()
+    before = _stream(browser, "/features/weather/temp.json?days=30")["points"]
+    assert 5 <= len(before) < 13
+    drifted.serve_days(13, 1, shift=3.0)
+    with drifted.history() as history:
+        run_once(drifted, history, drifted.policy, now=datetime.now(UTC))
+    after = _stream(browser, "/features/weather/temp.json?days=30")["points"]
+    assert after[-1]["start"] == "2013-07-14T00:00:00+00:00"
+    assert before[:-1] == [one for one in after if one in before[:-1]]
+
+
+def test_a_fact_is_read_once_and_no_more_are_kept_than_there_is_room_for() -> None:
+    facts: Facts[int] = Facts(2)
+    made: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        return number
+
+    assert [facts.get(key, lambda key=key: make(key)) for key in (1, 1, 2, 3, 3, 1)] == [1, 1, 2, 3, 3, 1]
+    assert made == [1, 2, 3, 1]
 
 
 @pytest.mark.usefixtures("drifted")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +21,13 @@ import pytest
 from featurestore.errors import AddressInUseError, ConfigError, MonitorError
 from featurestore.store import FeatureStore
 from monitor.alerts.answering import acknowledge
+from monitor.dashboard.marker import Marker
+from monitor.dashboard.news import News
 from monitor.dashboard.reading import Reader
 from monitor.dashboard.remembering import Remembered
 from monitor.dashboard.server import DashboardServer
+from monitor.history import Standing, Watch
+from monitor.windows import Position
 from tests import forking
 from tests.monitor.conftest import SERVING_START
 
@@ -88,6 +94,48 @@ def test_a_page_that_is_being_read_holds_up_nobody_who_writes(drifted: Any, monk
         with reader.history.read() as connection:
             assert len(pages.timeline(connection, 1)) == len(before) + 1
         reader.close()
+
+
+def test_a_stream_that_is_behind_others_is_news_too(drifted: Any) -> None:
+    behind = Watch(policy="other", policy_version=1, service="other@1")
+    with FeatureStore(drifted.config.root) as store, drifted.history() as history:
+        reader = Reader(store)
+        found = []
+        for day in (1, 2, 3):
+            with history.write() as connection:
+                position = Position(datetime(2001, 1, day, tzinfo=UTC), 0)
+                history.save_standing(connection, behind, Standing(baseline="", position=position))
+            found.append(Marker(reader).current())
+        assert len({*found, Marker(reader).current()}) == 3
+        reader.close()
+
+
+def test_a_page_is_not_told_of_every_change_but_soon_of_the_last_one() -> None:
+    async def listened() -> list[str]:
+        markers = iter(range(1_000))
+        marker = ["0"]
+
+        async def look() -> str:
+            marker[0] = str(min(next(markers), 5))
+            return marker[0]
+
+        async def stays() -> bool:
+            return True
+
+        news = News(look, most=1)
+        stream, told = news.stream("", stays), []
+        async for line in stream:
+            told += [line.split()[-1]] if "changed" in line else []
+            if told and told[-1] == "5":
+                break
+        await stream.aclose()  # type: ignore[attr-defined]
+        return told
+
+    began = time.monotonic()
+    told = asyncio.run(listened())
+    assert len(told) < 6
+    # There are six in two and a half seconds.
+    assert time.monotonic() - began < 6
 
 
 def test_values_are_read_once_while_nothing_changes_and_the_last_ones_are_kept() -> None:
