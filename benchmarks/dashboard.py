@@ -51,7 +51,7 @@ class _Scale:
 
 
 _QUICK = _Scale(Size(views=2, judged=2, copies=2), 5, 3, 30, 3.0, 500, 1, goals=False)
-_WHOLE = _Scale(Size(views=20, judged=6, copies=359), 50, 30, 3_600, 90.0, 10_000, 3, goals=True)
+_WHOLE = _Scale(Size(views=20, judged=6, copies=359), 50, 30, 3_600, 60.0, 10_000, 3, goals=True)
 
 
 def run(*, quick: bool) -> list[Row]:

@@ -91,7 +91,7 @@ def compared(reference: Profile, profiles: Sequence[bytes], name: str) -> Compar
     if name not in reference.bins.positions:
         return None
     counts = [_cells(one, reference.bins, name) for one in profiles]
-    now = np.sum(counts, axis=0, dtype=np.int64) if counts else np.zeros(0, np.int64)
+    now: NDArray[np.int64] = np.array(counts, np.int64).sum(axis=0) if counts else np.zeros(0, np.int64)
     rows = int(now.sum())
     if not rows or not reference.rows:
         return None
