@@ -12,6 +12,10 @@ from contextlib import suppress
 LOOK_SECONDS = 0.5
 #: How long a page has at least from one change to the next, in seconds: each is a page that is read again.
 GAP_SECONDS = 1.2
+#: Over how long the open pages are told of one change, in seconds: they would all be fetched at one instant.
+SPREAD_SECONDS = 0.6
+#: Where in that time a stream is told, the next one this much later: evenly, however many there are.
+_GOLDEN = 0.618034
 #: How often a stream says that it is alive, in seconds, so that whoever has lost it knows.
 ALIVE_SECONDS = 10.0
 
@@ -28,6 +32,7 @@ class News:
         self._look = look
         self._most = most
         self._streams = 0
+        self._opened = 0
         self._marker = ""
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
@@ -46,6 +51,8 @@ class News:
             stays: whether whoever listens still may; asked now and then.
         """
         self._streams += 1
+        later = self._opened * _GOLDEN % 1 * SPREAD_SECONDS
+        self._opened += 1
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._keep_looking())
         try:
@@ -54,7 +61,7 @@ class News:
             told = -math.inf
             while not self._ended and await stays():
                 if await self._differs(since):
-                    await self._pass(told + GAP_SECONDS - time.monotonic())
+                    await self._pass(max(told + GAP_SECONDS - time.monotonic(), later))
                     since, told = self._marker, time.monotonic()
                     yield f"event: changed\ndata: {since}\n\n"
                 else:

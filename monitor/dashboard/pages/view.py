@@ -76,7 +76,7 @@ def _retry(reader: Reader, doing: Doing) -> str:
             )
         report: Any = store.reingest_quarantine(name, reason=reason)
         left = store.quarantined_rows(name)
-    return f"{report}; {left:,} rows are in quarantine still."
+    return f"{report}; still in quarantine: {left:,} row{'s' * (left != 1)}."
 
 
 PAGE = Page(name="view", path="/views/{name}", read=read, twin=lambda asked: ("show", asked.path["name"]), seconds=30)

@@ -183,7 +183,7 @@ def test_rows_that_were_kept_aside_are_checked_again_from_the_page_of_their_view
         page.click("summary:has-text('Check them again')")
         page.fill("#retry-reason", "the sign is right now")
         page.click("text=Check again, and publish what passes")
-        assert "1 rows are in quarantine still" in _said(page)
+        assert "still in quarantine: 1 row." in _said(page)
 
 
 def test_pictures_follow_the_news(drifted: Any, chromium: Any) -> None:

@@ -131,12 +131,12 @@ def test_rows_that_a_mended_definition_lets_in_are_published_by_a_button(
     browser = browse()
     page = browser.get("/views/planes")
     assert "3 rows</span> failed the checks" in page
-    assert "3 rows are in quarantine still" in browser.post("/views/planes/retry", reason="nothing was mended")
+    assert "still in quarantine: 3 rows." in browser.post("/views/planes/retry", reason="nothing was mended")
     mended = replace(_PLANES, schema=[replace(_PLANES.schema[0], le=1_000)])
     shop.apply([mended])
     assert "No reason is given" in browser.post("/views/planes/retry")
     page = browser.post("/views/planes/retry", reason="there are faster planes now")
-    assert "1 rows are in quarantine still" in page or "1 row is in quarantine still" in page
+    assert "still in quarantine: 1 row." in page
     assert shop.quarantined_rows("planes") == 1
     shop.apply([replace(_LIMITED, features=[mended])])
     shop.materialize("planes")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from featurestore.errors import AddressInUseError, ConfigError, MonitorError
 from featurestore.store import FeatureStore
 from monitor.alerts.answering import acknowledge
 from monitor.dashboard.marker import Marker
-from monitor.dashboard.news import News
+from monitor.dashboard.news import SPREAD_SECONDS, News
 from monitor.dashboard.reading import Reader
 from monitor.dashboard.remembering import Remembered
 from monitor.dashboard.server import DashboardServer
@@ -136,6 +137,37 @@ def test_a_page_is_not_told_of_every_change_but_soon_of_the_last_one() -> None:
     assert len(told) < 6
     # There are six in two and a half seconds.
     assert time.monotonic() - began < 6
+
+
+def test_open_pages_are_told_of_a_change_one_after_another() -> None:
+    async def told() -> list[float]:
+        marker = ["0"]
+
+        async def look() -> str:
+            return marker[0]
+
+        async def stays() -> bool:
+            return True
+
+        news = News(look, most=20)
+
+        async def first() -> float:
+            stream = news.stream("0", stays)
+            async for line in stream:
+                if "changed" in line:
+                    break
+            await stream.aclose()  # type: ignore[attr-defined]
+            return time.monotonic()
+
+        pages = [asyncio.create_task(first()) for _ in range(20)]
+        await asyncio.sleep(0)
+        marker[0] = "1"
+        return await asyncio.gather(*pages)
+
+    at = sorted(asyncio.run(told()))
+    assert at[-1] - at[0] > SPREAD_SECONDS / 2
+    # Twenty that are told at once would be one step, and the rest nothing.
+    assert max(later - sooner for sooner, later in pairwise(at)) < SPREAD_SECONDS / 3
 
 
 def test_values_are_read_once_while_nothing_changes_and_the_last_ones_are_kept() -> None:
