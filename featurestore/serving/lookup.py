@@ -141,7 +141,7 @@ class Lookups:
             return None
         asked, key, request_id = found
         plan, columns = asked.plan, {asked.key: [key]}
-        at_hand = self._reader.at_hand(asked.kept, key)
+        at_hand = self._reader.at_hand(asked.kept, key) if asked.kept else None
         if at_hand is None:
             read, complete_to = self._read(plan, columns)
             return self._answered(plan, request_id, columns, 1, read, complete_to)
@@ -186,11 +186,30 @@ class Lookups:
         """
         plan = self._chosen(request)
         columns, count = columns_of(request.columns, plan, self._max_rows)
-        try:
-            rows, complete_to = await self._reader.read_waiting(plan.stored, columns, waiting, seconds), None
-        except OnlineStoreAwayError as error:
-            rows, complete_to = self._from_copy(plan, columns, error)
+        rows, complete_to = await self._read_waiting(plan, columns, waiting, seconds)
         return self._answered(plan, request.request_id, columns, count, rows, complete_to)
+
+    async def get_online_features_waiting(self, data: bytes, waiting: Waiting, seconds: float | None) -> Answer:
+        """Answer a serialized ``GetOnlineFeaturesRequest``; see :meth:`answer_waiting`.
+
+        Raises:
+            InvalidRequestError: the bytes are not a request.
+        """
+        found = one_row.read(data, self._one_rows)
+        if found is None:
+            return await self.answer_waiting(parsed(data), waiting, seconds)
+        asked, key, request_id = found
+        columns: dict[str, list[Any]] = {asked.key: [key]}
+        rows, complete_to = await self._read_waiting(asked.plan, columns, waiting, seconds)
+        return self._answered(asked.plan, request_id, columns, 1, rows, complete_to)
+
+    async def _read_waiting(
+        self, plan: ServicePlan, columns: Mapping[str, list[Any]], waiting: Waiting, seconds: float | None
+    ) -> tuple[StoredRows, int | None]:
+        try:
+            return await self._reader.read_waiting(plan.stored, columns, waiting, seconds), None
+        except OnlineStoreAwayError as error:
+            return self._from_copy(plan, columns, error)
 
     def _read(self, plan: ServicePlan, columns: Mapping[str, list[Any]]) -> tuple[StoredRows, int | None]:
         """Return the rows of a request, and up to when they are complete if the store is away."""

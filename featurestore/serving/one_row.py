@@ -32,7 +32,7 @@ class OneRow(NamedTuple):
         key: the column of its join key.
         before: the bytes of that column before the length of its values.
         is_text: whether the key is a String; else it is an Int64.
-        kept: of each stored view of the plan, the rows that are known.
+        kept: of each stored view of the plan, the rows that are known; empty where none are kept.
         sent: see :attr:`ServicePlan.sent_places <featurestore.serving.plan.ServicePlan.sent_places>`.
     """
 
@@ -56,15 +56,14 @@ def one_rows(plans: Mapping[str, object], reader: RowReader) -> dict[bytes, OneR
         if not isinstance(plan, ServicePlan) or plan.on_demand or len(plan.columns) != 1:
             continue
         ((key, dtype),) = plan.columns.items()
-        kept = reader.kept(plan.stored)
-        if kept is None or dtype.name not in _TEXTS or any(view.columns != (key,) for view in plan.stored):
+        if dtype.name not in _TEXTS or any(view.columns != (key,) for view in plan.stored):
             continue
         number = pb.Column.DESCRIPTOR.fields_by_name[dtype.sent].number
         before = pb.Column(name=key).SerializeToString() + bytes((number << 3 | 2,))
         beginning = pb.GetOnlineFeaturesRequest(service=name).SerializeToString()
         if len(beginning) < _LONG:
             sent = tuple((view, place) for view, place in plan.sent_places if not isinstance(view, OnDemandView))
-            found[beginning] = OneRow(plan, key, before, _TEXTS[dtype.name], kept, sent)
+            found[beginning] = OneRow(plan, key, before, _TEXTS[dtype.name], reader.kept(plan.stored), sent)
     return found
 
 

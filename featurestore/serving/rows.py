@@ -115,10 +115,10 @@ class RowReader:
         self._snapshot = -1
         self._clock: int | None = None
 
-    def kept(self, views: Sequence[StoredView]) -> tuple[Kept, ...] | None:
-        """Return where the known rows of some views are, for :meth:`at_hand`; None if none are kept."""
+    def kept(self, views: Sequence[StoredView]) -> tuple[Kept, ...]:
+        """Return where the known rows of some views are, for :meth:`at_hand`; nothing if none are kept."""
         with self._lock:
-            return tuple(self._kept.get(view.kept_as) or self._keep(view) for view in views) if self._limit else None
+            return tuple(self._kept.get(view.kept_as) or self._keep(view) for view in views) if self._limit else ()
 
     def at_hand(self, kept: Sequence[Kept], key: int | str) -> StoredRows | None:
         """Return the rows of one entity row if all of them are known, and not older; None if they have to be read.

@@ -27,11 +27,10 @@ def _short() -> ModuleType:
 
 
 SPARK = _short()
-cluster = SPARK.cluster
 
 
 @pytest.mark.soak
-def test_ten_thousand_random_joins_on_spark_agree_with_brute_force(cluster: Any, tmp_path: Path) -> None:
+def test_ten_thousand_random_joins_on_spark_agree_with_brute_force(spark_cluster: Any, tmp_path: Path) -> None:
     done = 0
     asked = [(None, None), (2, None), (None, "row"), (1, "row"), (4, "row")]
     for number, first in enumerate(range(1000, 1000 + 10_000, CASES)):
@@ -39,7 +38,7 @@ def test_ten_thousand_random_joins_on_spark_agree_with_brute_force(cluster: Any,
         folder = tmp_path / str(number)
         folder.mkdir()
         question, expected = SPARK.batch(range(first, first + CASES), folder, as_of=as_of, known_at=known_at)
-        SPARK.check_batch(question, expected, SPARK.SparkEngine(cluster))
+        SPARK.check_batch(question, expected, SPARK.SparkEngine(spark_cluster))
         done += CASES
     sys.stdout.write(f"\nrandom joins on Spark that agree with brute force: {done:,}, each for three views\n")
     assert done == 10_000

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from featurestore.errors import InvalidRequestError, ObjectNotFoundError
 from featurestore.online.base import RemoteStore
 from featurestore.serving.log import ServingLog
-from featurestore.serving.lookup import LogEntry, Lookups, parsed
+from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.serving.replay import instant
 from featurestore.serving.rpc.deadlines import check_deadline
 from featurestore.serving.rpc.faults import fault_of
@@ -206,7 +206,7 @@ class FeatureServer:
                 response, entry = self._lookups.get_online_features(request)
             else:
                 left = context.time_remaining()
-                response, entry = await self._lookups.answer_waiting(parsed(request), self._waiting, left)
+                response, entry = await self._lookups.get_online_features_waiting(request, self._waiting, left)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             if isinstance(error, ObjectNotFoundError) and not again and self._refresh is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from featurestore import Entity, FeatureStore, FeatureView, Field
-from featurestore.definitions import RetrainingPolicy
+from featurestore.definitions import PromotionPolicy, RetrainingPolicy
 from featurestore.registry.signing import PrivateKey, generate
 from featurestore.types import Float64, Int64
 from monitor.pipeline import run_once
@@ -166,6 +166,45 @@ def test_a_signal_is_decided_on_from_either_page(asks: Any, chromium: Any, where
         page.wait_for_selector("#token")
     (entry,) = asks.registry.audit(action=decision)
     assert (entry.who, entry.details["reason"]) == ("ada", "so be it")
+
+
+def test_what_is_the_new_normal_is_accepted_and_taken_back(drifted: Any, chromium: Any) -> None:
+    with (
+        served(drifted.config.root, 'local_role = "approver"\nport = 0\n') as server,
+        opened(chromium) as page,
+    ):
+        page.goto(server.url + "incidents/1")
+        page.click("summary:has-text('Accept: this is the new normal')")
+        page.select_option("#days", "7")
+        page.fill("#accept-reason", "the new airport has opened")
+        page.click("button:has-text('Accept')")
+        assert "This is normal until" in _said(page)
+        page.click("summary:has-text('Take it back')")
+        page.fill("#revoke-1", "it was a mistake")
+        page.click("button:has-text('Revoke')")
+        assert "compared again with what it was compared with before" in _said(page)
+    assert {"accept", "revoke"} <= {one.action for one in drifted.registry.audit()}
+
+
+@pytest.mark.parametrize(("decision", "became"), [("Approve", "is now flight_delay@1"), ("Reject", "is rejected")])
+def test_a_promotion_is_decided_on_from_the_page_of_its_service(
+    drifted: Any, chromium: Any, decision: str, became: str
+) -> None:
+    registry = drifted.registry
+    for name, by in (("ada", "test"), ("ben", "ada")):
+        registry.add_identity(name, PrivateKey(generate(), "A key").public, who=by)
+    token = registry.create_token("ben.laptop", ["approve"], who="ben").text
+    service = registry.service("flight_delay").definition
+    registry.apply([PromotionPolicy(name="two_people", service=service)], who="test")
+    registry.request_promotion("flight_delay@1", "production", who="ada")
+    with served(drifted.config.root, _TOKENS) as server, opened(chromium) as page:
+        page.goto(server.url + "services/flight_delay")
+        page.fill("#token", token)
+        page.keyboard.press("Enter")
+        page.click(f"summary:has-text('{decision} promotion 1')")
+        page.click(f"details[open] button:has-text('{decision}')")
+        assert became in _said(page)
+    assert registry.aliases("flight_delay") == ({"production": 1} if decision == "Approve" else {})
 
 
 def test_rows_that_were_kept_aside_are_checked_again_from_the_page_of_their_view(tmp_path: Path, chromium: Any) -> None:

@@ -47,20 +47,26 @@ class Between:
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client."""
-        there, there_writer = await asyncio.open_connection("127.0.0.1", self.broker)
-        asked: dict[int, tuple[int, int]] = {}
-        ways = [
-            asyncio.ensure_future(self._ask(reader, writer, there_writer, asked)),
-            asyncio.ensure_future(self._answer(there, writer, asked)),
-        ]
+        ends = [writer]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:  # also where the way is at its end
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, there_writer):
+            there, there_writer = await asyncio.open_connection("127.0.0.1", self.broker)
+            ends.append(there_writer)
+            asked: dict[int, tuple[int, int]] = {}
+            ways = [
+                asyncio.ensure_future(self._ask(reader, writer, there_writer, asked)),
+                asyncio.ensure_future(self._answer(there, writer, asked)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # also where the way is at its end
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        finally:
+            for end in ends:
                 end.close()
+            # A loop that ends before they are closed would leave them to whichever test comes later.
+            await asyncio.gather(*(end.wait_closed() for end in ends), return_exceptions=True)
 
     async def _ask(
         self,
@@ -161,6 +167,7 @@ def between(
 
     async def end() -> None:
         server.close()
+        await asyncio.sleep(0)  # who has just come is met first
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for other in others:
             other.cancel()
