@@ -76,6 +76,14 @@ class Reader:
         with self._lock:
             return self.store.registry
 
+    def policies(self) -> dict[str, int]:
+        """Return the current version of each policy, which need not be the newest.
+
+        Raises:
+            RegistryError: the registry cannot be read.
+        """
+        return self.known("policies", lambda: {one.name: one.version for one in self.registry.list("monitor_policy")})
+
     def known(self, key: object, make: Callable[[], _T]) -> _T:
         """Return what follows from the definitions alone: it is made once for each revision of the registry.
 

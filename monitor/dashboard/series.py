@@ -37,12 +37,14 @@ class Stream:
 
     Attributes:
         policy: its name.
+        version: the policy's.
         service: the service version.
         baseline: what it is compared with; "" where there is nothing yet.
         database: the random name of the monitor's database.
     """
 
     policy: str
+    version: int
     service: str
     baseline: str
     database: str
@@ -110,16 +112,30 @@ class Judged:
     points: Decided
 
 
-def streams_of(connection: Connection) -> list[Stream]:
-    """Return every stream that is watched, of each policy its newest version."""
+def streams_of(connection: Connection, current: Mapping[str, int]) -> list[Stream]:
+    """Return every stream that is watched: of each the one of its policy's current version.
+
+    Where that has none yet, the one of the newest version that has.
+
+    Args:
+        connection: a transaction.
+        current: by policy, its current version, which need not be the newest; see :meth:`Reader.policies
+            <monitor.dashboard.reading.Reader.policies>`.
+    """
     table, meta = schema.streams, schema.meta
     database = connection.execute(select(meta.c.value).where(meta.c.key == "instance")).scalar_one()
     query = select(table).order_by(table.c.policy, table.c.service, table.c.policy_version.desc())
     found: dict[tuple[str, str], Stream] = {}
-    for row in connection.execute(query):
-        one = Stream(policy=row.policy, service=row.service, baseline=row.baseline, database=database)
+    for row in sorted(connection.execute(query).all(), key=lambda one: current.get(one.policy) != one.policy_version):
+        one = Stream(
+            policy=row.policy,
+            version=row.policy_version,
+            service=row.service,
+            baseline=row.baseline,
+            database=database,
+        )
         found.setdefault((row.policy, row.service), one)
-    return list(found.values())
+    return [found[key] for key in sorted(found)]
 
 
 def newest(connection: Connection, decided: Facts[Decided], stream: Stream, feature: str) -> list[Judged]:

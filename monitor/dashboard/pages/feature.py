@@ -145,7 +145,7 @@ def _watched(reader: Reader, asked: Asked) -> list[_Watched]:
     """
     feature, found = asked.path["feature"], []
     with reader.history.read() as connection:
-        for stream in streams_of(connection):
+        for stream in streams_of(connection, reader.policies()):
             named = asked.path.get("policy", stream.policy), asked.path.get("service", stream.service)
             fields = _fields(reader, stream.service, asked.path["view"])
             if feature in fields and named == (stream.policy, stream.service):

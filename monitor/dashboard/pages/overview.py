@@ -19,6 +19,7 @@ from monitor.alerts.showing import incident_values
 from monitor.dashboard.marker import is_alive
 from monitor.dashboard.page import Asked, Page, Values
 from monitor.dashboard.reading import Reader
+from monitor.dashboard.series import streams_of
 from monitor.history import instant
 from monitor.retraining.states import SignalState
 
@@ -31,7 +32,11 @@ def read(reader: Reader, asked: Asked) -> Values:
     """Return what is wrong first, then what there is."""
     faults: list[dict[str, str]] = []
     registered = _registered(reader, faults)
-    monitored = _monitored(reader, _policies(reader), asked.now, faults)
+    try:
+        policies = reader.policies()
+    except FeatureStoreError:
+        policies = {}  # why, the lines before have said
+    monitored = _monitored(reader, policies, asked.now, faults)
     return {
         "title": "Overview",
         "faults": faults,
@@ -92,14 +97,6 @@ def _view(reader: Reader, registry: Registry, one: Registered[FeatureView]) -> d
     }
 
 
-def _policies(reader: Reader) -> dict[str, int]:
-    """Return the current version of each policy, which need not be the newest; none while the registry is away."""
-    try:
-        return {one.name: one.version for one in reader.registry.list("monitor_policy")}
-    except FeatureStoreError:
-        return {}  # which is said elsewhere
-
-
 def _monitored(
     reader: Reader, policies: Mapping[str, int], now: datetime, faults: list[dict[str, str]]
 ) -> dict[str, Any]:
@@ -155,18 +152,11 @@ def _daemon(connection: Connection, poll_seconds: float, now: datetime) -> dict[
 
 def _streams(connection: Connection, policies: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Yield what the newest window of each stream said, and its traffic; no decision is read, which may be large."""
-    streams, windows = schema.streams, schema.windows
-    query = select(streams).order_by(streams.c.policy, streams.c.service, streams.c.policy_version.desc())
-    seen: set[tuple[str, str]] = set()
-    # Of each stream the one of the current version; where that has none yet, of the newest that has.
-    known = connection.execute(query).all()
-    for stream in sorted(known, key=lambda one: policies.get(one.policy) != one.policy_version):
-        if (stream.policy, stream.service) in seen:
-            continue
-        seen.add((stream.policy, stream.service))
+    windows = schema.windows
+    for stream in streams_of(connection, policies):
         mine = (
             (windows.c.policy == stream.policy)
-            & (windows.c.policy_version == stream.policy_version)
+            & (windows.c.policy_version == stream.version)
             & (windows.c.service == stream.service)
             & (windows.c.slice == "")
         )

@@ -74,7 +74,8 @@ def _watched(reader: Reader, name: str, faults: list[dict[str, str]]) -> dict[st
     try:
         history = reader.history
         with history.read() as connection:
-            streams = [one for one in streams_of(connection) if one.service.partition("@")[0] == name]
+            known = streams_of(connection, reader.policies())
+            streams = [one for one in known if one.service.partition("@")[0] == name]
             incidents = [
                 one
                 for one in history.open_incidents(connection)

@@ -18,10 +18,10 @@ from cryptography.x509.oid import NameOID
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView, storage_id
 from featurestore.materialize import RowEncoder
 from featurestore.online import MemoryStore, OnlineStore
-from featurestore.registry.records import Registered
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.plan import compile_plan
 from featurestore.types import Float64, Int64, String
+from tests.services import registered
 
 NOW = datetime(2013, 1, 1, 12, tzinfo=UTC)
 
@@ -52,20 +52,6 @@ SERVICES = {
     "some": FeatureService(name="some", features=[WEATHER[["sky", "temp"]]]),
     "computed": FeatureService(name="computed", features=[PLANE, CHILL]),
 }
-
-
-def registered(service: FeatureService, version: int = 1) -> Registered[FeatureService]:
-    return Registered(
-        project="test",
-        kind="feature_service",
-        name=service.name,
-        version=version,
-        content_hash="abc",
-        decode=lambda: service,
-        pins={"weather": 4, "plane": 2, "chill": 1},
-        applied_at=NOW,
-        applied_by="tester",
-    )
 
 
 def put(store: OnlineStore, view: FeatureView, *rows: Mapping[str, Any]) -> None:
@@ -104,7 +90,7 @@ def lookups() -> Lookups:
         {"origin": "EWR", "temp": None, "wind": 1.0, "sky": None, "event_timestamp": NOW - hour},
     )
     put(store, PLANE, {"tailnum": "N1", "seats": 180, "event_timestamp": NOW - 10_000 * hour})
-    plans = {name: compile_plan(registered(service)) for name, service in SERVICES.items()}
+    plans = {name: compile_plan(registered(service, weather=4, plane=2, chill=1)) for name, service in SERVICES.items()}
     plans |= {plan.id: plan for plan in list(plans.values())}
     return Lookups(store, plans, max_rows=5, replay=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from featurestore.definitions import Entity, FeatureService, FeatureView, Field
 from featurestore.errors import InvalidRequestError
 from featurestore.online import LmdbStore
 from featurestore.online.base import Row, order_prefix
-from featurestore.registry.records import Registered
 from featurestore.serving import one_row
 from featurestore.serving.lookup import Lookups
-from featurestore.serving.plan import ServicePlan, StoredView, compile_plan
+from featurestore.serving.plan import StoredView, compile_plan
 from featurestore.serving.routing import Canary
 from featurestore.types import Float64, Int32, Int64, String
 from featurestore.v1 import serving_pb2 as pb
+from tests.services import registered
 
 HOUR = timedelta(hours=1)
 NOW = 5 * HOUR // timedelta(microseconds=1)
@@ -47,22 +47,7 @@ SERVICES = {
 }
 
 
-def plan_of(service: FeatureService) -> ServicePlan:
-    return compile_plan(
-        Registered(
-            project="test",
-            kind="feature_service",
-            name=service.name,
-            version=1,
-            content_hash="abc",
-            decode=lambda: service,
-            applied_at=datetime(2013, 1, 1, tzinfo=UTC),
-            applied_by="tester",
-        )
-    )
-
-
-PLANS = {name: plan_of(service) for name, service in SERVICES.items()}
+PLANS = {name: compile_plan(registered(service)) for name, service in SERVICES.items()}
 
 
 @pytest.fixture

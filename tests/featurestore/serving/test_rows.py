@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,16 @@ from featurestore.online import LmdbStore, OnlineStore, open_online_store
 from featurestore.online.base import Row, order_prefix
 from featurestore.online.lmdb_files import LastTransaction
 from featurestore.online.rowcodec import NOT_FOUND, RowCodec
-from featurestore.registry.records import Registered
 from featurestore.serving.plan import StoredView, compile_plan
 from featurestore.serving.rows import RowReader
 from featurestore.types import Float64, Int64
 from tests import backends, forking
+from tests.services import registered
 
 USER = Entity(name="user", join_keys=["user_id"], dtypes=[Int64])
 PAIR = Entity(name="pair", join_keys=["left", "right"], dtypes=[Int64, Int64])
 ONE = FeatureView(name="one", entities=[USER], schema=[Field(name="a", dtype=Float64), Field(name="b", dtype=Float64)])
 TWO = FeatureView(name="two", entities=[PAIR], schema=[Field(name="c", dtype=Float64, default=7.0)])
-
-
-def registered(service: FeatureService) -> Registered[FeatureService]:
-    return Registered(
-        project="test",
-        kind="feature_service",
-        name=service.name,
-        version=1,
-        content_hash="abc",
-        decode=lambda: service,
-        applied_at=datetime(2013, 1, 1, tzinfo=UTC),
-        applied_by="tester",
-    )
 
 
 VIEWS = compile_plan(registered(FeatureService(name="svc", features=[ONE, TWO]))).stored

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from monitor.dashboard.reading import Reader
+from monitor.dashboard.series import streams_of
 from monitor.pipeline import run_once
 
 EVERY = [
@@ -101,6 +103,12 @@ def test_the_overview_shows_the_stream_of_the_version_of_a_policy_that_is_curren
     assert (before, judged()) == ("2013-07-14", "2013-07-16")
     drifted.apply(retrain=False)  # the version before is current again
     assert judged() == before
+    reader = Reader(drifted)
+    with drifted.history() as history, history.read() as connection:
+        (of_all,) = streams_of(connection, reader.policies())
+        assert of_all.version == reader.policies()[of_all.policy]
+        assert of_all.version < streams_of(connection, {})[0].version, "nobody knows which is current: the newest"
+    reader.close()
 
 
 @pytest.mark.usefixtures("drifted")
