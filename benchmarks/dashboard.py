@@ -166,7 +166,7 @@ def _taken(server: Server, features: list[str], count: int, *, before: Callable[
 
 
 def _beside(watched: Watched, scale: _Scale, folder: Path) -> list[Row]:
-    """Return what others lose by pages that are open, and have news every second."""
+    """Return what others lose by open pages; the news, one a second, comes without them too."""
     case = _case(folder, [_view("whole", 50)], rows=1)
     with ours(case.folder) as server, _dashboard(watched) as dashboard:
 
@@ -195,6 +195,11 @@ def _beside(watched: Watched, scale: _Scale, folder: Path) -> list[Row]:
                 yield
 
         @contextmanager
+        def nobody_looks() -> Iterator[None]:
+            with _changes(watched, 1.0):
+                yield
+
+        @contextmanager
         def reading() -> Iterator[None]:
             # As a page does, that reads for as long as this takes.
             with watched.opened() as (_, history), history.read() as connection:
@@ -206,9 +211,9 @@ def _beside(watched: Watched, scale: _Scale, folder: Path) -> list[Row]:
             print("dashboard: h2load is not installed (apt-get install nghttp2-client); no lookups were measured")
         else:
             measures.append(rate)
-        beside, alone = _in_turn(measures, looked_at, scale.pairs)
-        held, free = _in_turn([write], reading, scale.pairs)
-    what = f"{scale.pages} pages with news every second; without"
+        beside, alone = _in_turn(measures, looked_at, nobody_looks, scale.pairs)
+        held, free = _in_turn([write], reading, nullcontext, scale.pairs)
+    what = f"{scale.pages} pages; without, news every second"
     rows = [
         Row(work=f"the monitor's poll beside {what}", ours=beside[0], floor=alone[0], unit="s"),
         Row(work=f"a write beside {what}", ours=beside[1], floor=alone[1], unit="ms"),
@@ -221,12 +226,15 @@ def _beside(watched: Watched, scale: _Scale, folder: Path) -> list[Row]:
 
 
 def _in_turn(
-    measures: Sequence[Callable[[], float]], beside: Callable[[], AbstractContextManager[None]], pairs: int
+    measures: Sequence[Callable[[], float]],
+    beside: Callable[[], AbstractContextManager[None]],
+    without: Callable[[], AbstractContextManager[None]],
+    pairs: int,
 ) -> tuple[list[float], list[float]]:
     """Return the medians of some figures beside something and without it, in turn, after one round that warms up."""
     found: tuple[list[list[float]], list[list[float]]] = ([], [])
     for number in range(pairs + 1):
-        for place, around in enumerate((beside, nullcontext)):
+        for place, around in enumerate((beside, without)):
             with around():
                 figures = [one() for one in measures]
             if number:
