@@ -102,6 +102,20 @@ class Read(NamedTuple):
     writes: list[int]
 
 
+class ReadOne(NamedTuple):
+    """What one consistent read of one key found.
+
+    Attributes:
+        clock: see :class:`Read`.
+        snapshot: see :class:`Read`.
+        values: for each table asked for, the stored value of the key, or None.
+    """
+
+    clock: int | None
+    snapshot: int
+    values: list[bytes | None]
+
+
 class Standing(NamedTuple):
     """How far a table is filled.
 
@@ -341,6 +355,19 @@ class Waiting(Protocol):
         Args:
             requests: as there.
             seconds: within which an answer, or an error, is wanted; None leaves that to the store.
+
+        Raises:
+            OnlineStoreError: the store cannot be read, or not in time.
+        """
+        ...
+
+    async def read_one(self, tables: tuple[str, ...], key: bytes, seconds: float | None = None) -> ReadOne:
+        """Return what :meth:`read` does for one key, the same in all tables: what most lookups ask, at less cost.
+
+        Args:
+            tables: storage ids.
+            key: of the rows.
+            seconds: see :meth:`read`.
 
         Raises:
             OnlineStoreError: the store cannot be read, or not in time.

@@ -146,6 +146,10 @@ class KeyLayout:
             for row in zip(*columns, strict=True)
         ]
 
+    def encode_one(self, value: Any) -> bytes:
+        """Return the key of a row whose only part is a value, which is neither None nor NaN."""
+        return self._whole(0, value) if self._whole is not None else _bounded(self._encoders[0](value))
+
     def decode(self, key: bytes) -> tuple[Any, ...] | None:
         """Return the parts of a key as :meth:`encode` took them; None if it was too long and is kept as its hash."""
         if not key.startswith(_PLAIN):

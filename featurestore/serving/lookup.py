@@ -145,7 +145,12 @@ class Lookups:
         if at_hand is None:
             read, complete_to = self._read(plan, columns)
             return self._answered(plan, request_id, columns, 1, read, complete_to)
-        clock, snapshot, rows = at_hand
+        return self._answered_one_row(asked, columns, request_id, at_hand)
+
+    def _answered_one_row(
+        self, asked: one_row.OneRow, columns: dict[str, list[Any]], request_id: str, found: StoredRows
+    ) -> Answer:
+        plan, (clock, snapshot, rows) = asked.plan, found
         now = (clock or 0) if self.replay else time.time_ns() // 1000
         oldest = plan.ageless or [_oldest(view, now) for view in plan.stored]
         request_id = request_id or _new_id()
@@ -200,8 +205,14 @@ class Lookups:
             return await self.answer_waiting(parsed(data), waiting, seconds)
         asked, key, request_id = found
         columns: dict[str, list[Any]] = {asked.key: [key]}
-        rows, complete_to = await self._read_waiting(asked.plan, columns, waiting, seconds)
-        return self._answered(asked.plan, request_id, columns, 1, rows, complete_to)
+        try:
+            read = await waiting.read_one(asked.tables, asked.encode(key), seconds)
+        except OnlineStoreAwayError as error:
+            copied, complete_to = self._from_copy(asked.plan, columns, error)
+            return self._answered(asked.plan, request_id, columns, 1, copied, complete_to)
+        clock, snapshot, values = read
+        rows = [[taker.take_one(value)] for taker, value in zip(asked.takers, values, strict=True)]
+        return self._answered_one_row(asked, columns, request_id, StoredRows(clock, snapshot, rows))
 
     async def _read_waiting(
         self, plan: ServicePlan, columns: Mapping[str, list[Any]], waiting: Waiting, seconds: float | None

@@ -6,7 +6,7 @@ write such a request is read here; all else, right or wrong, is left to protobuf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView
@@ -33,6 +33,9 @@ class OneRow(NamedTuple):
         before: the bytes of that column before the length of its values.
         is_text: whether the key is a String; else it is an Int64.
         kept: of each stored view of the plan, the rows that are known; empty where none are kept.
+        tables: of each stored view, where its rows are.
+        encode: makes the key as the store has it.
+        takers: of each stored view, what makes a stored value a row.
         sent: see :attr:`ServicePlan.sent_places <featurestore.serving.plan.ServicePlan.sent_places>`.
     """
 
@@ -41,6 +44,9 @@ class OneRow(NamedTuple):
     before: bytes
     is_text: bool
     kept: tuple[Kept, ...]
+    tables: tuple[str, ...]
+    encode: Callable[[int | str], bytes]
+    takers: tuple[Kept, ...]
     sent: tuple[tuple[StoredView | None, int], ...]
 
 
@@ -63,7 +69,10 @@ def one_rows(plans: Mapping[str, object], reader: RowReader) -> dict[bytes, OneR
         beginning = pb.GetOnlineFeaturesRequest(service=name).SerializeToString()
         if len(beginning) < _LONG:
             sent = tuple((view, place) for view, place in plan.sent_places if not isinstance(view, OnDemandView))
-            found[beginning] = OneRow(plan, key, before, _TEXTS[dtype.name], reader.kept(plan.stored), sent)
+            tables = tuple(view.storage_id for view in plan.stored)
+            encode, takers = plan.stored[0].keys.encode_one, reader.takers(plan.stored)
+            kept = reader.kept(plan.stored)
+            found[beginning] = OneRow(plan, key, before, _TEXTS[dtype.name], kept, tables, encode, takers, sent)
     return found
 
 
@@ -79,7 +88,7 @@ def read(data: bytes, known: Mapping[bytes, OneRow]) -> tuple[OneRow, int | str,
         asked = known.get(data[:column])
         if asked is None:
             return None
-        _, _, before, is_text, _, _ = asked
+        _, _, before, is_text, *_ = asked
         values = column + 2 + len(before)
         if data[column] != _COLUMNS or data[column + 2 : values] != before or data[values + 1] != _VALUES:
             return None

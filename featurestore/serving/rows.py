@@ -88,6 +88,13 @@ class Kept:
             for value in values
         ]
 
+    def take_one(self, value: bytes | None) -> StoredRow:
+        """Return a stored value as a row."""
+        if value is None:
+            return self.absent
+        record, project = value[ORDER_BYTES:], self._project
+        return tuple.__new__(StoredRow, (value[:ORDER_BYTES], record if project is None else project(record), record))
+
 
 def _projection(view: StoredView) -> Callable[[bytes], bytes] | None:
     project, defaults = view.project, view.defaults
@@ -182,13 +189,13 @@ class RowReader:
                 of, keys = view.columns, _encoded(view, _keys(view, columns))
             asked.append((view.storage_id, keys))
         found = await waiting.read(asked, seconds)
-        rows = []
-        for view, values in zip(views, found.values, strict=True):
-            taker = self._takers.get(view.kept_as)
-            if taker is None:
-                taker = self._takers[view.kept_as] = Kept(view)
-            rows.append(taker.take(values))
+        rows = [taker.take(values) for taker, values in zip(self.takers(views), found.values, strict=True)]
         return StoredRows(found.clock, found.snapshot, rows)
+
+    def takers(self, views: Sequence[StoredView]) -> tuple[Kept, ...]:
+        """Return what makes stored values of some views rows, and keeps none."""
+        takers = self._takers
+        return tuple(takers.get(view.kept_as) or takers.setdefault(view.kept_as, Kept(view)) for view in views)
 
     def _at_hand(
         self, views: Sequence[StoredView], columns: Mapping[str, Sequence[Any]], now: int

@@ -9,6 +9,9 @@ from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
 #: What a server says while it is being replaced, or starts; it passes.
 PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MASTERDOWN", "NOREPLICAS")
 
+#: A deadline is met by so much: the time that the refusal takes.
+_MARGIN_SECONDS = 0.02
+
 
 def away(where: str, why: object) -> OnlineStoreAwayError:
     """Return the error for a server that does not answer.
@@ -27,6 +30,26 @@ def away(where: str, why: object) -> OnlineStoreAwayError:
         f"The online store at {where} is away: {_said(why)}.",
         hint="Start it, or check [online] in featurestore.toml; what needs it goes on by itself when it is back.",
     )
+
+
+class LateError(OnlineStoreAwayError):
+    """There is no answer, and no time left to try again."""
+
+
+def before(seconds: float) -> float:
+    """Return the seconds after which to give up for a caller who needs an answer within others: telling takes time."""
+    return max(seconds - _MARGIN_SECONDS, seconds / 2)
+
+
+def late(where: str, seconds: float) -> LateError:
+    """Return the error for a server that does not answer as soon as a caller needs it.
+
+    Args:
+        where: its address.
+        seconds: that the caller gave.
+    """
+    error = away(where, f"no answer within {seconds * 1000:.0f} ms")
+    return LateError(error.message, hint=error.hint)
 
 
 def refused(where: str, said: str) -> OnlineStoreError:

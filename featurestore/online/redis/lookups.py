@@ -15,18 +15,18 @@ import hiredis
 import structlog
 
 from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
-from featurestore.online.base import Read
+from featurestore.online.base import Read, ReadOne
 from featurestore.online.redis.breaker import Breaker
 from featurestore.online.redis.connecting import Command
-from featurestore.online.redis.faults import PASSING, away, refused
-from featurestore.online.redis.gets import Gets, Requests
+from featurestore.online.redis.faults import PASSING, LateError, away, before, late, refused
+from featurestore.online.redis.gets import Gets, Known, Requests
+from featurestore.online.redis.layout import Layout
 from featurestore.online.redis.nodes import Nodes
+from featurestore.online.redis.one_key import OneKeyGets
 from featurestore.online.redis.state import State
 from featurestore.online.redis.wire import Wire, connected, moved_to, packed, tls_context
 from featurestore.settings.online import RedisConfig
 
-#: A deadline is met by so much: the time that the refusal takes.
-_MARGIN_SECONDS = 0.02
 _TRIES = 5
 _PAUSE_SECONDS = 0.02
 
@@ -120,19 +120,21 @@ class Waiting:
     Args:
         settings: whose passwords are read already.
         nodes: knows, in threads, which server has what.
-        gets: makes a read of requests.
+        layout: names keys.
+        known: the state that names go by.
     """
 
-    def __init__(self, settings: RedisConfig, nodes: Nodes, gets: Callable[[Requests], Gets]) -> None:
+    def __init__(self, settings: RedisConfig, nodes: Nodes, layout: Layout, known: Known) -> None:
         self._settings = settings
         self._nodes = nodes
-        self._gets = gets
+        self._layout = layout
+        self._known = known
+        self._one_keys: dict[tuple[str, ...], OneKeyGets] = {}
         self._context = tls_context(settings)
         self._lines: dict[str, Line] = {}
         self._addresses: list[str] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._one = settings.mode != "cluster"
-        self._longest = settings.timeout_seconds + settings.connect_seconds
         self._lost = 0
 
     async def read(self, requests: Requests, seconds: float | None = None) -> Read:
@@ -145,28 +147,74 @@ class Waiting:
         Raises:
             OnlineStoreError: the store is away, or does not answer in time.
         """
-        if seconds is None or seconds > self._longest:
-            line = self._lines.get("")
-            wire = None if line is None else line.connected
-            if wire is None:
-                return await self._read(requests)
-            # The way that most lookups take; each coroutine in it costs as much as some keys.
-            gets = self._gets(requests)
-            try:
-                said = await wire.ask(packed(gets.command(0)))
-            except OnlineStoreAwayError:
-                return await self._read(requests)
+        ends = None if seconds is None else time.monotonic() + seconds
+        wire = self._wire_of(0) if self._one else None
+        gets = Gets(self._layout, self._known, requests)
+        if wire is not None:
+            said = await self._said(wire, packed(gets.command(0)), seconds)
             if said.__class__ is list and gets.take(0, said) is None:
                 return gets.result()
-            return await self._read(requests)  # the server refused, or has another state by now
-        try:
-            async with asyncio.timeout(max(seconds - _MARGIN_SECONDS, seconds / 2)):
-                return await self._read(requests)
-        except TimeoutError:
-            raise away(", ".join(self._settings.addresses), f"no answer within {seconds * 1000:.0f} ms") from None
+        return await self._read_anyhow(requests, seconds, ends)
 
-    async def _read(self, requests: Requests) -> Read:
-        gets = self._gets(requests)
+    async def read_one(self, tables: tuple[str, ...], key: bytes, seconds: float | None = None) -> ReadOne:
+        """Return what one read finds; see :meth:`Waiting.read_one <featurestore.online.base.Waiting.read_one>`.
+
+        Raises:
+            OnlineStoreError: the store is away, or does not answer in time.
+        """
+        # This runs once a lookup, between work of gRPC's that leaves nothing of it in the processor's caches.
+        ends = None if seconds is None else time.monotonic() + seconds
+        gets = self._one_keys.get(tables)
+        if gets is None:
+            gets = self._one_keys[tables] = OneKeyGets(self._layout, self._known, tables)
+        get = gets.get(key)
+        wire = None if get is None else self._wire_of(get.bucket)
+        if wire is not None and get is not None:
+            found = get.take(await self._said(wire, get.command, seconds))
+            if found is not None:
+                return found
+        read = await self._read_anyhow([(name, (key,)) for name in tables], seconds, ends)
+        return ReadOne(read.clock, read.snapshot, [values[0] for values in read.values])
+
+    async def _read_anyhow(self, requests: Requests, seconds: float | None, ends: float | None) -> Read:
+        """Return what one read finds, also if servers refuse, have another state, or have to be found or connected to.
+
+        Args:
+            requests: as :meth:`read` takes them.
+            seconds: that the caller gave.
+            ends: when they end, by :func:`time.monotonic`.
+        """
+        gets = Gets(self._layout, self._known, requests)
+        if seconds is None or ends is None:
+            return await self._read(gets)
+        try:
+            async with asyncio.timeout(before(max(ends - time.monotonic(), 0.0))):
+                return await self._read(gets)
+        except TimeoutError:
+            raise late(", ".join(self._settings.addresses), seconds) from None
+
+    def _wire_of(self, bucket: int) -> Wire | None:
+        """Return the connection to the server of a bucket; None if that has to be found, or connected to."""
+        if self._one:
+            line = self._lines.get("")
+        else:
+            line = None if self._addresses is None else self._lines.get(self._addresses[bucket])
+        return None if line is None else line.connected
+
+    async def _said(self, wire: Wire, command: bytes, seconds: float | None) -> Any:
+        """Return the answer of a server; None if the connection to it is lost.
+
+        Raises:
+            LateError: there is none in time.
+        """
+        try:
+            return await wire.ask(command, seconds)
+        except LateError:
+            raise
+        except OnlineStoreAwayError:
+            return None
+
+    async def _read(self, gets: Gets) -> Read:
         if self._one:
             state: State | None = None
             while True:

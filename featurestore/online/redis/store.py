@@ -94,7 +94,7 @@ class RedisStore:
         Raises:
             OnlineStoreError: a file that TLS needs cannot be read.
         """
-        made = Waiting(self.settings, self._nodes, lambda requests: Gets(self.layout, self.known, requests))
+        made = Waiting(self.settings, self._nodes, self.layout, self.known)
         self._waitings.append(made)
         return made
 

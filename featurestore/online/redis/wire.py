@@ -10,7 +10,7 @@ from typing import Any
 import hiredis
 
 from featurestore.online.redis.connecting import Command, split
-from featurestore.online.redis.faults import away, refused
+from featurestore.online.redis.faults import away, before, late, refused
 from featurestore.settings.online import RedisConfig
 
 _NONE = object()
@@ -31,8 +31,8 @@ class Wire(asyncio.Protocol):
         self._seconds = seconds
         self._reader = hiredis.Reader(notEnoughData=_NONE)
         self._transport: Any = None
-        #: Who waits, and since when.
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        #: Who waits, since when, and what tells him that it is too late.
+        self._waiting: deque[tuple[asyncio.Future[Any], float, asyncio.TimerHandle | None]] = deque()
         self._out: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
         self._why: Exception | None = None
@@ -50,7 +50,9 @@ class Wire(asyncio.Protocol):
         reader.feed(data)
         try:
             while (said := reader.gets()) is not _NONE:
-                future, _ = waiting.popleft()
+                future, _, timer = waiting.popleft()
+                if timer is not None:
+                    timer.cancel()
                 if not future.done():
                     future.set_result(said)
         except (hiredis.ProtocolError, IndexError) as error:
@@ -63,20 +65,30 @@ class Wire(asyncio.Protocol):
             self._watch.cancel()
         error = away(self._address, self._why or why or "it closed the connection")
         while self._waiting:
-            future, _ = self._waiting.popleft()
+            future, _, timer = self._waiting.popleft()
+            if timer is not None:
+                timer.cancel()
             if not future.done():
                 future.set_exception(error)
         if not self.lost.done():
             self.lost.set_result(error)
 
-    def ask(self, command: bytes) -> asyncio.Future[Any]:
-        """Return the answer of a command, packed as it is sent; an error of the server's is an answer."""
+    def ask(self, command: bytes, seconds: float | None = None) -> asyncio.Future[Any]:
+        """Return the answer of a command, packed as it is sent; an error of the server's is an answer.
+
+        Args:
+            command: what is sent.
+            seconds: within which the caller needs an answer. If there is none, he is told so in time, and the others go
+                on waiting for theirs.
+        """
         future = self._loop.create_future()
         if not self.open:
             future.set_exception(away(self._address, self._why or "it closed the connection"))
             return future
-        now = self._loop.time()
-        self._waiting.append((future, now))
+        timer = None
+        if seconds is not None and seconds < self._seconds:
+            timer = self._loop.call_later(before(seconds), self._expire, future, seconds)
+        self._waiting.append((future, self._loop.time(), timer))
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(command)
@@ -88,6 +100,10 @@ class Wire(asyncio.Protocol):
         out, self._out = self._out, []
         if self.open:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _expire(self, future: asyncio.Future[Any], seconds: float) -> None:
+        if not future.done():
+            future.set_exception(late(self._address, seconds))
 
     def _look(self) -> None:
         """Give the connection up if somebody has waited for too long."""

@@ -132,8 +132,11 @@ class StreamedLookups:
         return STOPPING
 
     def _answer_one(self, asked: _Asked, *, again: bool = False) -> None:
+        if self._waiting is not None:
+            self._start(self._answer_waiting(asked, self._waiting, again=again))
+            return
         data, who, *_ = asked
-        if who is None and self._waiting is None and self._answered_one_row(data, asked):
+        if who is None and self._answered_one_row(data, asked):
             return
         number = 0
         try:
@@ -141,9 +144,6 @@ class StreamedLookups:
             number, request = message.correlation_id, message.request
             if who is not None:
                 who.check_service(request.service)
-            if self._waiting is not None:
-                self._start(self._answer_waiting(asked, number, request, self._waiting, again=again))
-                return
             response, entry = self._lookups.answer(request)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
@@ -167,17 +167,26 @@ class StreamedLookups:
         self._answered(answer.response, answer.entry, number, asked)
         return True
 
-    async def _answer_waiting(
-        self, asked: _Asked, number: int, request: pb.GetOnlineFeaturesRequest, waiting: Waiting, *, again: bool
-    ) -> None:
+    async def _answer_waiting(self, asked: _Asked, waiting: Waiting, *, again: bool) -> None:
+        data, who, context, *_ = asked
+        number = b""
         try:
-            left = asked.context.time_remaining()
-            response, entry = await self._lookups.answer_waiting(request, waiting, left)
+            left = context.time_remaining()
+            short = one_row.within(data) if who is None else None
+            if short is not None:
+                number, request = short
+                response, entry = await self._lookups.get_online_features_waiting(request, waiting, left)
+            else:
+                message = _parse(data)
+                number = _field(message.correlation_id)
+                if who is not None:
+                    who.check_service(message.request.service)
+                response, entry = await self._lookups.answer_waiting(message.request, waiting, left)
             self._log.offer(entry)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            self._not_answered(error, number, asked, again=again)
+            self._not_answered(error, _parse(number).correlation_id, asked, again=again)
             return
-        self._answered(response, entry, _field(number), asked)
+        self._answered(response, entry, number, asked)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

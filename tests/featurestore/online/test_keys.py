@@ -83,6 +83,12 @@ def test_a_short_key_cannot_pose_as_the_hash_of_a_long_one() -> None:
     assert len(hashed) == 33
 
 
+@given(st.data(), st.sampled_from(sorted(VALUES, key=str)))
+def test_a_key_of_one_part_is_made_alone_as_with_others(data: st.DataObject, dtype: DType) -> None:
+    layout, value = KeyLayout({"key": dtype}), data.draw(VALUES[dtype])
+    assert [layout.encode_one(value)] == layout.encode([[value]])
+
+
 def test_a_null_part_makes_no_key() -> None:
     assert KeyLayout({"a": String}).encode([[None, "x"]])[0] is None
     assert KeyLayout({"a": String, "b": Int64}).encode([["x", "x"], [None, 1]])[0] is None

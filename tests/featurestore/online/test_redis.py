@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
 from featurestore.online.base import oldest_order
@@ -24,6 +26,10 @@ from featurestore.settings.online import RedisConfig
 from tests.redis_servers import RedisServer, redis_program, until
 
 HOUR = 3_600_000_000
+#: Seconds by which a busy machine may be late.
+SLACK = 2.0
+#: A name has its length before it; one of the keys has bytes that separate names.
+KEYS = st.sampled_from((b"", b"k", b"\r\n$1\r\n", b"k" * 9, b"k" * 480)) | st.binary(max_size=12)
 
 
 def at(event: int, content: bytes = b"") -> bytes:
@@ -231,12 +237,15 @@ def test_a_server_that_is_killed_under_load_costs_errors_while_it_is_away_and_no
     wrong: list[object] = []
     answered_after = 0
 
-    async def ask(ended: asyncio.Event) -> None:
+    async def ask(ended: asyncio.Event, seconds: float | None, *, one: bool) -> None:
         nonlocal slowest, answered_after
         while not ended.is_set():
             began = time.monotonic()
             try:
-                found = (await waiting.read([("a-1", keys)], 0.5)).values[0]
+                if one:
+                    found = [(await waiting.read_one(("a-1",), key, seconds)).values[0] for key in keys]
+                else:
+                    found = (await waiting.read([("a-1", keys)], seconds)).values[0]
             except OnlineStoreError as error:
                 errors.append(error)
                 await asyncio.sleep(0.005)
@@ -248,7 +257,8 @@ def test_a_server_that_is_killed_under_load_costs_errors_while_it_is_away_and_no
 
     async def run() -> None:
         ended = asyncio.Event()
-        asking = [asyncio.create_task(ask(ended)) for _ in range(8)]
+        ways = [(seconds, one) for seconds in (0.5, None) for one in (False, True)] * 2
+        asking = [asyncio.create_task(ask(ended, seconds, one=one)) for seconds, one in ways]
         await asyncio.sleep(0.2)
         await asyncio.to_thread(own_server.kill)
         await asyncio.sleep(0.3)
@@ -285,6 +295,8 @@ def test_a_server_that_is_silent_is_away_within_the_callers_deadline(own_server:
             began = time.monotonic()
             with pytest.raises(OnlineStoreAwayError, match="no answer within 150 ms"):
                 await waiting.read([("a-1", [b"k"])], 0.15)
+            with pytest.raises(OnlineStoreAwayError, match="no answer within 150 ms"):
+                await waiting.read_one(("a-1",), b"k", 0.15)
             assert time.monotonic() - began < 2
             with pytest.raises(OnlineStoreAwayError, match="no answer within"):
                 await waiting.read([("a-1", [b"k"])])
@@ -302,6 +314,65 @@ def test_a_server_that_is_silent_is_away_within_the_callers_deadline(own_server:
 
     asyncio.run(run())
     store.close()
+
+
+def test_a_caller_without_time_is_told_so_while_the_others_wait_on(own_server: RedisServer) -> None:
+    store = RedisStore(settings_of(own_server, timeout_seconds=20.0))
+    store.put_newest("a-1", [(b"k", at(7))])
+
+    async def late(seconds: float) -> float:
+        began = time.monotonic()
+        with pytest.raises(OnlineStoreAwayError, match=f"no answer within {seconds * 1000:.0f} ms"):
+            await waiting.read_one(("a-1",), b"k", seconds)
+        return time.monotonic() - began
+
+    async def run() -> None:
+        assert (await waiting.read_one(("a-1",), b"k")).values == [at(7)]
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            patient = [asyncio.create_task(waiting.read_one(("a-1",), b"k", left)) for left in (None, 19.0)]
+            told = await asyncio.gather(late(0.2), late(0.1), late(0.3))
+            assert not any(task.done() for task in patient)
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        assert told[0] < 0.2 + SLACK
+        assert told[1] < 0.1 + SLACK
+        assert [(await task).values for task in patient] == [[at(7)], [at(7)]]
+        # The answers to those that have gone were theirs alone.
+        assert (await waiting.read_one(("a-1", "a-1"), b"k")).values == [at(7), at(7)]
+        await waiting.close()
+
+    waiting = store.waiting()
+    asyncio.run(run())
+    assert store.interruptions() == 0
+    store.close()
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(("a-1", "b-1", "c-1")), KEYS, st.booleans()), max_size=12))
+def test_one_key_is_read_as_many_are(redis_settings: RedisConfig, writes: list[tuple[str, bytes, bool]]) -> None:
+    """Keys of all lengths, of tables that were never written, and of some that another process has replaced."""
+    store, other = RedisStore(redis_settings), RedisStore(redis_settings)
+    store.clear()
+
+    async def run() -> None:
+        waiting = store.waiting()
+        for number, (table, key, whole) in enumerate(writes):
+            row = (key, at(number + 1, key))
+            if whole:
+                other.replace(table, [row])
+            else:
+                other.put_newest(table, [row])
+            for tables in (("a-1", "b-1"), ("b-1", "a-1", "b-1"), ("never",), ("a-1", "never")):
+                found = await waiting.read_one(tables, key)
+                right = await waiting.read([(name, [key]) for name in tables])
+                assert found == (right.clock, right.snapshot, [one for (one,) in right.values])
+                assert found.values == [one for (one,) in other.read([(name, [key]) for name in tables]).values]
+        await waiting.close()
+
+    asyncio.run(run())
+    store.close()
+    other.close()
 
 
 def test_nobody_is_there() -> None:

@@ -186,6 +186,9 @@ def test_the_rows_of_an_entity_are_in_one_slot_and_a_lookup_asks_each_server_onc
         waiting = store.waiting()
         found = (await waiting.read(asked, 5.0)).values
         assert (await waiting.read([(name, keys[:1]) for name, _ in asked])).values == [one[:1] for one in right]
+        for place, key in enumerate(keys):
+            one = await waiting.read_one(("a-1", "b-1", "c-1"), key, 5.0)
+            assert one.values == [values[place] for values in right]
         await waiting.close()
         return found
 
@@ -205,17 +208,20 @@ def test_a_slot_that_has_moved_is_followed(redis_cluster: list[RedisServer]) -> 
 
     async def run() -> None:
         waiting = store.waiting()
+        assert (await waiting.read_one(("a-1",), b"k")).values == [at(1)]
         assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]
         clients[target].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
         clients[source].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
         moving = clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
         for key in moving:
             clients[source].execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
-        assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]  # by ASK
+        assert (await waiting.read_one(("a-1",), b"k")).values == [at(1)]  # by ASK
+        assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]
         assert store.read([("a-1", [b"k"])]).values == [[at(1)]]
         for client in clients.values():
             client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
-        assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]  # by MOVED
+        assert (await waiting.read_one(("a-1",), b"k")).values == [at(1)]  # by MOVED
+        assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]
         await waiting.close()
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 
 from featurestore.definitions import Entity, FeatureService, FeatureView, Field
 from featurestore.errors import InvalidRequestError
-from featurestore.online import LmdbStore
-from featurestore.online.base import Row, order_prefix
+from featurestore.online import LmdbStore, OnlineStore
+from featurestore.online.base import Row, Waiting, order_prefix
+from featurestore.online.redis.store import RedisStore
 from featurestore.serving import one_row
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.plan import StoredView, compile_plan
 from featurestore.serving.routing import Canary
+from featurestore.settings.online import RedisConfig
 from featurestore.types import Float64, Int32, Int64, String
 from featurestore.v1 import serving_pb2 as pb
 from tests.services import registered
@@ -58,7 +61,7 @@ def store(tmp_path: Path) -> Iterator[LmdbStore]:
     opened.close()
 
 
-def put(store: LmdbStore, view: StoredView, key: int | str, event: int, value: float | None) -> None:
+def put(store: OnlineStore, view: StoredView, key: int | str, event: int, value: float | None) -> None:
     columns = {one.name: pa.array([value], one.dtype.to_arrow()) for one in view.codec.fields}
     columns["event_timestamp"] = pa.array([event], pa.timestamp("us", "UTC"))
     number = np.array([event])
@@ -218,6 +221,41 @@ def test_the_short_way_gives_what_the_long_way_gives(tmp_path_factory: pytest.Te
                 assert short is not None
                 assert short.response == long.response
                 assert short.entry == long.entry
+    store.close()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(STEPS)
+def test_the_short_way_to_another_process_gives_what_the_long_way_gives(
+    redis_settings: RedisConfig, steps: Any
+) -> None:
+    """From the first request on, before anything was written; and after a table was replaced as a whole."""
+    store = RedisStore(redis_settings)
+    store.clear()
+    store.advance(None, NOW, {})
+    lookups = Lookups(store, PLANS, max_rows=5, replay=True, row_cache=1 << 20)
+    ageless, aging = PLANS["numbers"].stored
+
+    async def ask(waiting: Waiting, key: int) -> None:
+        request = asked("numbers", "user_id", key, request_id="r")
+        long = lookups.answer(pb.GetOnlineFeaturesRequest.FromString(request))
+        for seconds in (None, 20.0, 0.9):
+            short = await lookups.get_online_features_waiting(request, waiting, seconds)
+            assert short.response == long.response
+            assert short.entry == long.entry
+
+    async def run() -> None:
+        waiting = store.waiting()
+        for step, key, event in steps:
+            if step == "ask another":
+                store.replace(aging.storage_id, [])
+            elif step != "ask":
+                view = ageless if step == "write one" else aging
+                put(store, view, key, event, None if event % 3 == 0 else event / 7)
+            await ask(waiting, key)
+        await waiting.close()
+
+    asyncio.run(run())
     store.close()
 
 
