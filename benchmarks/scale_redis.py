@@ -14,14 +14,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness import Row
-from benchmarks.serving import _PROCESSES, _asked, _Case, _in_turn, _row, _Scale, _view
-from benchmarks.serving_load import KEYS, answer_of, bare, framed, ours, request
+from benchmarks.serving import _PROCESSES, _asked, _Case, _in_turn, _messages, _row, _Scale, _view
+from benchmarks.serving_load import KEYS, Server, answer_of, bare, framed, ours, request
 from featurestore import FeatureService, FeatureStore, FeatureView
 
 _MATERIALIZED = 300_000
@@ -90,19 +91,26 @@ def _few(cases: list[_Case], scale: _Scale) -> list[Row]:
         servers = [stack.enter_context(ours(case.folder)) for case in cases]
         uncached = stack.enter_context(ours(cases[1].folder, cache=False))
         floor = stack.enter_context(bare(cases[0].answer))
-        on_redis, on_lmdb, read, nothing = _in_turn(
-            [
-                lambda one=one: _asked(one, cases[0], scale.requests).rate  # type: ignore[misc]
-                for one in (*servers, uncached, floor)
-            ],
-            scale.pairs,
-        )
+
+        def rates(*asked: Server, deadline: str = "") -> list[float]:
+            measure = [partial(_rate, server, cases[0], scale.requests, deadline) for server in asked]
+            return _in_turn(measure, scale.pairs)
+
+        on_redis, on_lmdb, read, nothing = rates(*servers, uncached, floor)
+        late = rates(*servers, deadline="500m")
+        streams = _in_turn([partial(_messages, server, cases[0], scale.requests) for server in servers], scale.pairs)
     work = "1 row x 50 features, 3 views"
     return [
         _row(f"{work}: Redis; LMDB", (on_redis, on_lmdb), "requests/s", 0.7 if scale.goals else None),
         _row(f"{work}: Redis; LMDB, no row cache", (on_redis, read), "requests/s", None),
         _row(f"{work}: Redis; bare handler", (on_redis, nothing), "requests/s", None),
+        _row(f"{work}, within 500 ms: Redis; LMDB", (late[0], late[1]), "requests/s", None),
+        _row("stream of 1-row requests: Redis; LMDB", (streams[0], streams[1]), "messages/s", None),
     ]
+
+
+def _rate(server: Server, case: _Case, requests: int, deadline: str) -> float:
+    return _asked(server, case, requests, deadline=deadline).rate
 
 
 def _many(case: _Case, scale: _Scale) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -104,7 +104,7 @@ def _case(folder: Path, views: list[FeatureView], *, rows: int) -> _Case:
     return _Case(folder, rows, asked, [framed([one]) for one in asked], answer)
 
 
-def _in_turn(measure: list[Callable[[], float]], pairs: int) -> list[float]:
+def _in_turn(measure: Sequence[Callable[[], float]], pairs: int) -> list[float]:
     """Return the median of each measure, taken in turn after one round that warms up."""
     found: list[list[float]] = [[] for _ in measure]
     for number in range(pairs + 1):
@@ -115,7 +115,9 @@ def _in_turn(measure: list[Callable[[], float]], pairs: int) -> list[float]:
     return [statistics.median(one) for one in found]
 
 
-def _asked(server: Server, case: _Case, requests: int, *, rate: int = 0, latencies: bool = False) -> Load:
+def _asked(
+    server: Server, case: _Case, requests: int, *, rate: int = 0, latencies: bool = False, deadline: str = ""
+) -> Load:
     each = max(1, requests // len(case.bodies) // (1 if case.rows == 1 else 5))
     return load(
         server.address,
@@ -124,6 +126,7 @@ def _asked(server: Server, case: _Case, requests: int, *, rate: int = 0, latenci
         answer_bytes=case.answer_bytes,
         rate=rate,
         latencies=latencies,
+        deadline=deadline,
     )
 
 
@@ -166,26 +169,38 @@ def _latency(case: _Case, scale: _Scale) -> Row:
     return _row(f"p99 at half load ({half:,} requests/s)", (figures[0], figures[1]), "ms", goal, more=False)
 
 
-def _stream(case: _Case, scale: _Scale) -> list[Row]:
-    unary = pb.GetOnlineFeaturesRequest.FromString(case.bodies[0][5:])
+def _streamed(case: _Case) -> tuple[bytes, bytes]:
+    """Return a message of a stream, and the answer to it."""
+    unary = pb.GetOnlineFeaturesRequest.FromString(case.requests[0])
     one = pb.StreamOnlineFeaturesRequest(correlation_id=7, request=unary).SerializeToString()
-    answer = pb.StreamOnlineFeaturesResponse(
-        correlation_id=7, response=pb.GetOnlineFeaturesResponse.FromString(case.answer)
-    ).SerializeToString()
-    bodies = [framed([one] * _MESSAGES)] * _PROCESSES
-    calls = max(2, scale.requests // _MESSAGES)
+    answer = pb.GetOnlineFeaturesResponse.FromString(case.answer)
+    return one, pb.StreamOnlineFeaturesResponse(correlation_id=7, response=answer).SerializeToString()
 
-    def messages(server: Server) -> float:
-        size = (len(answer) + 5) * _MESSAGES
-        done = load(server.address, bodies, requests=calls, answer_bytes=size, method="StreamOnlineFeatures")
-        return done.rate * _MESSAGES
 
+def _messages(server: Server, case: _Case, requests: int) -> float:
+    """Return the messages a second that a server answers over streams."""
+    one, answer = _streamed(case)
+    done = load(
+        server.address,
+        [framed([one] * _MESSAGES)] * _PROCESSES,
+        requests=max(2, requests // _MESSAGES),
+        answer_bytes=(len(answer) + 5) * _MESSAGES,
+        method="StreamOnlineFeatures",
+    )
+    return done.rate * _MESSAGES
+
+
+def _stream(case: _Case, scale: _Scale) -> list[Row]:
+    _, answer = _streamed(case)
     with ExitStack() as stack:
         servers = [
             stack.enter_context(one)
             for one in (ours(case.folder), bare(answer, stream=True), bare(answer, stream=True, loop="uvloop"))
         ]
-        kept, floor, faster = _in_turn([lambda server=server: messages(server) for server in servers], scale.pairs)  # type: ignore[misc]
+        kept, floor, faster = _in_turn(
+            [lambda server=server: _messages(server, case, scale.requests) for server in servers],  # type: ignore[misc]
+            scale.pairs,
+        )
     return [
         _row("stream of 1-row requests", (kept, floor), "messages/s", 0.85 if scale.goals else None),
         _row("stream of 1-row requests, floor on uvloop", (kept, faster), "messages/s", None),

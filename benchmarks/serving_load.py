@@ -121,6 +121,7 @@ def load(
     method: str = "GetOnlineFeatures",
     rate: int = 0,
     latencies: bool = False,
+    deadline: str = "",
 ) -> Load:
     """Ask a server by one ``h2load`` process for each body, all at once; two connections each, two calls on each.
 
@@ -132,6 +133,7 @@ def load(
         method: of the service.
         rate: requests a second of all processes together; 0 is as fast as they can.
         latencies: whether to keep each request's.
+        deadline: of each call, as gRPC writes it: ``500m`` is 500 milliseconds.
     """
     with ExitStack() as stack, tempfile.TemporaryDirectory() as name:
         running = []
@@ -140,6 +142,7 @@ def load(
             file.write_bytes(body)
             command = ["h2load", "-n", str(requests), "-c", "2", "-m", "2", "-d", str(file)]
             command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+            command += ["-H", f"grpc-timeout: {deadline}"] if deadline else []
             command += [f"--rps={max(1, rate // len(bodies) // 2)}"] if rate else []
             command += [f"--log-file={log}"] if latencies else []
             command.append(f"http://{address}/{SERVICE}/{method}")

@@ -91,6 +91,18 @@ class Gets:
                 names.append(head + table.head + keys[place])  # type: ignore[operator]  # none is None there
         return tuple(names)
 
+    def packed(self) -> bytes:
+        """Return what is asked of the only bucket, as it is sent."""
+        head, tables = self._layout.heads[0], self._state.tables
+        count, parts = 3, [bulk(b"MGET"), bulk(head + b"s"), bulk(head + b"n")]
+        for name, keys in self._requests:
+            table = tables.get(name)
+            if table is not None:
+                asked = [key for key in keys if key is not None] if None in keys else keys
+                count += len(asked)
+                parts.append(_bulks(head + table.head, asked))  # type: ignore[arg-type]  # none is None there
+        return b"*%d\r\n%b" % (count, b"".join(parts))
+
     def take(self, bucket: int, said: list[Any], asked_by: State | None = None) -> State | None:
         """Take a bucket's answer; return the state to ask by once more, or None if that is not needed."""
         state = asked_by or self._state
@@ -130,3 +142,17 @@ class Gets:
     def result(self) -> Read:
         """Return what was found."""
         return Read(self._clock, self._generations, self._values, self._snapshot, self._writes)
+
+
+def bulk(word: bytes) -> bytes:
+    """Return a word of a command, as it is sent."""
+    return b"$%d\r\n%b\r\n" % (len(word), word)
+
+
+def _bulks(front: bytes, keys: Sequence[bytes]) -> bytes:
+    """Return keys with something in front of each, as they are sent."""
+    sizes = set(map(len, keys))
+    if len(sizes) == 1:  # as numbers are, and most keys
+        begin = b"$%d\r\n%b" % (len(front) + sizes.pop(), front)
+        return begin + (b"\r\n" + begin).join(keys) + b"\r\n"
+    return b"".join([bulk(front + key) for key in keys])

@@ -151,7 +151,7 @@ class Waiting:
         wire = self._wire_of(0) if self._one else None
         gets = Gets(self._layout, self._known, requests)
         if wire is not None:
-            said = await self._said(wire, packed(gets.command(0)), seconds)
+            said = await self._said(wire, gets.packed(), seconds)
             if said.__class__ is list and gets.take(0, said) is None:
                 return gets.result()
         return await self._read_anyhow(requests, seconds, ends)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from featurestore.online.base import ReadOne
-from featurestore.online.redis.gets import Known
+from featurestore.online.redis.gets import Known, bulk
 from featurestore.online.redis.layout import Layout
 from featurestore.online.redis.state import State, number_at
 
@@ -80,7 +80,7 @@ def _around(head: bytes, tables: list[bytes], size: int) -> tuple[bytes, ...]:
         size: bytes of the key.
     """
     words = [b"MGET", head + b"s", head + b"n"]
-    pieces = [b"*%d\r\n" % (len(words) + len(tables)) + b"".join(b"$%d\r\n%b\r\n" % (len(one), one) for one in words)]
+    pieces = [b"*%d\r\n" % (len(words) + len(tables)) + b"".join(map(bulk, words))]
     for table in tables:
         front = head + table
         pieces[-1] += b"$%d\r\n%b" % (len(front) + size, front)

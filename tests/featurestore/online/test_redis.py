@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
 from featurestore.online.base import oldest_order
 from featurestore.online.redis.breaker import Breaker
+from featurestore.online.redis.gets import Gets, Known
 from featurestore.online.redis.layout import BUCKETS, Layout, slot_of, tags
 from featurestore.online.redis.state import State
 from featurestore.online.redis.store import RedisStore
+from featurestore.online.redis.wire import packed
 from featurestore.online.upkeep import expire, retain
 from featurestore.settings.online import RedisConfig
 from tests.redis_servers import RedisServer, redis_program, until
@@ -70,6 +72,21 @@ def test_every_bucket_has_a_slot_of_its_own_evenly_over_all() -> None:
 
 def test_the_slot_of_a_tag_is_that_of_the_specifications_example() -> None:
     assert slot_of(b"123456789") == 12739
+
+
+# Commands
+
+ASKED = st.lists(
+    st.tuples(st.sampled_from(("a-1", "b-1", "never")), st.lists(st.none() | KEYS, max_size=6)), max_size=4
+)
+
+
+@given(ASKED | st.lists(st.tuples(st.just("a-1"), st.lists(st.binary(min_size=9, max_size=9), max_size=9)), max_size=3))
+def test_a_read_is_sent_as_the_library_would_send_it(requests: list[tuple[str, list[bytes | None]]]) -> None:
+    known = Known(many=False)
+    known.state = State.read(None).with_tables(["a-1", "b-1"])
+    gets = Gets(Layout("shop", cluster=False), known, requests)
+    assert gets.packed() == packed(gets.command(0))
 
 
 # State
