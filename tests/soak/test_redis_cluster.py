@@ -89,7 +89,7 @@ def _kill_under_load(store: FeatureStore, kill: Callable[[], None], seconds: flo
                 counts["pushed after"] += killed_at[0] > 0
 
     layout, codec, name = KeyLayout(VIEW.keys), RowCodec(VIEW.schema), storage_id(VIEW)
-    keys = layout.encode([list(range(USERS))])
+    keys = [layout.encode_one(user) for user in range(USERS)]
 
     async def look_up() -> None:
         waiting = store.online.waiting()  # type: ignore[attr-defined]
@@ -103,7 +103,10 @@ def _kill_under_load(store: FeatureStore, kill: Callable[[], None], seconds: flo
                 counts["in a row, at the end"] = 0
                 await asyncio.to_thread(kill)
             try:
-                found = await waiting.read([(name, keys)], 1.0)
+                if counts["lookups"] % 2:
+                    (read,) = (await waiting.read([(name, keys)], 1.0)).values
+                else:
+                    read = [(await waiting.read_one((name,), key, 1.0)).values[0] for key in keys]
             except OnlineStoreError:
                 counts["errors"] += 1
                 counts["in a row, at the end"] = 0
@@ -112,7 +115,7 @@ def _kill_under_load(store: FeatureStore, kill: Callable[[], None], seconds: flo
                 continue
             counts["lookups"] += 1
             counts["in a row, at the end"] += 1
-            values = codec.decode([None if one is None else one[32:] for one in found.values[0]])["number"].to_pylist()
+            values = codec.decode([None if one is None else one[32:] for one in read])["number"].to_pylist()
             # A number belongs to its user, and was sent.
             counts["wrong"] += sum(
                 value is not None and (value % USERS != user or value > sent.get(user, 0))
@@ -137,7 +140,7 @@ def _kill_under_load(store: FeatureStore, kill: Callable[[], None], seconds: flo
     return counts
 
 
-def _numbers(store: FeatureStore, keys: list[bytes | None], name: str, codec: RowCodec) -> list[int | None]:
+def _numbers(store: FeatureStore, keys: list[bytes], name: str, codec: RowCodec) -> list[int | None]:
     (values,) = store.online.read([(name, keys)]).values
     found: list[int | None] = codec.decode([None if one is None else one[32:] for one in values])["number"].to_pylist()
     return found
