@@ -29,7 +29,7 @@ from featurestore.offline.places import spill_folder
 from featurestore.offline.store import OfflineStore
 from featurestore.pushing import PushLog
 from featurestore.registry import Registry, open_registry, schema
-from featurestore.serving.feedback.segments import rewriting
+from featurestore.serving.rewriting import rewriting
 
 #: Called with the part that is being copied, and how many files or rows more of it are done now.
 Progress = Callable[[str, int], object]

@@ -18,20 +18,11 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Make a file; its bytes are on the disk when this returns, and its name after :func:`sync`."""
+    """Make a file; its bytes are on the disk when this returns, and its name once its folder is."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ import structlog
 from featurestore.pushing import origins
 from featurestore.pushing.acknowledged import acknowledge, acknowledged, forget
 from featurestore.pushing.commit import Commit, End, after
-from featurestore.pushing.durable import reading, sync, write_new, writing
+from featurestore.pushing.durable import reading, write_new, writing
 from featurestore.pushing.segments import (
     HEADER,
     HEADER_WITH_ORIGINS,
@@ -40,6 +40,7 @@ from featurestore.pushing.segments import (
     number_of,
     parse,
 )
+from featurestore.storage.durable import sync
 
 _SUFFIX = ".wal"
 _TORN = ".torn"

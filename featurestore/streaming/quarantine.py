@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.errors import OfflineStoreError
+from featurestore.storage.durable import sync
 from featurestore.streaming.messages import Message, Poisoned
 
 _SUFFIX = ".jsonl"
@@ -131,7 +132,7 @@ class MessageQuarantine:
             return
         with _refused(file):
             file.unlink(missing_ok=True)
-            _sync(file.parent)
+            sync(file.parent)
 
     def _write(self, file: Path, kept: Sequence[Kept]) -> None:
         part = file.with_name(f".{uuid.uuid4().hex}")
@@ -143,7 +144,7 @@ class MessageQuarantine:
                     out.flush()
                     os.fsync(out.fileno())
                 part.replace(file)
-                _sync(file.parent)
+                sync(file.parent)
             finally:
                 part.unlink(missing_ok=True)
 
@@ -240,11 +241,3 @@ def _refused(file: Path) -> Iterator[None]:
             f"Messages cannot be kept aside in {file}: {error.strerror or error}.",
             hint='Check the disk\'s space and rights, and "path" under [streaming] in featurestore.toml.',
         ) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

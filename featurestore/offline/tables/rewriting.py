@@ -16,6 +16,7 @@ from featurestore.definitions.names import EVENT_TIMESTAMP
 from featurestore.errors import OfflineStoreError
 from featurestore.offline.erasure.erased_keys import Matches
 from featurestore.storage import StoragePath
+from featurestore.storage.durable import sync
 from featurestore.storage.parquet import ParquetWriter, parquet_file, read_schema, write_table
 
 _ROW_GROUP_ROWS = 131_072
@@ -94,7 +95,7 @@ def write_rest(file: StoragePath, target: StoragePath, matches: Matches, *, keep
         elif keep_empty:
             write_table(read_schema(file).empty_table(), part)
         if isinstance(part, Path) and isinstance(target, Path) and part.exists():
-            _to_disk(part)
+            sync(part)
             part.replace(target)
     except OSError as error:
         raise OfflineStoreError(
@@ -156,8 +157,3 @@ def _reading(file: StoragePath) -> Iterator[None]:
 def _batches(file: StoragePath, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
     with _reading(file), parquet_file(file) as opened:
         yield from opened.iter_batches(batch_size=_ROW_GROUP_ROWS, columns=columns)
-
-
-def _to_disk(file: Path) -> None:
-    with file.open("rb") as written:
-        os.fsync(written.fileno())

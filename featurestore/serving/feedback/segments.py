@@ -9,12 +9,11 @@ of a caller: the same prediction twice is one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,8 @@ import structlog
 
 from featurestore.errors import OfflineStoreError
 from featurestore.serving.feedback.rows import Kind
+from featurestore.serving.rewriting import rewriting
+from featurestore.storage.durable import sync
 
 #: Between the starts of two writes of a busy log; one call alone does not wait.
 _INTERVAL_SECONDS = 0.05
@@ -188,7 +189,7 @@ class _Merges:
 def merge_level(folder: Path, worker: str, level: int) -> bool:
     """Merge the files of one level of a worker, if there are enough; return whether that was so.
 
-    The caller holds :func:`rewriting`.
+    The caller holds :func:`~featurestore.serving.rewriting.rewriting`.
     """
     files = sorted(folder.glob(f"{worker}-{level}-*.parquet"))
     if len(files) < _FAN or sum(one.stat().st_size for one in files) > _LARGE_BYTES:
@@ -213,45 +214,17 @@ def write_segment(file: Path, rows: pa.Table) -> None:
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True, exist_ok=True)
         for parent in (file.parent.parent, file.parent.parent.parent):
-            _to_disk(parent)
+            sync(parent)
     # The process in the name tells an erasure whether whoever wrote the part still lives.
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         pq.write_table(rows, part, compression="zstd")
-        _to_disk(part)
+        sync(part)
         part.replace(file)
-        _to_disk(file.parent)
+        sync(file.parent)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def rewriting(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the files of a folder against others that would write them anew: a merge would bring erased rows back.
-
-    Args:
-        folder: of one kind and model.
-        wait: whether to wait until nobody else holds it.
-
-    Yields:
-        Whether it is held; always if it was waited for.
-    """
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def segments(folder: Path) -> list[Path]:

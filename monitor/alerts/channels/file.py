@@ -14,6 +14,7 @@ from pathlib import Path
 
 from featurestore.errors import ConfigError
 from featurestore.settings.channels import FileConfig
+from featurestore.storage.durable import sync
 from monitor.alerts.base import Message, Outcome, Status
 from monitor.alerts.channels.webhook import cloud_event
 
@@ -55,7 +56,7 @@ class File:
             finally:
                 os.close(descriptor)
             written = True
-            _sync_folder(self._file.parent)
+            sync(self._file.parent)
         except OSError as error:
             return Outcome(Status.RETRY, f"{self._file} cannot be written: {error.strerror}", untaken=not written)
         return Outcome(Status.DELIVERED)
@@ -84,12 +85,3 @@ class File:
         except OSError:
             os.ftruncate(descriptor, end)  # a full disk takes part of a line
             raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk: a file that was just made is lost with its name otherwise."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
