@@ -16,11 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from featurestore.config import Config
-from featurestore.erasure.log_files import logged_files, workers_behind
+from featurestore.erasure.log_files import LoggedFile, logged_files, workers_behind
 from featurestore.erasure.offline_places import remove_partial
 from featurestore.erasure.online_places import replays
 from featurestore.erasure.place import Erased, Task
-from featurestore.erasure.scope import Columns
 from featurestore.offline.erasure.erased_keys import Matches
 from featurestore.offline.tables.rewriting import count_matches, erase_in_place
 from featurestore.serving.feedback import OUTCOMES, PREDICTIONS
@@ -61,10 +60,11 @@ def _erased(config: Config, task: Task) -> Erased:
         return total
     # Lookups that no file has yet lead to nothing.
     late = 0 if task.dry_run else workers_behind(config.path(config.serving.log_path))
-    return total + Erased(waiting=late) + erase_feedback(config, task, list(logged_files(config, task)))
+    with logged_files(config, task) as logged:
+        return total + Erased(waiting=late) + erase_feedback(config, task, logged)
 
 
-def erase_feedback(config: Config, task: Task, logged: Sequence[tuple[Path, list[Columns]]]) -> Erased:
+def erase_feedback(config: Config, task: Task, logged: Sequence[LoggedFile]) -> Erased:
     """Erase the predictions, and their outcomes, of the lookups that stand in files of the serving log.
 
     Args:
@@ -85,10 +85,10 @@ def _models(folder: Path) -> list[str]:
     return sorted({one.name for one in folder.glob("*/*") if one.is_dir()})
 
 
-def _lookups(task: Task, logged: Sequence[tuple[Path, list[Columns]]]) -> set[_Lookup]:
+def _lookups(task: Task, logged: Sequence[LoggedFile]) -> set[_Lookup]:
     """Return the lookups of the keys that are in the serving log."""
     found: set[_Lookup] = set()
-    for file, places in logged:
+    for file, places, _ in logged:
         matches = task.scope.matches(places)
         columns = dict.fromkeys([*(name for one in places for name in one), "request_id", "row"])
         with pq.ParquetFile(file) as opened:

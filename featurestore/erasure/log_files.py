@@ -4,26 +4,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from featurestore.config import Config
 from featurestore.erasure.place import Task
 from featurestore.erasure.scope import Columns
 from featurestore.offline.tables.rewriting import columns_of
-from featurestore.serving.log import WATERMARKS, read_watermarks
+from featurestore.serving.log import read_watermarks
+from featurestore.serving.log_files import log_files, service_folders
+from featurestore.serving.rewriting import rewriting
 
 #: A worker writes what it has served once a second; one that is slower than this is left to the next erasure.
 _PATIENCE_SECONDS = 5.0
 
 
-def logged_files(config: Config, task: Task) -> Iterator[tuple[Path, list[Columns]]]:
-    """Yield each file of a serving log that may have a key, and the columns that hold it."""
-    for file in sorted(config.path(config.serving.log_path).glob("*/*.parquet")):
-        if file.parent.name == WATERMARKS or file.name.startswith("."):
-            continue
-        places = task.scope.places_in(file.parent.name, columns_of(file))
-        if places:
-            yield file, places
+class LoggedFile(NamedTuple):
+    """A file of a serving log that may have a key.
+
+    Attributes:
+        path: the file.
+        places: the columns that hold it.
+        counts: whether its rows count; else they are in another one too, into which it was merged.
+    """
+
+    path: Path
+    places: list[Columns]
+    counts: bool
+
+
+@contextmanager
+def logged_files(config: Config, task: Task) -> Iterator[list[LoggedFile]]:
+    """Give the files of a serving log that may have a key, and have none of them merged meanwhile.
+
+    Before :func:`~featurestore.erasure.feedback_places.erase_feedback`, which holds files too.
+    """
+    found = []
+    with ExitStack() as held:
+        for folder in service_folders(config.path(config.serving.log_path)):
+            if not task.dry_run:
+                held.enter_context(rewriting(folder, wait=True))
+            count = set(log_files(folder))
+            for file in sorted(folder.glob("[!.]*.parquet")):
+                places = task.scope.places_in(folder.name, columns_of(file))
+                if places:
+                    found.append(LoggedFile(file, places, file in count))
+        yield found
 
 
 def workers_behind(folder: Path) -> int:

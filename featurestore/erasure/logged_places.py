@@ -38,14 +38,16 @@ def _erased_from_log(config: Config, task: Task) -> Erased:
     folder = config.path(config.serving.log_path)
     late = 0 if task.dry_run else workers_behind(folder)
     total = Erased(waiting=late)
-    files = list(logged_files(config, task))
-    if not task.dry_run:
-        # Their place has been gone through, but for lookups that were written down since; no more leads to those then.
-        erase_feedback(config, task, files)
-    for file, places in files:
-        matches = task.scope.matches(places)
-        rows = count_matches(file, {name: None for columns in places for name in columns}, matches)
-        total += Erased(rows=rows, files=int(rows > 0))
-        if rows and not task.dry_run:
-            erase_in_place(file, matches)
+    with logged_files(config, task) as files:
+        if not task.dry_run:
+            # Their place has been gone through, but for lookups that were written down since; no more leads to those
+            # then.
+            erase_feedback(config, task, files)
+        for file, places, counts in files:
+            matches = task.scope.matches(places)
+            rows = count_matches(file, {name: None for columns in places for name in columns}, matches)
+            if counts:
+                total += Erased(rows=rows, files=int(rows > 0))
+            if rows and not task.dry_run:
+                erase_in_place(file, matches)
     return total + remove_partial(folder.glob("*/.*.parquet*"), task)

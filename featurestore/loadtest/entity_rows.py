@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from featurestore import types
 from featurestore.errors import ConfigError, DataError, InvalidRequestError
 from featurestore.online import OnlineStore
+from featurestore.serving.log_files import log_files
 from featurestore.serving.plan import ServicePlan, StoredView
 
 #: What request ids of load tests begin with; their rows in the serving log are not replayed.
@@ -121,11 +122,10 @@ def logged_rows(plan: ServicePlan, folder: Path, *, count: int) -> EntityRows:
     Raises:
         DataError: the log has none, or a file cannot be read.
     """
-    files = [one for one in (folder / plan.name).glob("*.parquet") if not one.name.startswith(".")]
     columns: dict[str, list[Any]] = {name: [] for name in plan.columns}
     requests: list[tuple[int, int]] = []
     rows = 0
-    for file in sorted(files, key=_written, reverse=True):
+    for file in sorted(log_files(folder / plan.name), key=_written, reverse=True):
         if rows >= count:
             break
         table = _logged(file, plan)

@@ -29,6 +29,7 @@ from featurestore.offline.places import spill_folder
 from featurestore.offline.store import OfflineStore
 from featurestore.pushing import PushLog
 from featurestore.registry import Registry, open_registry, schema
+from featurestore.serving.log_files import service_folders
 from featurestore.serving.rewriting import rewriting
 
 #: Called with the part that is being copied, and how many files or rows more of it are done now.
@@ -242,10 +243,11 @@ class Move:
 
     @contextmanager
     def _merging_nothing(self) -> Iterator[None]:
-        """Let nobody merge the small files of predictions and outcomes while they are copied; writers go on."""
-        folder = self.source.path(self.source.serving.feedback_path)
+        """Let nobody merge files of what was served, predicted and observed while they are copied; writers go on."""
+        serving = self.source.serving
+        log, feedback = self.source.path(serving.log_path), self.source.path(serving.feedback_path)
         with ExitStack() as held:
-            for one in () if self.still else sorted(folder.glob("*/*/")):
+            for one in () if self.still else (*service_folders(log), *sorted(feedback.glob("*/*/"))):
                 held.enter_context(rewriting(one, wait=True))
             yield
 

@@ -18,6 +18,7 @@ from featurestore.offline.tables.delta_log import file_history
 from featurestore.offline.tables.table import OfflineTable
 from featurestore.registry import schema
 from featurestore.serving.log import WATERMARKS
+from featurestore.serving.log_files import counted
 from featurestore.serving.worker_status import STATUS
 from featurestore.storage import StoragePath
 
@@ -116,6 +117,11 @@ def _log_files(folder: StoragePath) -> Iterable[StoragePath]:
     """Return the rows of the serving log, the heads beside it, and how far each worker had come; not who works now."""
     found = [one for one in files_below(folder) if name_below(one, folder).split("/")[0] != STATUS]
     nested = [one for one in found if "/" in name_below(one, folder)]
+    by_service: dict[str, list[str]] = {}
+    for one in nested:
+        by_service.setdefault(one.parent.name, []).append(str(one))
+    count = {name for names in by_service.values() for name in counted(names)}
+    nested = [one for one in nested if str(one) in count]
     return sorted(nested, key=lambda one: (one.parent.name == WATERMARKS, str(one)))
 
 

@@ -1,7 +1,8 @@
 """The serving log: what was served, as Parquet files, written off the hot path.
 
-``<folder>/<service>/<worker>-<sequence>.parquet`` holds rows; ``<folder>/watermarks/<worker>.json`` says up to which
-``served_at`` every row of that worker is on disk. A reader takes the lowest watermark of the living workers.
+Files in ``<folder>/<service>`` hold rows (:mod:`featurestore.serving.log_files`). ``<folder>/watermarks/<worker>.json``
+says up to which ``served_at`` every row of that worker is on disk; a reader takes the lowest watermark of the living
+workers.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from featurestore.errors import ConfigError, ServingError
 from featurestore.online.base import event_times
 from featurestore.online.columns import to_column
+from featurestore.serving.log_files import Writes, name_of
 from featurestore.serving.lookup import LogEntry
 from featurestore.serving.plan import ServicePlan
 from featurestore.v1 import serving_pb2 as pb
@@ -78,7 +80,8 @@ class ServingLog:
         self._limit = int(sample * 2**64)
         self._capacity = queue
         self._replay = replay
-        self._sequence = 0
+        #: Of each version of a service, the number of the last write.
+        self._numbers: dict[str, int] = {}
         self._reported = 0
         self._quiet_until = 0.0
         self._failing = False
@@ -180,8 +183,8 @@ class ServingLog:
         plan = entries[0].plan
         folder = self._folder / plan.name
         folder.mkdir(parents=True, exist_ok=True)
-        self._sequence += 1
-        name = f"{self._worker}-{self._sequence:08d}.parquet"
+        number = self._numbers[plan.id] = self._numbers.get(plan.id, 0) + 1
+        name = name_of(Writes(self._worker, plan.id.partition("@")[2], number, number))
         part = folder / f".{name}"
         try:
             table = log_table(plan, entries, replay=self._replay)

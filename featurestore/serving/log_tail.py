@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from featurestore.errors import ServingError
-from featurestore.serving.log import WATERMARKS, read_watermarks
+from featurestore.serving.log import read_watermarks
+from featurestore.serving.log_files import log_files, service_folders, writes_of
 
 #: A row of the log, by column.
 Row = dict[str, Any]
@@ -39,6 +40,8 @@ class LogTail:
         self._name, _, version = service.partition("@")
         self._version = service if version else ""
         self._seen: set[Path] = set()
+        #: By worker and version of a service, the number of the last write that was read.
+        self._reached: dict[tuple[Path, str, str], int] = {}
 
     def newest(self, count: int) -> list[Row]:
         """Return the last ``count`` rows, 1 or more, oldest first.
@@ -49,12 +52,12 @@ class LogTail:
         found: list[tuple[datetime, int, Row]] = []
         number = 0
         for changed, file in self._files():
-            self._seen.add(file)
+            self._is_new(file)
             # What a file holds was served before it was written, so once files are too old, no row is new enough. The
             # clock of a rehearsal is another one: there every file may have it.
             if len(found) == count and _EPOCH + timedelta(seconds=changed) < found[0][0] and not found[0][2]["replay"]:
                 continue
-            for row in self._rows(file):
+            for row in self._rows(file, newest=count):
                 number += 1
                 heapq.heappush(found, (row["served_at"], number, row))
                 if len(found) > count:
@@ -74,10 +77,10 @@ class LogTail:
         while True:
             # Read before the files, so that every row before it is among them.
             complete = self._complete()
-            fresh = [(changed, file) for changed, file in self._files() if file not in self._seen]
-            self._seen.update(file for _, file in fresh)
+            # By name: so the writes of each worker come in their order.
+            fresh = [file for file in sorted(file for _, file in self._files()) if self._is_new(file)]
             now = time.monotonic()
-            held += [(now, row) for _, file in fresh for row in self._rows(file)]
+            held += [(now, row) for file in fresh for row in self._rows(file)]
             ready: list[Row] = []
             waiting: list[tuple[float, Row]] = []
             for since, row in held:
@@ -98,16 +101,28 @@ class LogTail:
     def _files(self) -> list[tuple[float, Path]]:
         """Return the files of the log and when they were written, the newest first."""
         found = []
-        for file in self._folder.glob(f"{self._name or '*'}/*.parquet"):
-            if file.name.startswith(".") or file.parent.name == WATERMARKS:
-                continue
-            try:
-                found.append((file.stat().st_mtime, file))
-            except FileNotFoundError:  # cleared away between the listing and the reading
-                continue
+        for folder in [self._folder / self._name] if self._name else service_folders(self._folder):
+            for file in log_files(folder):
+                try:
+                    found.append((file.stat().st_mtime, file))
+                except FileNotFoundError:  # cleared away between the listing and the reading
+                    continue
         return sorted(found, reverse=True)
 
-    def _rows(self, file: Path) -> list[Row]:
+    def _is_new(self, file: Path) -> bool:
+        """Note a file as read, and return whether it was not; one that was merged from such files is none."""
+        writes = writes_of(file.name)
+        if writes is None:
+            new = file not in self._seen
+            self._seen.add(file)
+            return new
+        run = (file.parent, writes.worker, writes.version)
+        reached = self._reached.get(run, 0)
+        self._reached[run] = max(reached, writes.last)
+        return writes.last > reached
+
+    def _rows(self, file: Path, *, newest: int | None = None) -> list[Row]:
+        """Return the rows of a file, or only its newest ones: there may be very many in one."""
         try:
             table = pq.read_table(file, partitioning=None)
         except FileNotFoundError:
@@ -118,13 +133,15 @@ class LogTail:
             ) from error
         if self._version:
             table = table.filter(pc.equal(table.column("service"), self._version))
+        if newest is not None and table.num_rows > newest:
+            table = table.take(pc.sort_indices(table, [("served_at", "ascending")])[-newest:])
         rows: list[Row] = table.to_pylist()
         return rows
 
 
 def logged_services(folder: Path) -> list[str]:
     """Return the names of the services that a log has files of."""
-    return sorted({file.parent.name for file in folder.glob("*/*.parquet")} - {WATERMARKS})
+    return [one.name for one in service_folders(folder)]
 
 
 def _in_order(rows: list[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The upkeep of the online store beside serving: what expired is removed, its space freed, a local copy made."""
+"""What is kept in order beside serving: what expired is removed, its space freed, a local copy made, the log merged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from featurestore.config import Config
 from featurestore.online import OnlineStore
 from featurestore.online.local_copy import LocalCopy
 from featurestore.online.upkeep import compact, expire
+from featurestore.serving.log_merging import LogMerger
 from featurestore.serving.one_worker import OneWorker
 from featurestore.serving.runtime import Runtime
 
@@ -72,6 +73,25 @@ class Upkeep(_Task):
             _logger.info("expired rows removed", rows=removed)
         if not self._ending.is_set() and compact(self._store):
             _logger.info("online store written anew, as most of its file was free")
+
+
+class Merging(_Task):
+    """Merges the small files of the serving log.
+
+    Args:
+        config: says where it is.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, "merging.lock")
+        self._folder = config.path(config.serving.log_path)
+        self._merger = LogMerger(self._folder)
+
+    def _work(self, rest: Callable[[], bool]) -> None:
+        try:
+            self._merger.turn(rest=rest)
+        except OSError as error:  # the small files are still there, and as good
+            _logger.warning("serving log cannot be merged", folder=str(self._folder), error=str(error))
 
 
 class Copying(_Task):

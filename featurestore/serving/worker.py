@@ -38,7 +38,7 @@ from featurestore.serving.rpc.credentials import server_credentials
 from featurestore.serving.rpc.server import FeatureServer, Limits, Methods
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.serving.tokens import KnownTokens
-from featurestore.serving.upkeep import Copying, Upkeep
+from featurestore.serving.upkeep import Copying, Merging, Upkeep
 from featurestore.serving.worker_status import StatusFile
 from featurestore.settings.online import RedisConfig
 
@@ -46,6 +46,7 @@ _RELOAD_SECONDS = 1.0
 _TICK_SECONDS = 1.0
 _METRICS_SECONDS = 1.0
 _STATUS_SECONDS = 5.0
+_MERGE_SECONDS = 60.0
 #: What ends a server.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -227,9 +228,15 @@ class _Worker:
             write = partial(asyncio.to_thread, self._status.write)
             beside.append(asyncio.create_task(_every(_STATUS_SECONDS, "status of this server", write)))
         upkeep = Upkeep(self._runtime, self._lookups.store)
-        if self._feed is None:  # a rehearsal keeps its rows
+        merging = Merging(self._config)
+        if self._feed is None:  # a rehearsal keeps its rows, and its log is thrown away
             beside.append(
                 asyncio.create_task(_every(serving.upkeep_seconds, "upkeep of the online store", upkeep.turn))
+            )
+            begun = asyncio.Event()
+            begun.set()  # with what others have left
+            beside.append(
+                asyncio.create_task(_every(_MERGE_SECONDS, "merging of the serving log", merging.turn, begun))
             )
         copying = None if self._copy is None else Copying(self._runtime, self._lookups.store, self._copy)
         if copying is not None and isinstance(self._config.online, RedisConfig):
@@ -242,6 +249,7 @@ class _Worker:
             loop.remove_reader(parent.fileno())
         await server.stop(serving.drain_seconds)
         upkeep.close()
+        merging.close()
         if copying is not None:
             copying.close()
         for task in beside:

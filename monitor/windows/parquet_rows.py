@@ -71,6 +71,7 @@ class ParquetRows(Rows):
         text: what the stream's rows have there; "" for the rows of all.
         required: whether there have to be files.
         partitions: says of files whether folders ``name=value`` on the way to them give columns; None for never.
+        counted: says of files which count, where some are merged into others while they are read; None where none are.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ParquetRows(Rows):
         text: str = "",
         required: bool = False,
         partitions: Callable[[list[Path]], bool] | None = None,
+        counted: Callable[[list[str]], list[str]] | None = None,
     ) -> None:
         self._pattern = pattern
         self._time = time_column
@@ -92,6 +94,7 @@ class ParquetRows(Rows):
         self._required = required
         self._has_partitions = partitions
         self._partitions = False
+        self._counted = counted
         self._files: list[str] | None = None
         self._footers: list[Footer] = []
         self._first = self._last = np.zeros(0, np.int64)
@@ -117,11 +120,12 @@ class ParquetRows(Rows):
 
     def listing(self) -> list[str]:
         """Return the files there are, in an order that is always the same."""
-        return sorted(
+        found = sorted(
             file
             for file in glob.glob(self._pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
             if not os.path.basename(file).startswith(".")  # noqa: PTH119 - of very many
         )
+        return found if self._counted is None else self._counted(found)
 
     def kinds(self) -> list[str] | None:
         """Return the texts of the column that tells streams apart, if the footers say them all."""
@@ -149,7 +153,7 @@ class ParquetRows(Rows):
 
     def scan(self, interval: Interval) -> str:
         """Return a SELECT of all rows of an interval, and perhaps more, that any connection can run."""
-        return self._scan(self._within(interval))
+        return self._scan(self._present(interval))
 
     def fault(self) -> MonitorError | None:
         """Return what is wrong with the files that were read last; see :meth:`~monitor.windows.rows.Rows.fault`."""
@@ -171,8 +175,14 @@ class ParquetRows(Rows):
 
     def files(self, interval: Interval) -> list[str]:
         """Return the files that may have rows of an interval."""
-        places = self._within(interval)
+        places = self._present(interval)
         return [self._files[at] for at in places] if self._files else []
+
+    def _present(self, interval: Interval) -> NDArray[np.int64]:
+        """Return the places of the files of an interval, which are there: some may have been merged meanwhile."""
+        if self._counted is not None and self.gone(interval):
+            self.refresh()
+        return self._within(interval)
 
     def _within(self, interval: Interval) -> NDArray[np.int64]:
         if self._files is None:

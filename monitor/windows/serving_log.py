@@ -16,6 +16,7 @@ from featurestore.config import Config
 from featurestore.errors import MonitorError
 from featurestore.offline.sources.intervals import Interval
 from featurestore.serving.log import read_watermarks
+from featurestore.serving.log_files import counted
 from featurestore.types import microseconds
 from monitor.windows.base import Window
 from monitor.windows.parquet_rows import ParquetRows
@@ -142,6 +143,7 @@ def _rows_of(config: Config, name: str, service: str = "") -> ParquetRows:
         damaged=_damaged,
         kind="service",
         text=service,
+        counted=counted,
     )
 
 

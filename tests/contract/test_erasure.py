@@ -15,6 +15,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -30,7 +31,11 @@ from featurestore.erasure import Place, Task
 from featurestore.erasure.running import places_of, run_erasure
 from featurestore.erasure.scope import scope_of
 from featurestore.online import open_online_store
+from featurestore.serving import log_merging
 from featurestore.serving.log import WATERMARKS
+from featurestore.serving.log_files import Writes, log_files, name_of
+from featurestore.serving.log_merging import LogMerger
+from featurestore.serving.rewriting import rewriting
 from featurestore.streaming import quarantine_of
 from featurestore.streaming.messages import Message, Poisoned
 from featurestore.types import Float64, Int64, String
@@ -501,6 +506,36 @@ def test_pushes_and_flushes_that_run_meanwhile_bring_nobody_back(shop: Shop, sta
     assert after.splitlines()[-1] == "1"
     left = [one for one in holding(shop.folder, MARK) if not _has_only_the_longer_key(shop.folder / one)]
     assert left == []
+
+
+def test_rows_of_the_log_are_erased_from_what_was_merged_too_and_counted_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_merging, "FAN", 2)
+    log = shop.folder / "data" / "log"
+    (whole,) = (log / "scoring").glob("[!.]*.parquet")
+    table = pq.read_table(whole)
+    for number, (start, rows) in enumerate(((0, 1), (1, 1), (2, 2)), start=1):
+        write = log / "scoring" / name_of(Writes("abc", "1", number, number))
+        pq.write_table(table.slice(start, rows), write)
+        os.utime(write, (LONG_AGO, LONG_AGO))
+    whole.unlink()
+    assert LogMerger(log).turn().into == 1
+    (merged,) = log_files(log / "scoring")
+    before, logs = merged.stat(), place_named(shop.store, "serving log")
+    told = logs.erase(shop.task(dry_run=True))
+    assert (told.rows, told.files) == (2, 2), "a file that counts, and what a killed worker left"
+    with ThreadPoolExecutor() as threads:
+        with rewriting(log / "scoring", wait=True):
+            erasing = threads.submit(logs.erase, shop.task())
+            time.sleep(0.3)
+            assert not erasing.done(), "a merge that goes on would bring the rows back"
+            assert holding(log, MARK)
+        done = erasing.result()
+    assert (done.rows, done.files) == (2, 2)
+    assert holding(log, MARK) == []
+    assert pq.read_table(merged).num_rows == 2
+    assert round(merged.stat().st_mtime) == round(before.st_mtime), "retention goes by it"
 
 
 def test_a_worker_that_logs_no_more_is_reported_and_not_waited_for_for_ever(

@@ -122,11 +122,16 @@ def erase_in_place(file: StoragePath, matches: Matches, *, keep_empty: bool = Fa
     Raises:
         OfflineStoreError: it cannot be read, or the disk refuses.
     """
-    if not write_rest(file, file, matches, keep_empty=keep_empty).rows and not keep_empty:
-        try:
+    before = file.stat() if isinstance(file, Path) else None
+    rows = write_rest(file, file, matches, keep_empty=keep_empty).rows
+    try:
+        if not rows and not keep_empty:
             file.unlink(missing_ok=True)
-        except OSError as error:
-            raise OfflineStoreError(f"{file} cannot be removed: {error}.") from error
+        elif isinstance(file, Path) and before is not None:
+            # Retention counts from when its rows were written; readers that know the file see that it is another one.
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    except OSError as error:
+        raise OfflineStoreError(f"{file} cannot be removed, or dated: {error}.") from error
 
 
 def abandoned(path: StoragePath) -> bool:

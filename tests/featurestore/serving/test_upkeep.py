@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
@@ -20,6 +23,8 @@ from featurestore.definitions import storage_id
 from featurestore.online import MemoryStore, OnlineStore, upkeep
 from featurestore.online.base import Row, order_prefix
 from featurestore.online.upkeep import compact, expire, longest_ttls
+from featurestore.serving.log_files import Writes, log_files, name_of
+from featurestore.serving.log_merging import FAN
 from featurestore.serving.runtime import Runtime
 from featurestore.serving.upkeep import Upkeep
 from featurestore.types import Int64, microseconds
@@ -71,6 +76,32 @@ def test_a_server_removes_what_no_live_version_may_serve(store: FeatureStore, wo
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0
         server.stdout.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_merges_what_workers_before_it_have_logged(store: FeatureStore, workers: int) -> None:
+    log = store.config.path(store.config.serving.log_path)
+    folder = log / "svc"
+    folder.mkdir(parents=True)
+    for number in range(1, FAN + 1):
+        file = folder / name_of(Writes("abc", "1", number, number))
+        pq.write_table(pa.table({"request_id": [f"r{number}"]}), file)
+        os.utime(file, (1e9, 1e9))
+    command = [sys.executable, "-m", "featurestore", "serve", "--port", "0", "--workers", str(workers)]
+    server = forking.Forked([*command, "--repo", str(store.config.root)], stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 20
+        while len(log_files(folder)) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+        assert server.stdout is not None
+        server.stdout.close()
+    (merged,) = log_files(folder)
+    assert pq.read_table(merged)["request_id"].to_pylist() == [f"r{number}" for number in range(1, FAN + 1)]
+    assert not list(folder.glob(".*"))
 
 
 def test_one_worker_does_it_at_a_time_and_another_follows(store: FeatureStore) -> None:

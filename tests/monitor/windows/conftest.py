@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,11 @@ from deltalake import write_deltalake
 
 from featurestore.config import Config
 from featurestore.definitions import Entity, FeatureView, Field, FileSource, SqlSource
+from featurestore.serving import log_merging
 from featurestore.serving.feedback import PREDICTIONS
 from featurestore.serving.feedback.segments import write_segment
+from featurestore.serving.log_files import Writes, name_of
+from featurestore.serving.log_merging import GRACE_SECONDS, SETTLED_SECONDS, LogMerger
 from featurestore.settings.sections import MonitorConfig
 from featurestore.types import Float64
 from monitor.windows import PredictionStream, RowStream, ServingLog, frame_stream, source_stream, view_stream
@@ -143,6 +147,12 @@ def _reader(root: Path) -> Kind:
     return Kind("reader", held.extend, stream)
 
 
+def _logged(rows: Sequence[Row]) -> pa.Table:
+    table = _table(rows).rename_columns(["served_at", "number", "carrier"])
+    table = table.append_column("request_id", pa.array([f"r{number}" for _, number in rows], pa.string()))
+    return table.append_column("row", pa.array([0] * len(rows), pa.int32()))
+
+
 def _log(root: Path) -> Kind:
     folder = root / "data/serving_log/rows"
     config = config_of(root)
@@ -150,14 +160,36 @@ def _log(root: Path) -> Kind:
     folder.mkdir(parents=True)
 
     def arrive(rows: Sequence[Row]) -> None:
-        table = _table(rows).rename_columns(["served_at", "number", "carrier"])
-        table = table.append_column("request_id", pa.array([f"r{number}" for _, number in rows], pa.string()))
-        table = table.append_column("row", pa.array([0] * len(rows), pa.int32()))
+        table = _logged(rows)
         for service in ("rows@1", "rows@2"):
             named = table.append_column("service", pa.array([service] * len(rows), pa.string()))
             pq.write_table(named, folder / f"{service}-{len(list(folder.iterdir())):04}.parquet")
 
     return Kind("log", arrive, lambda: ServingLog(config).stream("rows@1"))
+
+
+def _merged_log(root: Path) -> Kind:
+    """The serving log while it is merged: what was merged lies beside it, or has just gone."""
+    config = config_of(root)
+    log = config.path(config.serving.log_path)
+    folder = log / "rows"
+    folder.mkdir(parents=True)
+    writes = iter(range(1, 10_000))
+
+    def arrive(rows: Sequence[Row]) -> None:
+        for part in (rows[:1], rows[1:3], rows[3:]):
+            number = next(writes)
+            for version in ("1", "2"):
+                table = _logged(part).append_column("service", pa.array([f"rows@{version}"] * len(part), pa.string()))
+                if part:
+                    pq.write_table(table, folder / name_of(Writes("abc", version, number, number)))
+        later = time.time() + SETTLED_SECONDS + 1
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(log_merging, "FAN", 2)
+            LogMerger(log).turn(now=later)
+            LogMerger(log).turn(now=later + GRACE_SECONDS * (number % 2))
+
+    return Kind("merged log", arrive, lambda: ServingLog(config).stream("rows@1"))
 
 
 def _predictions(root: Path) -> Kind:
@@ -196,6 +228,7 @@ KINDS = {
     "frame": _frame,
     "reader": _reader,
     "log": _log,
+    "merged log": _merged_log,
     "predictions": _predictions,
 }
 

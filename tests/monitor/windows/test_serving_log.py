@@ -12,7 +12,10 @@ import pytest
 
 from featurestore.errors import MonitorError
 from featurestore.profiles import fit_bins, profile
+from featurestore.serving import log_merging
 from featurestore.serving.log import SNAPSHOT
+from featurestore.serving.log_files import Writes, name_of
+from featurestore.serving.log_merging import GRACE_SECONDS, SETTLED_SECONDS, LogMerger
 from featurestore.settings.sections import MonitorConfig
 from monitor.windows import Cut, Position, ServingLog, Window, profiled
 
@@ -169,3 +172,20 @@ def test_a_watermark_that_cannot_be_understood_is_named_and_one_of_a_dead_worker
         _log(scene).watermark(now=_START)
     os.utime(file, (0, 0))
     assert _log(scene).watermark(now=_START + _DAY) == _START
+
+
+def test_files_that_were_merged_and_went_while_a_run_goes_on_are_found_again(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_merging, "FAN", 2)
+    for number in range(1, 5):
+        scene.serve(scene.rows(_START + number * _DAY), name_of(Writes("abc", "1", number, number)))
+    stream = _log(scene).stream("flight_delay@1")
+    window = stream.period(None, None)
+    later = datetime.now(UTC).timestamp() + SETTLED_SECONDS + 1
+    LogMerger(scene.log).turn(now=later)
+    LogMerger(scene.log).turn(now=later + GRACE_SECONDS)
+    (merged,) = (scene.log / "flight_delay").glob("*.parquet")
+    assert stream.files(window) == [str(merged)]
+    with stream.read(window, ["served_at"]) as reader:
+        assert reader.read_all().num_rows == window.rows == 800
