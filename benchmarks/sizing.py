@@ -6,6 +6,7 @@ on what else the machine does, and times here are those of the processor.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 from redis import Redis
 
 from benchmarks import scale_redis
@@ -26,9 +28,13 @@ from benchmarks.harness import Row
 from benchmarks.serving import _view
 from benchmarks.serving_load import ours
 from featurestore import FeatureService, FeatureStore, FeatureView, Field
+from featurestore.errors import MonitorError
+from featurestore.offline.sources.intervals import Interval
 from featurestore.online import open_online_store
 from featurestore.profiles import fit_baseline, profile
 from featurestore.serving.log import ServingLog
+from featurestore.serving.log_files import Writes, counted, log_files, name_of
+from featurestore.serving.log_merging import GRACE_SECONDS, SETTLED_SECONDS, LogMerger
 from featurestore.serving.lookup import Lookups
 from featurestore.serving.runtime import Runtime, compile_plans
 from featurestore.types import Float64
@@ -36,6 +42,7 @@ from featurestore.v1 import serving_pb2 as pb
 from monitor.decisions import decide
 from monitor.detector import DetectorState, fit_limits, step
 from monitor.history.values import to_bytes
+from monitor.windows.parquet_rows import ParquetRows, _read_footer
 
 _WIDTHS = (10, 50, 200)
 _BYTES = 8
@@ -52,6 +59,7 @@ def run(*, quick: bool) -> list[Row]:
             folder = Path(name) / f"lmdb{width}"
             table += _stored(folder, width, rows)
             table += [_logged(folder, width, rows, together) for together in (50, 2_000)]
+        table += _merged(Path(name) / "lmdb50" / "log50", Path(name), files=240 if quick else 3_600)
         table += _processes(Path(name) / "lmdb50")
         if shutil.which("redis-server") is None:
             print("sizing: redis-server is not installed (apt-get install redis-server); Redis was not measured")
@@ -178,6 +186,64 @@ def _logged(folder: Path, width: int, rows: int, together: int) -> Row:
         online.close()
     taken = sum(one.stat().st_size for one in target.rglob("*.parquet"))
     return _size(f"a logged lookup of {width} features, {together:,} in a file; its values", taken / made, width)
+
+
+def _merged(sample: Path, here: Path, *, files: int) -> list[Row]:
+    """Return what it takes to merge the log of an hour, a file a second, and to see which of its files a window needs.
+
+    Args:
+        sample: a log, of which the files here have the columns and the number of rows.
+        here: a folder for them.
+        files: how many.
+    """
+    random, log = np.random.default_rng(9), here / "merged"
+    service = log / "all"
+    service.mkdir(parents=True)
+    table = pq.read_table(log_files(sample / "all")[0])
+    began, rows = time.time() - files - 2 * SETTLED_SECONDS, table.num_rows
+    for number in range(1, files + 1):
+        columns = {one.name: table.column(one.name) for one in table.schema}
+        for one in table.schema:
+            if pa.types.is_float64(one.type):  # of full precision, and in no other file
+                columns[one.name] = pa.array(random.standard_normal(rows))
+        columns["request_id"] = pa.array([random.bytes(16).hex() for _ in range(rows)])
+        at = int((began + number) * 1e6) - np.arange(rows)[::-1]
+        columns["served_at"] = pa.array(at).cast(pa.timestamp("us", "UTC"))
+        file = service / name_of(Writes("abc", "1", number, number))
+        pq.write_table(pa.table(columns), file, compression="zstd", use_dictionary=["service"])
+        os.utime(file, (began + number,) * 2)
+    whole = time.process_time()
+    together = pa.concat_tables([pq.read_table(one) for one in log_files(service)])
+    pq.write_table(together, here / "whole.parquet", compression="zstd", use_dictionary=["service"])
+    whole = time.process_time() - whole
+    before = _listed(service)
+    merger, taken = LogMerger(log), time.process_time()
+    for second in range(0, files + 1, 60):
+        merger.turn(now=began + second + SETTLED_SECONDS)
+    taken = time.process_time() - taken
+    left = len(log_files(service))
+    merger.turn(now=time.time() + GRACE_SECONDS + 1)
+    work = f"{files:,} files of {rows} lookups of 50 features"
+    return [
+        Row(work=f"{work}, files they are merged into", ours=left, floor=files, unit="files"),
+        Row(work=f"{work}, merged; read and written at once", ours=taken, floor=whole, unit="s"),
+        Row(work=f"{work}, listed after; before", ours=_listed(service), floor=before, unit="ms"),
+    ]
+
+
+def _listed(service: Path) -> float:
+    """Return the processor's milliseconds until a monitor knows which files have rows of a window."""
+    _read_footer.cache_clear()
+    began = time.process_time()
+    rows = ParquetRows(
+        f"{service}/*.parquet",
+        "served_at",
+        damaged=lambda file: MonitorError(str(file)),
+        kind="service",
+        counted=counted,
+    )
+    rows.files(Interval(None, None))
+    return (time.process_time() - began) * 1e3
 
 
 def _processes(folder: Path) -> list[Row]:
