@@ -199,7 +199,7 @@ def _of_period(
 
 
 def _fitted(stream: Stream, window: Window, columns: Mapping[str, Field], where: str, weight: str) -> Baseline:
-    """Return the baseline of rows that may be more than memory holds: they are read a column at a time."""
+    """Return the baseline of rows that may be more than memory holds: they are read some columns at a time."""
     column_of = {one.name: column for column, one in columns.items()}
 
     def opened(names: Sequence[str]) -> Iterator[pa.RecordBatch]:

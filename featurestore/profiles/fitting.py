@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -26,6 +26,9 @@ Opener = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 
 #: Weights are kept as whole units of the largest: this many of them. Whole numbers up to it are kept as they are.
 UNITS = 1 << 20
+#: Columns that are held while their quantiles are found.
+_HELD_BYTES = 256 << 20
+_TEXT_BYTES, _LIST_BYTES = 64, 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1) // _MICROSECOND
@@ -43,8 +46,8 @@ def fit_baseline(
 ) -> Baseline:
     """Return the baseline of a training set, or of the rows of a time of serving.
 
-    A callable may stand for more rows than memory holds: it is called once for the times (and weights), once for each
-    field, whose column is held alone while its quantiles are found, and once for all together.
+    A callable may stand for more rows than memory holds: it is called once for the times (and weights), once for as
+    many fields as go into 256 MB, whose columns are held while their quantiles are found, and once for all together.
 
     Args:
         rows: the training rows; has a column for each field, and the time of each row. Or what opens a stream of them.
@@ -73,7 +76,8 @@ def fit_baseline(
     source = _Source(rows, time_column, weight, filter)
     grid = _survey(source, length)
     if bins is None:
-        bins = Bins(tuple(made for one in fields for made in fit_bins(source.whole([one.name]), [one]).features))
+        made = [fit_bins(source.whole([one.name for one in some]), some) for some in _held_at_once(fields, grid.rows)]
+        bins = Bins(tuple(one for part in made for one in part.features))
     fit = _Fit(bins, grid)
     for part in source.parts(list(bins.columns)):
         fit.add(part, source.times(part), source.weights(part), length)
@@ -232,6 +236,28 @@ def _survey(source: _Source, length: int) -> _Grid:
         )
     parts = largest if whole and largest <= UNITS else UNITS
     return _Grid(np.array(sorted(hours), np.int64), blocks, largest, parts, worths, rows)
+
+
+def _held_at_once(fields: Sequence[Field], rows: int) -> Iterator[list[Field]]:
+    """Yield fields, in order, as many together as memory is to hold the columns of."""
+    together: list[Field] = []
+    held = 0
+    for one in fields:
+        takes = rows * _width(one.dtype.to_arrow())
+        if together and held + takes > _HELD_BYTES:
+            yield together
+            together, held = [], 0
+        together.append(one)
+        held += takes
+    if together:
+        yield together
+
+
+def _width(kind: pa.DataType) -> int:
+    """Return the bytes of a value, about; of texts, lists and structures so many as they seldom have."""
+    if pa.types.is_primitive(kind) or pa.types.is_decimal(kind):
+        return max(1, int(kind.bit_width) // 8)
+    return _TEXT_BYTES if pa.types.is_string(kind) else _LIST_BYTES
 
 
 class _Fit:

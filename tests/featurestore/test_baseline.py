@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from featurestore import types
 from featurestore.definitions import Field
 from featurestore.errors import DataError, SchemaError
-from featurestore.profiles import Baseline, baseline_of_profiles, fit_baseline, profile, side_by_side
+from featurestore.profiles import Baseline, baseline_of_profiles, fit_baseline, fitting, profile, side_by_side
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -112,7 +112,11 @@ def opener(table: pa.Table, asked: list[tuple[str, ...]], size: int = 700):  # t
 
 
 @pytest.mark.parametrize("weight", [None, "w"])
-def test_a_stream_gives_the_baseline_of_the_table_with_one_column_in_memory_at_a_time(weight: str | None) -> None:
+@pytest.mark.parametrize(("held", "together"), [(3000 * 70, (("x",), ("kind",))), (3000 * 72, (("x", "kind"),))])
+def test_a_stream_gives_the_baseline_of_the_table_with_so_many_columns_in_memory_as_it_may_hold(
+    weight: str | None, held: int, together: tuple[tuple[str, ...], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "_HELD_BYTES", held)  # a number takes 8 bytes, and a text is taken to have 64
     table, asked = rows(), []
     streamed = fit_baseline(opener(table, asked), FIELDS, weight=weight)
     whole = fit_baseline(table, FIELDS, weight=weight)
@@ -125,8 +129,7 @@ def test_a_stream_gives_the_baseline_of_the_table_with_one_column_in_memory_at_a
     extra = () if weight is None else ("w",)
     assert asked == [
         ("event_timestamp", *extra),
-        ("x", "event_timestamp", *extra),
-        ("kind", "event_timestamp", *extra),
+        *((*names, "event_timestamp", *extra) for names in together),
         ("x", "kind", "event_timestamp", *extra),
     ]
     again = fit_baseline(opener(table, []), FIELDS, weight=weight)
