@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from monitor.history import History
 from monitor.pipeline import run_once
 from monitor.rollback.ledger import newest
 from tests import forking
+from tests.monitor.dashboard import browsing
 from tests.monitor.dashboard.conftest import Browser
 from tests.monitor.rollback.conftest import POLICY, SERVICE, WEATHER, Night
 from tests.monitor.rollback.test_night import TOML, logged, trained
@@ -219,3 +221,18 @@ def test_two_datasets_are_compared_on_a_page(shop: FeatureStore, browse: Callabl
     shop.create_training_dataset("flights", entity_df=[{"origin": "LGA", "event_timestamp": now}], features="delay")
     third = browser.client.get("/datasets.json?a=flights@1&b=flights@3").json()["compared"]
     assert third["rows"] == {"added": 1, "removed": 1, "common": 0}
+
+
+def test_the_comparison_can_be_read_by_everybody(shop: FeatureStore, chromium: Any, axe: str) -> None:
+    now = datetime.now(UTC)
+    shop.ingest("planes", [{"origin": "EWR", "speed": 200.0, "event_timestamp": now - HOUR / 2}])
+    for origins in (["JFK"], ["JFK", "EWR"]):
+        asked = [{"origin": one, "event_timestamp": now} for one in origins]
+        shop.create_training_dataset("flights", entity_df=asked, features="delay")
+    with browsing.served(shop.config.root) as server:
+        for scheme, width, only in browsing.LOOKS:
+            with browsing.opened(chromium, color_scheme=scheme, viewport={"width": width, "height": 844}) as page:
+                for query in ("a=flights@1&b=flights@2", "a=flights@1&b=flights@9"):
+                    page.goto(f"{server.url}datasets?{query}", wait_until="load")
+                    browsing.check(page, axe, f"{query} {scheme}", only=only)
+                assert page.query_selector("text=no dataset")
