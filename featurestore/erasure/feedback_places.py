@@ -24,7 +24,7 @@ from featurestore.offline.erasure.erased_keys import Matches
 from featurestore.offline.tables.rewriting import count_matches, erase_in_place
 from featurestore.serving.feedback import OUTCOMES, PREDICTIONS
 from featurestore.serving.feedback.segments import segments
-from featurestore.serving.rewriting import rewriting
+from featurestore.serving.folder_lock import rewriting
 
 #: A lookup's entity row: the request's id, and its place in it.
 _Lookup = tuple[str, int]

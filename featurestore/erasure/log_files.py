@@ -12,9 +12,9 @@ from featurestore.config import Config
 from featurestore.erasure.place import Task
 from featurestore.erasure.scope import Columns
 from featurestore.offline.tables.rewriting import columns_of
+from featurestore.serving.folder_lock import rewriting
 from featurestore.serving.log import read_watermarks
 from featurestore.serving.log_files import log_files, service_folders
-from featurestore.serving.rewriting import rewriting
 
 #: A worker writes what it has served once a second; one that is slower than this is left to the next erasure.
 _PATIENCE_SECONDS = 5.0
@@ -46,7 +46,8 @@ def logged_files(config: Config, task: Task) -> Iterator[list[LoggedFile]]:
             if not task.dry_run:
                 held.enter_context(rewriting(folder, wait=True))
             count = set(log_files(folder))
-            for file in sorted(folder.glob("[!.]*.parquet")):
+            # Those that do not count may go at any time, unless the folder is held.
+            for file in sorted(count if task.dry_run else folder.glob("[!.]*.parquet")):
                 places = task.scope.places_in(folder.name, columns_of(file))
                 if places:
                     found.append(LoggedFile(file, places, file in count))

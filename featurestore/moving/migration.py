@@ -29,8 +29,8 @@ from featurestore.offline.places import spill_folder
 from featurestore.offline.store import OfflineStore
 from featurestore.pushing import PushLog
 from featurestore.registry import Registry, open_registry, schema
-from featurestore.serving.log_files import service_folders
-from featurestore.serving.rewriting import rewriting
+from featurestore.serving.folder_lock import rewriting
+from featurestore.serving.log_files import is_merged_of, reached_by, service_folders
 
 #: Called with the part that is being copied, and how many files or rows more of it are done now.
 Progress = Callable[[str, int], object]
@@ -292,9 +292,12 @@ class Move:
             before = {files.part: files for files in copied.sets}
             for files in self._sets(now):
                 known = {(one.name, one.size, one.stamp) for one in before[files.part].files}
+                reached = reached_by(one.name for one in before[files.part].files)
                 # How far a worker of the server has come is written each second, and says nothing of what there is.
                 rows = [one for one in files.files if one.content is None]
-                more = sum((one.name, one.size, one.stamp) not in known for one in rows)
+                more = sum(
+                    (one.name, one.size, one.stamp) not in known and not is_merged_of(one.name, reached) for one in rows
+                )
                 if more and files.part != "tables" and not files.stays:
                     yield f"{more:,} files of {files.part}"
         if copied.pushes is not None and copied.pushes.has_changed():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +73,36 @@ def counted(files: Iterable[str]) -> list[str]:
         return listed
     merged = set(_merged(listed))
     return [file for file in listed if file not in merged]
+
+
+def reached_by(names: Iterable[str]) -> dict[tuple[str, str, str], int]:
+    """Return by folder, worker and version of a service the number of the last write that some files have.
+
+    Args:
+        names: of the files, with their folders.
+    """
+    found: dict[tuple[str, str, str], int] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        writes = writes_of(file)
+        if writes is not None:
+            run = (folder, writes.worker, writes.version)
+            found[run] = max(found.get(run, 0), writes.last)
+    return found
+
+
+def is_merged_of(name: str, reached: Mapping[tuple[str, str, str], int]) -> bool:
+    """Return whether a file was merged from files that were there before.
+
+    Args:
+        name: of the file, with its folder.
+        reached: what :func:`reached_by` returned for those that were there. Numbers ascend, so they had all up to it.
+    """
+    folder, _, file = name.rpartition("/")
+    writes = writes_of(file)
+    if writes is None or writes.many == 1:
+        return False
+    return writes.last <= reached.get((folder, writes.worker, writes.version), 0)
 
 
 def service_folders(folder: Path) -> list[Path]:

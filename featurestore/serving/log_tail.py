@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ class LogTail:
         self._name, _, version = service.partition("@")
         self._version = service if version else ""
         self._seen: set[Path] = set()
-        #: By worker and version of a service, the number of the last write that was read.
-        self._reached: dict[tuple[Path, str, str], int] = {}
+        #: By worker and version of a service, the number of the last write that was read, and its newest instant.
+        self._reached: dict[tuple[Path, str, str], tuple[int, datetime]] = {}
 
     def newest(self, count: int) -> list[Row]:
         """Return the last ``count`` rows, 1 or more, oldest first.
@@ -52,12 +52,14 @@ class LogTail:
         found: list[tuple[datetime, int, Row]] = []
         number = 0
         for changed, file in self._files():
-            self._is_new(file)
             # What a file holds was served before it was written, so once files are too old, no row is new enough. The
             # clock of a rehearsal is another one: there every file may have it.
             if len(found) == count and _EPOCH + timedelta(seconds=changed) < found[0][0] and not found[0][2]["replay"]:
+                self._note(file, ())
                 continue
-            for row in self._rows(file, newest=count):
+            rows = self._rows(file, newest=count)
+            self._note(file, rows)
+            for row in rows:
                 number += 1
                 heapq.heappush(found, (row["served_at"], number, row))
                 if len(found) > count:
@@ -78,9 +80,9 @@ class LogTail:
             # Read before the files, so that every row before it is among them.
             complete = self._complete()
             # By name: so the writes of each worker come in their order.
-            fresh = [file for file in sorted(file for _, file in self._files()) if self._is_new(file)]
+            files = sorted(file for _, file in self._files())
             now = time.monotonic()
-            held += [(now, row) for file in fresh for row in self._rows(file)]
+            held += [(now, row) for file in files for row in self._fresh(file)]
             ready: list[Row] = []
             waiting: list[tuple[float, Row]] = []
             for since, row in held:
@@ -109,17 +111,27 @@ class LogTail:
                     continue
         return sorted(found, reverse=True)
 
-    def _is_new(self, file: Path) -> bool:
-        """Note a file as read, and return whether it was not; one that was merged from such files is none."""
+    def _fresh(self, file: Path) -> list[Row]:
+        """Return the rows of a file that were not read before, and note that they are."""
         writes = writes_of(file.name)
         if writes is None:
-            new = file not in self._seen
+            rows = [] if file in self._seen else self._rows(file)
+        else:
+            reached, newest = self._reached.get((file.parent, writes.worker, writes.version), (0, _EPOCH))
+            rows = self._rows(file) if writes.last > reached else []
+            if writes.first <= reached:  # merged from some that were read, and others: a worker serves in order
+                rows = [row for row in rows if row["served_at"] > newest]
+        self._note(file, rows)
+        return rows
+
+    def _note(self, file: Path, rows: Sequence[Row]) -> None:
+        writes = writes_of(file.name)
+        if writes is None:
             self._seen.add(file)
-            return new
+            return
         run = (file.parent, writes.worker, writes.version)
-        reached = self._reached.get(run, 0)
-        self._reached[run] = max(reached, writes.last)
-        return writes.last > reached
+        reached, newest = self._reached.get(run, (0, _EPOCH))
+        self._reached[run] = (max(reached, writes.last), max([newest, *(row["served_at"] for row in rows)]))
 
     def _rows(self, file: Path, *, newest: int | None = None) -> list[Row]:
         """Return the rows of a file, or only its newest ones: there may be very many in one."""

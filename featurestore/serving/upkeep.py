@@ -84,14 +84,10 @@ class Merging(_Task):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config, "merging.lock")
-        self._folder = config.path(config.serving.log_path)
-        self._merger = LogMerger(self._folder)
+        self._merger = LogMerger(config.path(config.serving.log_path))
 
     def _work(self, rest: Callable[[], bool]) -> None:
-        try:
-            self._merger.turn(rest=rest)
-        except OSError as error:  # the small files are still there, and as good
-            _logger.warning("serving log cannot be merged", folder=str(self._folder), error=str(error))
+        self._merger.turn(rest=rest)
 
 
 class Copying(_Task):

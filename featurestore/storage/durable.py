@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -17,3 +19,24 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Give the path of a part to write; afterwards it is the target, on the disk under its name.
+
+    If the block raises, there is no part left, and the target is as it was.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    # The process in the name tells an erasure whether whoever wrote the part still lives.
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield part
+        sync(part)
+        part.replace(target)
+        sync(target.parent)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

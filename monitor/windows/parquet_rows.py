@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,8 @@ _PER_UNIT = {
     "timestamp[us, tz=UTC]": (1, 1),
     "timestamp[ns, tz=UTC]": (1, 1000),
 }
+#: So long a listing of files that are merged holds: much shorter than they stay.
+_FRESH_SECONDS = 120.0
 _LEAST, _MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
@@ -71,7 +74,8 @@ class ParquetRows(Rows):
         text: what the stream's rows have there; "" for the rows of all.
         required: whether there have to be files.
         partitions: says of files whether folders ``name=value`` on the way to them give columns; None for never.
-        counted: says of files which count, where some are merged into others while they are read; None where none are.
+        counted: says of files which count, where some are merged into others while they are read, and go some minutes
+            later; None where none are.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class ParquetRows(Rows):
         self._partitions = False
         self._counted = counted
         self._files: list[str] | None = None
+        self._listed_at = 0.0
         self._footers: list[Footer] = []
         self._first = self._last = np.zeros(0, np.int64)
         self._scanned: list[str] = []
@@ -107,6 +112,7 @@ class ParquetRows(Rows):
             MonitorError: a file is damaged.
             DataError: there is none, and there has to be.
         """
+        self._listed_at = time.monotonic()
         found = [(file, self._footer(file)) for file in self.listing()]
         if not found and self._required:
             raise DataError(f'No file matches "{self._pattern}".', hint="Check the path of the stream.")
@@ -153,7 +159,7 @@ class ParquetRows(Rows):
 
     def scan(self, interval: Interval) -> str:
         """Return a SELECT of all rows of an interval, and perhaps more, that any connection can run."""
-        return self._scan(self._present(interval))
+        return self._scan(self._within(interval))
 
     def fault(self) -> MonitorError | None:
         """Return what is wrong with the files that were read last; see :meth:`~monitor.windows.rows.Rows.fault`."""
@@ -175,31 +181,30 @@ class ParquetRows(Rows):
 
     def files(self, interval: Interval) -> list[str]:
         """Return the files that may have rows of an interval."""
-        places = self._present(interval)
+        places = self._within(interval)
         return [self._files[at] for at in places] if self._files else []
 
-    def _present(self, interval: Interval) -> NDArray[np.int64]:
-        """Return the places of the files of an interval, which are there: some may have been merged meanwhile."""
-        if self._counted is not None and self.gone(interval):
-            self.refresh()
-        return self._within(interval)
-
     def _within(self, interval: Interval) -> NDArray[np.int64]:
-        if self._files is None:
-            self.refresh()
+        self._look()
         start = _LEAST if interval.start is None else microseconds(interval.start)
         end = _MOST if interval.end is None else microseconds(interval.end)
         return np.flatnonzero((self._first < end) & (self._last >= start))
 
+    def _look(self) -> None:
+        """Look at what is there, unless that is known, and so fresh that none of it can have gone."""
+        old = self._counted is not None and time.monotonic() - self._listed_at > _FRESH_SECONDS
+        if self._files is None or old:
+            self.refresh()
+
     def undated_sql(self, cursor: duckdb.DuckDBPyConnection) -> str:  # noqa: ARG002 - no view is needed
         """See :meth:`~monitor.windows.rows.Rows.undated_sql`."""
+        self._look()
         early = self._first < microseconds(FIRST_INSTANT)
         return self._scan(np.flatnonzero(early | np.array([one.undated for one in self._footers], np.bool_)))
 
     def schema(self, cursor: duckdb.DuckDBPyConnection) -> pa.Schema:  # noqa: ARG002 - the footers say it
         """Return the columns; of one that has several types that of the newest file."""
-        if self._files is None:
-            self.refresh()
+        self._look()
         columns: dict[str, pa.DataType] = {}
         for at in np.argsort(self._last, kind="stable"):
             columns.update({one.name: one.type for one in self._footers[at].columns})

@@ -20,6 +20,8 @@ from featurestore.storage.durable import sync
 from featurestore.storage.parquet import ParquetWriter, parquet_file, read_schema, write_table
 
 _ROW_GROUP_ROWS = 131_072
+#: A second: some disks and networks know of no shorter times.
+_LATER_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,7 @@ def erase_in_place(file: StoragePath, matches: Matches, *, keep_empty: bool = Fa
             file.unlink(missing_ok=True)
         elif isinstance(file, Path) and before is not None:
             # Retention counts from when its rows were written; readers that know the file see that it is another one.
-            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + _LATER_NS))
     except OSError as error:
         raise OfflineStoreError(f"{file} cannot be removed, or dated: {error}.") from error
 

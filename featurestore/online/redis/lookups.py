@@ -170,9 +170,12 @@ class Waiting:
         get = gets.get(key)
         wire = None if get is None else self._wire_of(get.bucket)
         if wire is not None and get is not None:
-            found = get.take(await self._said(wire, get.command, seconds))
+            said = await self._said(wire, get.command, seconds)
+            found = get.take(said)
             if found is not None:
                 return found
+            if said.__class__ is list:
+                self._known.take(said[0])
         read = await self._read_anyhow([(name, (key,)) for name in tables], seconds, ends)
         return ReadOne(read.clock, read.snapshot, [values[0] for values in read.values])
 
@@ -245,14 +248,13 @@ class Waiting:
                 if attempt or line is None:
                     raise
                 continue
+            if isinstance(said, hiredis.ReplyError) and str(said).startswith("ASK "):
+                wire = await self._at(moved_to(str(said))).wire()
+                _, said = await asyncio.gather(wire.ask(packed((b"ASKING",))), wire.ask(data))
             if not isinstance(said, hiredis.ReplyError):
                 return said
             words = str(said)
             code = words.split(" ", 1)[0]
-            if code == "ASK":
-                wire = await self._at(moved_to(words)).wire()
-                wire.ask(packed((b"ASKING",)))
-                return await wire.ask(data)
             if code not in ("MOVED", *PASSING) or self._one or attempt == _TRIES - 1:
                 raise refused(", ".join(self._settings.addresses), words)
             self._look()

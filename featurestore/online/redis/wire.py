@@ -86,7 +86,7 @@ class Wire(asyncio.Protocol):
             future.set_exception(away(self._address, self._why or "it closed the connection"))
             return future
         timer = None
-        if seconds is not None and seconds < self._seconds:
+        if seconds is not None and before(seconds) < self._seconds:
             timer = self._loop.call_later(before(seconds), self._expire, future, seconds)
         self._waiting.append((future, self._loop.time(), timer))
         if not self._out:

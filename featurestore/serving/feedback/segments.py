@@ -8,7 +8,6 @@ of a caller: the same prediction twice is one.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -24,8 +23,8 @@ import structlog
 
 from featurestore.errors import OfflineStoreError
 from featurestore.serving.feedback.rows import Kind
-from featurestore.serving.rewriting import rewriting
-from featurestore.storage.durable import sync
+from featurestore.serving.folder_lock import rewriting
+from featurestore.storage.durable import sync, whole
 
 #: Between the starts of two writes of a busy log; one call alone does not wait.
 _INTERVAL_SECONDS = 0.05
@@ -182,14 +181,14 @@ class _Merges:
                 level = 0
                 while mine and merge_level(folder, self._worker, level):
                     level += 1
-        except (OSError, pa.ArrowException) as error:  # the small files are still there, and as good
+        except (OSError, pa.ArrowException, OfflineStoreError) as error:  # the small files are still there, and as good
             _logger.warning("feedback cannot be merged", folder=str(folder), error=str(error))
 
 
 def merge_level(folder: Path, worker: str, level: int) -> bool:
     """Merge the files of one level of a worker, if there are enough; return whether that was so.
 
-    The caller holds :func:`~featurestore.serving.rewriting.rewriting`.
+    The caller holds :func:`~featurestore.serving.folder_lock.rewriting`.
     """
     files = sorted(folder.glob(f"{worker}-{level}-*.parquet"))
     if len(files) < _FAN or sum(one.stat().st_size for one in files) > _LARGE_BYTES:
@@ -215,16 +214,8 @@ def write_segment(file: Path, rows: pa.Table) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         for parent in (file.parent.parent, file.parent.parent.parent):
             sync(parent)
-    # The process in the name tells an erasure whether whoever wrote the part still lives.
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with whole(file) as part:
         pq.write_table(rows, part, compression="zstd")
-        sync(part)
-        part.replace(file)
-        sync(file.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def segments(folder: Path) -> list[Path]:

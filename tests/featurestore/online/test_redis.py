@@ -392,6 +392,25 @@ def test_one_key_is_read_as_many_are(redis_settings: RedisConfig, writes: list[t
     other.close()
 
 
+def test_a_caller_with_just_the_time_of_the_connection_is_told_before_it_is_given_up(own_server: RedisServer) -> None:
+    store = RedisStore(settings_of(own_server, timeout_seconds=0.4))
+    store.put_newest("a-1", [(b"k", at(7))])
+
+    async def run() -> None:
+        waiting = store.waiting()
+        await waiting.read_one(("a-1",), b"k")
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(OnlineStoreAwayError, match="no answer within 410 ms"):
+                await waiting.read_one(("a-1",), b"k", 0.41)
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        await waiting.close()
+
+    asyncio.run(run())
+    store.close()
+
+
 def test_nobody_is_there() -> None:
     store = RedisStore(RedisConfig(type="redis", addresses=("127.0.0.1:1",)))
     for use in (lambda: store.read([]), lambda: store.put_newest("a-1", [(b"k", at(1))])):

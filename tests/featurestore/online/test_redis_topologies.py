@@ -200,6 +200,7 @@ def test_a_slot_that_has_moved_is_followed(redis_cluster: list[RedisServer]) -> 
     store = RedisStore(emptied(*redis_cluster))
     store.put_newest("a-1", [(b"k", at(1))])
     bucket = store.layout.bucket(b"k")
+    absent = next(key for key in map(b"%d".__mod__, range(10**6)) if store.layout.bucket(key) == bucket)
     slot, owner = store.layout.slots[bucket], store._nodes._found.of(bucket).address
     source = next(one for one in redis_cluster if one.address == owner)
     target = next(one for one in redis_cluster if one.address != owner)
@@ -216,11 +217,16 @@ def test_a_slot_that_has_moved_is_followed(redis_cluster: list[RedisServer]) -> 
         for key in moving:
             clients[source].execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
         assert (await waiting.read_one(("a-1",), b"k")).values == [at(1)]  # by ASK
+        # Where some of what is asked for is not there, a cluster says so only once the slot has moved.
+        for read in (waiting.read_one(("a-1",), absent), waiting.read([("a-1", [absent])])):
+            with pytest.raises(OnlineStoreAwayError, match="TRYAGAIN"):
+                await read
         assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]
         assert store.read([("a-1", [b"k"])]).values == [[at(1)]]
         for client in clients.values():
             client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
         assert (await waiting.read_one(("a-1",), b"k")).values == [at(1)]  # by MOVED
+        assert (await waiting.read_one(("a-1",), absent)).values == [None]
         assert (await waiting.read([("a-1", [b"k"])])).values == [[at(1)]]
         await waiting.close()
 

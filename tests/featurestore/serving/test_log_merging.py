@@ -14,12 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from featurestore.serving import log_merging
-from featurestore.serving.log_files import Writes, counted, log_files, name_of, service_folders, writes_of
+from featurestore.serving.folder_lock import rewriting
+from featurestore.serving.log_files import (
+    Writes,
+    counted,
+    is_merged_of,
+    log_files,
+    name_of,
+    reached_by,
+    service_folders,
+    writes_of,
+)
 from featurestore.serving.log_merging import FAN, GRACE_SECONDS, SETTLED_SECONDS, LogMerger, Merged
 from featurestore.serving.log_tail import LogTail
-from featurestore.serving.rewriting import rewriting
+from featurestore.storage import durable
 
 WORKER, OTHER = "0123456789ab", "fedcba987654"
 DAY = 86_400
@@ -227,29 +238,108 @@ def test_a_folder_that_is_written_anew_is_passed_over(log: Log) -> None:
     assert log.merge() == (FAN, 1, 0)
 
 
-def test_it_ends_when_it_is_told_to(log: Log) -> None:
+@pytest.mark.parametrize("calls", [1, FAN, FAN + 1, 2 * FAN])
+def test_it_ends_when_it_is_told_to_also_in_the_middle(log: Log, calls: int) -> None:
     for worker in (WORKER, OTHER):
         for _ in range(FAN):
             log.write(worker)
-    answers = iter((False, True))
-    assert log.merger.turn(now=log.now + 120, rest=lambda: next(answers)) == (FAN, 1, 0)
+    asked = 0
+
+    def rest() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= calls
+
+    done = log.merger.turn(now=log.now + 120, rest=rest)
+    assert done.into == (calls > FAN)
     assert sorted(log.found()) == sorted(log.rows)
+    assert not list(log.service.glob(".*.parquet*"))
+    log.merge()
+    assert len(log.files()) == 2
 
 
-def test_a_disk_that_refuses_loses_nothing(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_disk_refuses_nothing_is_lost_and_other_services_go_on(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(FAN):
         log.write()
+    shutil.copytree(log.service, log.folder / "aside")
 
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path) -> None:
+        if path.parent.name == "aside":
+            raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(log_merging, "sync", full)
-        with pytest.raises(OSError, match="No space"):
-            log.merge()
-    assert log.found() == log.rows
-    assert not list(log.service.glob(".*.parquet*"))
+    with monkeypatch.context() as patched, capture_logs() as said:
+        patched.setattr(durable, "sync", full)
+        assert log.merge() == (FAN, 1, 0)
+    assert [(one["event"], Path(one["folder"]).name) for one in said] == [("serving log cannot be merged", "aside")]
+    assert len(log_files(log.folder / "aside")) == FAN
+    assert not list(log.folder.glob("*/.*.parquet*"))
     assert log.merge() == (FAN, 1, 0)
+
+
+def test_a_lock_that_cannot_be_made_is_told_and_another_users_is_held_all_the_same(log: Log) -> None:
+    for _ in range(FAN):
+        log.write()
+    (log.service / "lock").mkdir()
+    with capture_logs() as said:
+        assert log.merge() == (0, 0, 0)
+    assert "lock cannot be made" in said[0]["error"]
+    (log.service / "lock").rmdir()
+    with pytest.MonkeyPatch.context() as patched:
+        given = Path.open
+
+        def refused(path: Path, mode: str = "r", **more: Any) -> Any:
+            if path.name == "lock" and mode == "a":
+                raise PermissionError(13, "Permission denied")
+            return given(path, mode, **more)
+
+        patched.setattr(Path, "open", refused)
+        assert log.merge() == (0, 0, 0)
+        (log.service / "lock").touch()
+        assert log.merge() == (FAN, 1, 0)
+
+
+def test_files_that_go_meanwhile_are_no_fault(log: Log) -> None:
+    for _ in range(FAN):
+        log.write()
+    log.merge()
+    listed = log_merging._listed(log.service)
+    for file in log_files(log.service):  # by age, as of retention
+        file.unlink()
+    hidden = [one for one in listed if one.writes.many == 1]
+    assert log_merging._remove(hidden, listed, time.time() + DAY) == 0
+    hidden[3].path.unlink()
+    with capture_logs() as said, pytest.raises(log_merging._EndedError):
+        log_merging._merge(hidden, lambda: False)
+    assert said == []
+
+
+def test_parts_are_bounded_by_their_bytes(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_merging, "_GROUP_BYTES", 20_000)
+    for _ in range(FAN):
+        log.write(rows=1_000)
+    log.merge()
+    (merged,) = log_files(log.service)
+    footer = pq.read_metadata(merged)
+    assert all(footer.row_group(number).total_byte_size < 60_000 for number in range(footer.num_row_groups))
+    assert footer.num_row_groups > FAN
+    assert log.found() == log.rows
+
+
+def test_who_follows_and_stands_still_for_long_sees_each_row_once(log: Log) -> None:
+    seen: list[str] = []
+    looks = iter((20, FAN - 20, 0))
+
+    def wait(_: float) -> None:
+        for _ in range(next(looks)):
+            log.write(rows=2)
+        if len(log.rows) == 2 * FAN:
+            log.merge()
+
+    with suppress(RuntimeError):  # a generator that StopIteration leaves
+        seen.extend(row["request_id"] for row in LogTail(log.folder).follow(wait))
+    assert seen == log.rows
 
 
 STEPS = st.lists(
@@ -348,3 +438,12 @@ def test_a_file_counts_unless_another_one_has_its_writes(files: list[Writes]) ->
 
     right = [name for name, one in zip(names, files, strict=True) if not any(within(one, other) for other in files)]
     assert counted(names) == right
+
+
+@given(st.lists(WRITES, unique=True, max_size=8), WRITES)
+def test_a_merged_file_is_told_from_one_with_rows_that_were_not_there(files: list[Writes], one: Writes) -> None:
+    reached = reached_by([f"churn/{name_of(each)}" for each in files])
+    right = any(each[:2] == one[:2] and each.last >= one.last for each in files) and one.many > 1
+    assert is_merged_of(f"churn/{name_of(one)}", reached) == right
+    assert not is_merged_of(f"other/{name_of(one)}", reached)
+    assert not is_merged_of("churn/mine.parquet", reached)

@@ -17,7 +17,7 @@ from featurestore.serving.log import SNAPSHOT
 from featurestore.serving.log_files import Writes, name_of
 from featurestore.serving.log_merging import GRACE_SECONDS, SETTLED_SECONDS, LogMerger
 from featurestore.settings.sections import MonitorConfig
-from monitor.windows import Cut, Position, ServingLog, Window, profiled
+from monitor.windows import Cut, Position, ServingLog, Window, parquet_rows, profiled
 
 _DAY = timedelta(days=1)
 _START = datetime(2013, 7, 1, tzinfo=UTC)
@@ -186,6 +186,9 @@ def test_files_that_were_merged_and_went_while_a_run_goes_on_are_found_again(
     LogMerger(scene.log).turn(now=later)
     LogMerger(scene.log).turn(now=later + GRACE_SECONDS)
     (merged,) = (scene.log / "flight_delay").glob("*.parquet")
+    monkeypatch.setattr(parquet_rows, "_FRESH_SECONDS", -1.0)  # so much later it is
     assert stream.files(window) == [str(merged)]
+    assert stream.period(_START - 9 * _DAY, _START - 8 * _DAY).rows == 0
+    assert stream.closed_windows(Cut(size=_DAY), since=None, watermark=_START).windows == ()
     with stream.read(window, ["served_at"]) as reader:
         assert reader.read_all().num_rows == window.rows == 800

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from featurestore.errors import OfflineStoreError
 from featurestore.serving.feedback import PREDICTIONS, FeedbackLog, predictions
 from featurestore.serving.feedback.segments import merge_level, segments
-from featurestore.serving.rewriting import rewriting
+from featurestore.serving.folder_lock import rewriting
 from tests import forking
 
 ROWS = {"prediction_id": "p", "number": 0.5}
