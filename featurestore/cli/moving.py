@@ -72,12 +72,18 @@ def _show(report: MoveReport) -> None:
         differs = "" if report.check or one.holds else "  DIFFERS"
         there = "" if report.check else _counted(one, one.there)
         line = f"{one.part:10} {one.state.value:9} {_counted(one, one.here):>26} {there:>26}"
-        typer.echo(f"{line}  {one.there.digest[:12] or '-'}{differs}{f'  ({one.note})' if one.note else ''}")
+        both = f" (here {one.here.digest[:12] or '-'})" if not report.check and not one.equal else ""
+        typer.echo(f"{line}  {one.there.digest[:12] or '-'}{both}{differs}{f'  ({one.note})' if one.note else ''}")
     for note in report.notes:
         typer.echo(f"Note: {note}.")
     if report.check:
         typer.echo("Nothing was changed.")
         return
+    if not report.equal:
+        typer.echo(
+            "Hint: what differs there was written by somebody else. Empty that part of the destination, or name another "
+            "one, and run the same command again: only what is not there is copied, and online rows are made anew."
+        )
     held = f"; pushes waited {report.held_seconds * 1000:,.0f} ms" if report.held_seconds else ""
     typer.echo(f"As of {report.point}{held}.")
     for what in report.changed:

@@ -134,6 +134,8 @@ class Move:
             parts = copied.parts
             if self.rebuilds and self._wants(online.PART):
                 parts = (*parts, self._online(journal))
+                if copied.pushes is not None:
+                    copied.pushes.remove_gone()
             changed = tuple(self._changes(copied)) if watch else ()
             if changed:
                 parts = tuple(_since(one) if one.part == online.PART else one for one in parts)
@@ -175,6 +177,8 @@ class Move:
                 if self._wants(PUSHES):
                     stays = PartReport(part=PUSHES, unit="rows", state=State.stays)
                     parts[PUSHES] = stays if pushes is None else pushes.finish()
+                    if pushes is not None and not self._settles_online():
+                        pushes.remove_gone()
                 done = [self._copy_files(one, journal) for one in sorted(sets, key=lambda one: one.part != "feedback")]
             for files, copy in done:
                 parts[files.part] = PartReport(part=files.part, unit="files", state=State.stays)
@@ -211,7 +215,7 @@ class Move:
             return PartReport(part=online.PART, unit="rows", state=State.stays)
         source = self.source if self.online is None else None
         with self._registry(self.source) as registry:
-            names, behind = self._online_names(registry), []
+            names, behind = self._online_names(registry), {}
             try:
                 if source is not None:
                     behind = online.behind(source, registry, OfflineStore(source, registry), names)
@@ -228,6 +232,10 @@ class Move:
             opened.close()
         with self._registry(self.target) as registry:
             return online.compare(source, self.target, registry, names, behind)
+
+    def _settles_online(self) -> bool:
+        """Return whether rows are online at the destination that a run has put there, or will."""
+        return self.rebuilds and not online.same_store(self.source, self.target)
 
     def _online_names(self, registry: Registry) -> list[str]:
         return online.tables_online(self.source, registry) if self.online is None else self.online

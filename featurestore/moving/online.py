@@ -26,7 +26,7 @@ from featurestore.offline.erasure.suppression import suppressed
 from featurestore.offline.intake.pushed import PUSHED
 from featurestore.offline.store import OfflineStore
 from featurestore.online import OnlineStore, open_online_store
-from featurestore.online.base import event_time
+from featurestore.online.base import ORDER_BYTES, event_time
 from featurestore.online.upkeep import expire, longest_ttls, retain
 from featurestore.pushing import PushLog
 from featurestore.pushing.flushing import Flusher
@@ -115,6 +115,7 @@ def rebuild(target: Config, names: list[str], progress: Callable[[int, int], obj
         live = live_views(registry)
         ttls = longest_ttls([one.definition for one in live])
         views = [view for view in _views(registry) if storage_id(view) in names]
+        flusher.settle_published()  # pushed rows that an earlier run has put online, and that were flushed since
         for view in views:
             name = storage_id(view)
             if offline.table_version(view) is not None:
@@ -128,20 +129,26 @@ def rebuild(target: Config, names: list[str], progress: Callable[[int, int], obj
         return len(views)
 
 
-def behind(config: Config, registry: Registry, offline: OfflineStore, names: list[str]) -> list[str]:
-    """Return the tables of which not every load is online; what is made from them anew is ahead of it."""
+def behind(config: Config, registry: Registry, offline: OfflineStore, names: list[str]) -> dict[str, bool]:
+    """Return the tables of which not every load is online; what is made from them anew is ahead of it.
+
+    Returns:
+        By storage id, whether each row that is online is to be there anew, or a newer one; else some were taken out of
+        the table since.
+    """
     views = {storage_id(view): view for view in _views(registry)}
-    found = []
+    found = {}
     with closing(open_online_store(config.online_store(), config.root)) as online:
         for name in names:
             made = filled(online.standing(name), views[name])
             if made is None or made.run is not None or made.version != offline.table_version(views[name]):
-                found.append(name)
+                since = 0 if made is None or made.version is None else made.version
+                found[name] = not offline.rows_taken(views[name], since)
     return found
 
 
 def compare(
-    config: Config | None, target: Config, registry: Registry, names: list[str], ahead: Sequence[str]
+    config: Config | None, target: Config, registry: Registry, names: list[str], ahead: Mapping[str, bool]
 ) -> PartReport:
     """Return what both online stores hold of some tables; of the destination's alone where there is no source.
 
@@ -155,29 +162,62 @@ def compare(
     now = datetime.now(UTC)
     ttls = longest_ttls([one.definition for one in live_views(registry)])
     oldest = {name: None if ttl is None else microseconds(now - ttl) for name, ttl in ttls.items()}
-    there = _measured(target, names, oldest)
-    here = there if config is None else _measured(config, names, oldest)
+    there = here = _rows_of(target, names, oldest)
+    wrong: list[str] = []
+    if config is not None:
+        here = _rows_of(config, names, oldest)
+        differing = [name for name in names if here[name] != there[name]]
+        kept = [name for name in differing if ahead.get(name, False)]
+        lacking = _lacking(config, target, kept, oldest) if kept else []
+        wrong = [name for name in differing if name not in ahead or name in lacking]
     note = "made from the tables"
-    if here.digest != there.digest and ahead:
+    if wrong:
+        note += f"; other rows are online of {', '.join(wrong)}"
+    elif here != there:
         note += f"; not all loads were online of {', '.join(ahead)}"
     return PartReport(
         part=PART,
         unit="rows",
         state=State.rebuilt,
-        here=here,
-        there=there,
-        copied=there.items,
-        apart=tuple(ahead),
+        here=_measure(here),
+        there=_measure(there),
+        copied=sum(count for count, _ in there.values()),
+        apart=() if wrong else tuple(ahead),
         note=note,
     )
 
 
-def _measured(config: Config, names: list[str], oldest: Mapping[str, int | None]) -> Measure:
+def _rows_of(config: Config, names: list[str], oldest: Mapping[str, int | None]) -> dict[str, tuple[int, int]]:
     with closing(open_online_store(config.online_store(), config.root)) as online:
-        found = {name: _digest(online, name, oldest[name]) for name in names}
+        return {name: _digest(online, name, oldest[name]) for name in names}
+
+
+def _measure(found: Mapping[str, tuple[int, int]]) -> Measure:
     counts: Mapping[str, int] = {name: count for name, (count, _) in found.items()}
     lines = {name: f"{count} {digest:064x}" for name, (count, digest) in found.items()}
     return Measure(items=sum(counts.values()), digest=digest_of(lines), counts=counts)
+
+
+def _lacking(config: Config, target: Config, names: Sequence[str], oldest: Mapping[str, int | None]) -> list[str]:
+    """Return the tables of which the destination lacks a row that the source has, or has an older one."""
+    found = []
+    with (
+        closing(open_online_store(config.online_store(), config.root)) as one,
+        closing(open_online_store(target.online_store(), target.root)) as other,
+    ):
+        for name in names:
+            least = oldest[name]
+            for keys in _chunks(one.keys(name)):
+                here, there = one.read([(name, keys)]).values[0], other.read([(name, keys)]).values[0]
+                if any(
+                    mine is not None
+                    and (least is None or event_time(mine) >= least)
+                    and (theirs is None or theirs[:ORDER_BYTES] < mine[:ORDER_BYTES])
+                    for mine, theirs in zip(here, there, strict=True)
+                ):
+                    found.append(name)
+                    break
+    return found
 
 
 def _digest(online: OnlineStore, name: str, oldest: int | None) -> tuple[int, int]:

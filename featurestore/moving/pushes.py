@@ -99,14 +99,21 @@ class PushCopy:
             self._journal.begin(PART, _ORIGINS)
             write_synced([origins.read_bytes()], self._target / _ORIGINS)
 
-    def finish(self) -> PartReport:
-        """Remove what has gone from the source since an earlier run, and compare."""
+    def remove_gone(self) -> None:
+        """Remove what has gone from the source since an earlier run.
+
+        Its rows are in the tables. Those that an earlier run has put online at the destination have their final order
+        first: see :meth:`Flusher.settle_published <featurestore.pushing.flushing.Flusher.settle_published>`.
+        """
         for name, _ in list(self._journal.files(PART)):
             if name not in self._digests:
                 forget(self._target / name)
                 (self._target / name).unlink(missing_ok=True)
                 self._journal.removed(PART, name)
-        if self._digests:
+
+    def finish(self) -> PartReport:
+        """Compare."""
+        if self._target.exists():
             # None of ours may grow at the destination: its number is that of a load which the tables may have by then.
             PushLog(self._target).seal()
         there = {name: sha256(self._target / name) for name in self._digests}

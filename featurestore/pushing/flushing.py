@@ -165,6 +165,17 @@ class Flusher:
             self._settle_published()
             yield
 
+    def settle_published(self) -> None:
+        """Give online rows their final order that are in a table by now, though the log has them still: as in a copy.
+
+        Raises:
+            OfflineStoreError: a segment cannot be read.
+            OnlineStoreError: the online store refuses.
+        """
+        if self._log.begun():
+            with self._log.settled():
+                self._settle_published()
+
     @contextlib.contextmanager
     def waiting(self, view: FeatureView) -> Iterator[Iterator[Row]]:
         """Give the rows of a view that are in no table yet, as they are online; no others come while the block runs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 
 from featurestore import FeatureStore
 from featurestore import config as configuration
+from featurestore.definitions import storage_id
 from featurestore.errors import ConfigError, OfflineStoreError
 from featurestore.moving import Move, MoveReport, State, files, migration
+from featurestore.online import open_online_store
 from featurestore.registry import Registry
 from featurestore.settings.online import RedisConfig
 from monitor.history import History
 from tests.conftest import ObjectStorage
-from tests.moved_shop import CLICKS, check_whole, clicked, fill, leave, lookups, offline_rows, spent
+from tests.moved_shop import CLICKS, SPENDING, check_whole, clicked, fill, leave, lookups, offline_rows, spent
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,59 @@ def test_what_is_written_while_it_runs_is_told_of_and_copied_by_the_next_run(sho
         here.materialize("clicks")
         assert lookups(here) == lookups(there)
         assert offline_rows(here, CLICKS) == offline_rows(there, CLICKS)
+
+
+@pytest.mark.parametrize("moved_before", [True, False])
+@pytest.mark.parametrize("materialized", [True, False])
+def test_pushed_rows_have_the_same_place_at_both_sides_once_they_are_flushed(
+    shop: Path, other: Path, moved_before: bool, materialized: bool
+) -> None:
+    """Else a later load with the same instant would lose to them at one side, for good."""
+    if moved_before:  # when they still waited, so they were put online there as rows that are in no table
+        assert move(shop, other).run().equal
+        assert any((other / "data" / "push").glob("*.*"))
+    with FeatureStore(shop) as store:
+        store.flush_pushes()
+        if materialized:
+            for view in ("spending", "clicks"):
+                store.materialize(view)
+    report = move(shop, other).run()
+    (online,) = [one for one in report.parts if one.part == "online"]
+    assert online.holds
+    assert online.equal or not materialized
+    answers = []
+    for folder in (shop, other):
+        with FeatureStore(folder) as store:
+            store.ingest("clicks", [one | {"seen": 77} for one in clicked([1, 2, 3], hours=6)])
+            for view in ("spending", "clicks"):
+                store.materialize(view)
+            answers.append(lookups(store))
+    assert answers[0] == answers[1]
+    assert [answers[0][one]["seen"] for one in (2, 3)] == [77, 77]
+
+
+def test_rows_that_are_missing_online_are_told_also_where_another_view_is_behind(shop: Path, other: Path) -> None:
+    with FeatureStore(shop) as store:
+        store.flush_pushes()
+        store.materialize("spending")
+        store.ingest("clicks", clicked([5], hours=7))  # which is not online
+    assert move(shop, other).run().equal
+    spending, clicks = (storage_id(view) for view in (SPENDING, CLICKS))
+    config = configuration.load(other)
+    for names in ([spending], [clicks], [spending, clicks]):
+        with closing(open_online_store(config.online_store(), config.root)) as online:
+            gone = {name: next(iter(online.keys(name))) for name in names}
+            before = {name: online.read([(name, [key])]).values[0] for name, key in gone.items()}
+            for name, key in gone.items():
+                online.delete(name, [key])
+        report = move(shop, other).run()
+        assert not report.equal
+        (part,) = [one for one in report.parts if one.part == "online"]
+        assert all(name in part.note.partition("other rows are online of ")[2] for name in names)
+        with closing(open_online_store(config.online_store(), config.root)) as online:
+            for name, key in gone.items():
+                online.put_newest(name, [(key, value) for value in before[name] if value is not None])
+        assert move(shop, other).run().equal
 
 
 def test_a_file_that_goes_while_it_runs_has_the_copy_begin_anew(shop: Path, other: Path) -> None:
