@@ -81,8 +81,8 @@ def _show(report: MoveReport) -> None:
         return
     if not report.equal:
         typer.echo(
-            "Hint: what differs there was written by somebody else. Empty that part of the destination, or name another "
-            "one, and run the same command again: only what is not there is copied, and online rows are made anew."
+            "Hint: what differs there was written by somebody else. Empty that part of the destination, or name "
+            "another one, and run the same command again: online rows are made anew, and the rest is copied."
         )
     held = f"; pushes waited {report.held_seconds * 1000:,.0f} ms" if report.held_seconds else ""
     typer.echo(f"As of {report.point}{held}.")
