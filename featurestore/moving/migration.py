@@ -221,7 +221,7 @@ class Move:
                     behind = online.behind(source, registry, OfflineStore(source, registry), names)
             except OnlineStoreError:  # it may be for this that the store moves
                 source = None
-        online.rebuild(self.target, names, lambda done, _: self.progress(online.PART, done))
+        written = online.rebuild(self.target, names, lambda done, _: self.progress(online.PART, done))
         # What readers of the tables enter in the registry there, as its writer had been killed, is ours too.
         theirs = databases_of(self.target)[0]
         opened = theirs.open(theirs.url)
@@ -231,7 +231,7 @@ class Move:
         finally:
             opened.close()
         with self._registry(self.target) as registry:
-            return online.compare(source, self.target, registry, names, behind)
+            return online.compare(source, self.target, registry, names, behind, written)
 
     def _settles_online(self) -> bool:
         """Return whether rows are online at the destination that a run has put there, or will."""
@@ -382,7 +382,7 @@ def _plan(part: str, unit: str, here: Measure, *, stays: bool) -> PartReport:
 
 def _since(part: PartReport) -> PartReport:
     """Return the report on online rows where the source was written while they were made."""
-    if part.equal or part.state is not State.rebuilt:
+    if part.equal or part.state not in (State.rebuilt, State.present):
         return part
     return replace(part, apart=(*part.apart, "written since"), note=f"{part.note}; the source was written since")
 

@@ -189,17 +189,20 @@ class Flusher:
         with self._log.committing():
             yield self._waiting_rows(view)
 
-    def serve_waiting(self, view: FeatureView) -> None:
+    def serve_waiting(self, view: FeatureView) -> int:
         """Put online what waits in the log and a view lacks, as it was not live when the rows were pushed.
+
+        Returns:
+            How many rows it lacked.
 
         Raises:
             OfflineStoreError: a segment cannot be read.
             OnlineStoreError: the online store refuses.
         """
         if not self._log.begun():
-            return
+            return 0
         with self._log.settled(), self.waiting(view) as rows:
-            self._online.put_newest(storage_id(view), list(rows))
+            return self._online.put_newest(storage_id(view), list(rows)).written
 
     def serve_again(self) -> None:
         """Put online once more what waits in the log, if the store was away since: a server that took over may lack it.
