@@ -82,6 +82,7 @@ class Config(Section):
     """``featurestore.toml``, checked; :func:`load` makes it."""
 
     root: Path
+    file: str = FILE_NAME  # in root; set by load, never in the file
     project: Annotated[str, AfterValidator(_checked_project)] = "default"
     definitions: tuple[str, ...] = ("definitions.py",)
     registry: str = "sqlite:///data/registry.db"
@@ -144,7 +145,7 @@ class Config(Section):
             ConfigError: there is no such channel, or a secret's variable or file is missing.
         """
         if name not in self.channels:
-            raise ConfigError(f'There is no channel "{name}" in {FILE_NAME}.', hint=closest(name, self.channels))
+            raise ConfigError(f'There is no channel "{name}" in {self.file}.', hint=closest(name, self.channels))
         return self._with_secrets(self.channels[name], f"channels.{name}")
 
     def stream(self, name: str) -> StreamConfig:
@@ -155,7 +156,7 @@ class Config(Section):
         """
         if name not in self.streams:
             raise ConfigError(
-                f'There is no stream "{name}" in {FILE_NAME}.',
+                f'There is no stream "{name}" in {self.file}.',
                 hint=closest(name, self.streams) or f"Add [streams.{name}] with a view, servers and a topic.",
             )
         return self._with_secrets(self.streams[name], f"streams.{name}")
@@ -178,7 +179,7 @@ class Config(Section):
         fallback, setting = self.channels[name].fallback, f'Setting "channels.{name}.fallback"'
         if fallback and fallback not in self.channels:
             raise ConfigError(
-                f'{setting}: there is no channel "{fallback}" in {FILE_NAME}.',
+                f'{setting}: there is no channel "{fallback}" in {self.file}.',
                 hint=closest(fallback, self.channels) or f"Add [channels.{fallback}], or name another one.",
             )
         if fallback == name:
@@ -261,7 +262,7 @@ class Config(Section):
         """
         if name not in self.connections:
             raise ConfigError(
-                f'There is no connection "{name}" in {FILE_NAME}.',
+                f'There is no connection "{name}" in {self.file}.',
                 hint=closest(name, self.connections) or f"Add [connections.{name}] with a driver and a uri.",
             )
         section = self.connections[name]
@@ -304,7 +305,7 @@ class Config(Section):
                 return file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f'Setting "{key}": {file} cannot be read: {error}.') from error
-        return _resolved(text, self.root / FILE_NAME, key)
+        return _resolved(text, self.root / self.file, key)
 
     def path(self, text: str) -> Path:
         """Return a path of the file, absolute.
@@ -359,11 +360,11 @@ def load(folder: str | os.PathLike[str]) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}.") from error
     values = _with_identity(_with_environment(values, file, ""))
-    for key in ("root", "replay"):
+    for key in ("root", "file", "replay"):
         if key in values:
             raise ConfigError(f'{file}: there is no setting "{key}".', hint="Remove it.")
     try:
-        return Config(root=root, **values)
+        return Config(root=root, file=file.name, **values)
     except ValidationError as error:
         message, hint = first_fault(error, Config)
         raise ConfigError(f"{file}: {message}", hint=hint) from None

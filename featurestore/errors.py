@@ -263,8 +263,13 @@ def about(definition: object) -> Iterator[None]:
         raise
 
 
-def closest(name: str, known: Iterable[str]) -> str:
+def closest(name: str, known: Iterable[str], *, most: int = 8) -> str:
     """Return a hint that names what the user may have meant, or what there is.
+
+    Args:
+        name: what was asked for.
+        known: the names that there are.
+        most: so many of them are told, and how many more there are.
 
     >>> closest("wether", ["weather", "planes"])
     'Did you mean "weather"?'
@@ -277,5 +282,5 @@ def closest(name: str, known: Iterable[str]) -> str:
         return f'Did you mean "{match[0]}"?'
     if not names:
         return ""
-    shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-    return f"There is: {shown}."
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"There is: {', '.join(names[:most])}{more}."

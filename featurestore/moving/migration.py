@@ -323,7 +323,7 @@ class Move:
         known = [*(one.part for one in databases_of(self.source)), PUSHES, *FILE_PARTS, online.PART]
         for part in self.only:
             if part not in known:
-                raise ConfigError(f'A store has no part "{part}".', hint=closest(part, known))
+                raise ConfigError(f'A store has no part "{part}".', hint=closest(part, known, most=len(known)))
         if self.source.project != self.target.project:
             raise ConfigError(
                 f'The destination is of project "{self.target.project}", and the store of "{self.source.project}".',

@@ -52,4 +52,4 @@ def _settings(whole: type[BaseModel], section: tuple[int | str, ...]) -> list[st
             continue  # the name of a channel or a source: the part before has led to its section
         # A section, or a mapping of names to sections.
         here = cast("type[BaseModel]", (get_args(field.annotation) or (field.annotation,))[-1])
-    return [name for name in here.model_fields if name not in ("root", "replay")]
+    return [name for name in here.model_fields if name not in ("root", "file", "replay")]

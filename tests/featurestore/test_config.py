@@ -106,6 +106,22 @@ def test_a_secret_is_read_only_when_its_channel_is_used(tmp_path: Path, monkeypa
     assert raised.value.hint == 'Did you mean "ops"?'
 
 
+def test_what_is_missing_is_said_of_the_file_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_PASSWORD", raising=False)
+    file = tmp_path / "other.toml"
+    file.write_text('[online]\ntype = "redis"\npassword = "${REDIS_PASSWORD}"\n')
+    loaded = config.load(file)
+    for one in (loaded, loaded.for_replay("x").model_copy(update={"online": loaded.online})):
+        with pytest.raises(ConfigError) as raised:
+            one.online_store()
+        assert raised.value.message.startswith(f'{file}: setting "online.password" needs')
+    with pytest.raises(ConfigError, match=r'no channel "ops" in other\.toml'):
+        loaded.channel("ops")
+    file.write_text('file = "x"')
+    with pytest.raises(ConfigError, match='there is no setting "file"'):
+        config.load(file)
+
+
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     loaded = load(tmp_path, "[channels.ops]\nkind = 'webhook'\nsecret = 'file:secret.txt'")
     with pytest.raises(ConfigError, match=r"secret\.txt cannot be read"):

@@ -46,7 +46,11 @@ def test_an_error_can_pass_between_processes() -> None:
         ("wether", ["weather", "planes"], 'Did you mean "weather"?'),
         ("x", ["b", "a", "b"], "There is: a, b."),
         ("x", [], ""),
-        ("x", [f"view{n:02}" for n in range(9)], "There is: " + ", ".join(f"view{n:02}" for n in range(8)) + " ...."),
+        (
+            "x",
+            [f"view{n:02}" for n in range(9)],
+            "There is: " + ", ".join(f"view{n:02}" for n in range(8)) + " and 1 more.",
+        ),
     ],
 )
 def test_a_hint_names_the_nearest_or_what_there_is(name: str, known: list[str], hint: str) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import ssl
 
 from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
 
 #: What a server says while it is being replaced, or starts; it passes.
 PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MASTERDOWN", "NOREPLICAS")
+
+#: How a server says inside of a script what is NOPERM outside.
+_NO_RIGHT = ("The user executing the script can't", "ACL failure in script", "No permission")
+
+#: What the system's number is in the words of a library that has taken it off its error.
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 #: A deadline is met by so much: the time that the refusal takes.
 _MARGIN_SECONDS = 0.02
@@ -75,7 +83,9 @@ def refused(where: str, said: str) -> OnlineStoreError:
         "CROSSSLOT": 'The server is a cluster: write mode = "cluster" under [online] in featurestore.toml.',
         "MOVED": 'The server is a cluster: write mode = "cluster" under [online] in featurestore.toml.',
     }
-    if "cluster support disabled" in said:
+    if code == "ERR" and any(words in said for words in _NO_RIGHT):
+        hint = hints["NOPERM"]
+    elif "cluster support disabled" in said:
         hint = 'The server is no cluster: write mode = "single" under [online] in featurestore.toml.'
     else:
         hint = hints.get(code, "It has to be Redis 7 or later, or Valkey.")
@@ -83,4 +93,16 @@ def refused(where: str, said: str) -> OnlineStoreError:
 
 
 def _said(why: object) -> str:
-    return str(why).rstrip(".") or type(why).__name__
+    """Return why, in the system's own words where it is the system that says so: each library wraps them in others."""
+    text = str(why).rstrip(".") or type(why).__name__
+    error = why if isinstance(why, Exception) and not isinstance(why, TimeoutError) else None
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            # The resolver's numbers are its own.
+            return os.strerror(error.errno) if error.errno > 0 else error.strerror or text
+        found = _NUMBER.search(str(error)) if isinstance(error, OSError) else None
+        if found is not None:
+            return os.strerror(int(found[1]))
+        cause = error.__cause__ or error.__context__
+        error = cause if isinstance(cause, Exception) else None
+    return text

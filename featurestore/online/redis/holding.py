@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from featurestore.errors import FeatureStoreError, OnlineStoreError
+from featurestore.errors import FeatureStoreError
 from featurestore.online.redis.layout import Layout
 from featurestore.online.redis.nodes import Call, Nodes, call
+from featurestore.online.redis.patience import LEASE_SECONDS, Patience
 from featurestore.online.redis.scripts import HOLD
-
-#: A holder that was killed holds up others for so long.
-_LEASE_SECONDS = 30.0
-_LOOK_SECONDS = 0.02
 
 
 class Holding:
@@ -36,14 +32,18 @@ class Holding:
         self._patience = patience
 
     @contextmanager
-    def held(self, number: int) -> Iterator[bytes]:
-        """Hold the table of a number while the block runs, and give the token that its writes show.
+    def held(self, storage_id: str, number: int) -> Iterator[bytes]:
+        """Hold a table while the block runs, and give the token that its writes show.
+
+        Args:
+            storage_id: what it is called.
+            number: its number in the store.
 
         Raises:
             OnlineStoreError: another one holds it and does not let go, or the store is away.
         """
         token = uuid.uuid4().hex.encode()
-        self._take(number, token)
+        self._take(storage_id, number, token)
         ended = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(number, token, ended), name="online-lease", daemon=True)
         renewing.start()
@@ -54,20 +54,15 @@ class Holding:
             renewing.join()
             self._let_go(number, token)
 
-    def _take(self, number: int, token: bytes) -> None:
-        ends = time.monotonic() + self._patience
+    def _take(self, storage_id: str, number: int, token: bytes) -> None:
+        patience = Patience([storage_id], self._patience)
         names = [head + b"l%d" % number for head in self._layout.heads]
-        lease = int(_LEASE_SECONDS * 1000)
+        lease = int(LEASE_SECONDS * 1000)
         while True:
             (first,) = self._nodes.run([Call(0, (b"SET", names[0], token, b"NX", b"PX", lease))])
             if first is not None:
                 break
-            if time.monotonic() >= ends:
-                raise OnlineStoreError(
-                    f"Somebody else has written to a table of the online store for {self._patience:g} s.",
-                    hint="Try again when the materialization, or the restore, that goes on has ended.",
-                )
-            time.sleep(_LOOK_SECONDS)
+            patience.wait()
         others = [Call(bucket, (b"SET", name, token, b"PX", lease)) for bucket, name in enumerate(names) if bucket]
         if others:
             try:
@@ -77,9 +72,9 @@ class Holding:
                 raise
 
     def _renew(self, number: int, token: bytes, ended: threading.Event) -> None:
-        while not ended.wait(_LEASE_SECONDS / 3):
+        while not ended.wait(LEASE_SECONDS / 3):
             try:
-                self._hold(number, token, int(_LEASE_SECONDS * 1000))
+                self._hold(number, token, int(LEASE_SECONDS * 1000))
             except FeatureStoreError:
                 continue  # it is tried again; the writes say what is wrong
 

@@ -11,6 +11,7 @@ from featurestore.online.base import Written
 from featurestore.online.redis.gets import Known
 from featurestore.online.redis.layout import Layout
 from featurestore.online.redis.nodes import Call, Nodes, call
+from featurestore.online.redis.patience import Patience
 from featurestore.online.redis.scripts import MOVE, WRITE
 from featurestore.online.redis.state import State
 
@@ -178,7 +179,7 @@ class Writing:
         tokens = tokens or {}
         pieces = list(self._pieces(sections))
         done = left = 0
-        ends = time.monotonic() + self._patience
+        patience = Patience(names, self._patience)
         while pieces:
             state = self._known.state
             if any(name not in state.tables for name in names):
@@ -201,12 +202,7 @@ class Writing:
                 again.append(piece)
             pieces = again + pieces
             if waiting:
-                if time.monotonic() >= ends:
-                    raise OnlineStoreError(
-                        f"Somebody else has written to a table of the online store for {self._patience:g} s.",
-                        hint="Try again when the materialization, or the restore, that goes on has ended.",
-                    )
-                time.sleep(_LOOK_SECONDS)
+                patience.wait()
         return Written(done, left)
 
     def write_with(self, state: State, new: State, sections: Sequence[Section]) -> Written | None:

@@ -134,7 +134,7 @@ class RedisStore:
     def replace(self, storage_id: str, rows: Iterable[Row], *, progress: bytes | None = None) -> int:
         """See :meth:`OnlineStore.replace <featurestore.online.base.OnlineStore.replace>`."""
         number = self._table(storage_id).number
-        with self._holding.held(number) as token:
+        with self._holding.held(storage_id, number) as token:
             generation = self._new_generation(storage_id)
             try:
                 source = iter(rows)
@@ -168,7 +168,7 @@ class RedisStore:
         Rows and keys are kept in memory until all are read; each key is replaced at once, and not all together.
         """
         number = self._table(storage_id).number
-        with self._holding.held(number) as token:
+        with self._holding.held(storage_id, number) as token:
             if self._progress(number) != expected:
                 return None
             theirs: dict[bytes, bytes] = dict.fromkeys(keys, b"")
@@ -201,7 +201,7 @@ class RedisStore:
     ) -> Written | None:
         """See :meth:`OnlineStore.put_step <featurestore.online.base.OnlineStore.put_step>`."""
         number = self._table(storage_id).number
-        with self._holding.held(number) as token:
+        with self._holding.held(storage_id, number) as token:
             if self._progress(number) != expected:
                 return None
             section = _newest(storage_id, rows)

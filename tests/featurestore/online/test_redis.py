@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +17,12 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from featurestore.errors import OnlineStoreAwayError, OnlineStoreError
 from featurestore.online.base import oldest_order
 from featurestore.online.redis.breaker import Breaker
+from featurestore.online.redis.faults import away
 from featurestore.online.redis.gets import Gets, Known
 from featurestore.online.redis.layout import BUCKETS, Layout, slot_of, tags
 from featurestore.online.redis.state import State
@@ -167,7 +172,7 @@ def test_a_holder_that_was_killed_is_waited_for_and_a_late_one_does_no_harm(
 ) -> None:
     store.put_newest("a-1", [(b"k", at(1))])
     impatient = RedisStore(redis_settings, patience=0.05)
-    with store._holding.held(1) as token:
+    with store._holding.held("a-1", 1) as token:
         with pytest.raises(OnlineStoreError, match="Somebody else has written"):
             impatient.put_newest("a-1", [(b"k", at(2))])
         with redis_server.client() as client:
@@ -177,6 +182,28 @@ def test_a_holder_that_was_killed_is_waited_for_and_a_late_one_does_no_harm(
             store._note(1, token, b"progress")
     assert store.standing("a-1").progress is None
     impatient.close()
+
+
+def test_whoever_waits_for_a_table_that_another_holds_says_so_once_after_a_second(
+    store: RedisStore, redis_settings: RedisConfig
+) -> None:
+    store.put_newest("a-1", [(b"k", at(1))])
+    waiting = RedisStore(redis_settings, patience=1.5)
+    uses: tuple[Callable[[], object], ...] = (
+        lambda: waiting.replace("a-1", []),
+        lambda: waiting.put_newest("a-1", [(b"k", at(2))]),
+    )
+    with store._holding.held("a-1", 1):
+        for use in uses:
+            with capture_logs() as logs, pytest.raises(OnlineStoreError, match=r"for 1\.5 s: a-1"):
+                use()
+            assert [(one["table"], one["seconds_at_most"], one["hint"]) for one in logs] == [
+                ("a-1", 1.5, "One that was killed lets go within 30 s.")
+            ]
+    with capture_logs() as logs:
+        waiting.replace("a-1", [])
+    assert logs == [], "nobody waited"
+    waiting.close()
 
 
 def test_a_replacement_that_was_killed_leaves_rows_that_nobody_sees_and_the_next_removes(
@@ -418,3 +445,33 @@ def test_nobody_is_there() -> None:
             use()
         assert "Start it, or check" in caught.value.hint
     store.close()
+
+
+def test_whatever_the_way_to_a_server_what_the_system_says_of_it_is_said_in_its_own_words() -> None:
+    settings = RedisConfig(type="redis", addresses=("127.0.0.1:1",))
+    store = RedisStore(settings)
+
+    async def ask() -> None:
+        waiting = store.waiting()
+        try:
+            await waiting.read([("a-1", [b"k"])])
+        finally:
+            await waiting.close()
+
+    uses: list[Callable[[], object]] = [lambda: store.read([]), lambda: asyncio.run(ask())]
+    if sys.platform != "win32":
+        uses.append(lambda: asyncio.Runner(loop_factory=importlib.import_module("uvloop").new_event_loop).run(ask()))
+    said = set()
+    for use in uses:
+        with pytest.raises(OnlineStoreAwayError) as caught:
+            use()
+        said.add(caught.value.message)
+    assert said == {"The online store at 127.0.0.1:1 is away: Connection refused."}
+    store.close()
+    several = OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] Connect ...")
+    assert away("redis:1", several).message == "The online store at redis:1 is away: Connection refused."
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert away("redis:1", unknown).message == "The online store at redis:1 is away: Name or service not known."
+    assert (
+        away("redis:1", "no answer within 2 s").message == "The online store at redis:1 is away: no answer within 2 s."
+    )

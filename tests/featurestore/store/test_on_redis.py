@@ -160,6 +160,11 @@ def test_a_password_comes_from_environment_or_file_and_is_in_no_error(
             with FeatureStore(folder) as store, pytest.raises(OnlineStoreError, match="NOPERM") as caught:
                 store.online.put_newest("a-1", [(b"k", bytes(40))])
             assert "docs/scaling.md" in caught.value.hint
+            client.execute_command("ACL", "SETUSER", "shop", "+evalsha", "-time", "-get", "-set")
+            with FeatureStore(folder) as store, pytest.raises(OnlineStoreError, match="refuses: ") as caught:
+                store.online.put_newest("a-1", [(b"k", bytes(40))])  # within a script it has another code
+            assert "NOPERM" not in caught.value.message
+            assert "docs/scaling.md" in caught.value.hint
         finally:
             client.acl_deluser("shop")
 
