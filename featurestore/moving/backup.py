@@ -10,17 +10,15 @@ It is a folder, or the same folder as one tar file::
     log/ feedback/ messages/
 
 Online rows are not in it: they are made from the tables when it is loaded. Nor are secrets: who finds a backup must not
-be able to sign heads of the audit log, nor to try whose the erased keys were.
+be able to sign heads of the audit log, nor to try whose the erased keys were. Its files are for their owner alone.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +28,7 @@ from featurestore import __version__
 from featurestore.config import Config
 from featurestore.erasure.backups import note_beside
 from featurestore.errors import ConfigError
-from featurestore.moving import online
+from featurestore.moving import archive, online
 from featurestore.moving.databases import databases_of
 from featurestore.moving.files import sha256
 from featurestore.moving.migration import Move, Progress
@@ -44,7 +42,6 @@ from featurestore.settings.streams import StreamingConfig
 MANIFEST, FILES = "backup.json", "files.json"
 _JOURNAL = "journal.jsonl"
 _FORMAT = 1
-_TAR = ".tar"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +95,7 @@ def create(config: Config, place: Path, *, progress: Progress) -> MoveReport:
         OfflineStoreError: a file cannot be read or written; the same command goes on.
     """
     place = place.absolute()
-    folder = place if place.suffix != _TAR else place.with_name(f".{place.name}.partial")
+    folder = place if place.suffix != archive.SUFFIX else place.with_name(f".{place.name}.partial")
     _check_free(place, folder)
     with open_registry(config.database_url(config.registry), config.project) as registry:
         tables = online.tables_online(config, registry)
@@ -119,8 +116,8 @@ def create(config: Config, place: Path, *, progress: Progress) -> MoveReport:
     _write_manifest(folder, config, report, tables)
     with open_registry(target.database_url(target.registry), config.project) as registry:
         before = registry.every_suppression()
-    if place.suffix == _TAR:
-        _pack(folder, place)
+    if place.suffix == archive.SUFFIX:
+        archive.pack(folder, place)
     # An erasure that ran meanwhile did not find a backup to tell of it; from now on one does.
     with open_registry(config.database_url(config.registry), config.project) as registry:
         for (whose, request), digests in _since(before, registry.every_suppression()).items():
@@ -132,9 +129,9 @@ def verify(place: Path) -> Verified:
     """Read every byte of a backup, and compare it with what the manifest says.
 
     Raises:
-        ConfigError: it is no backup, or one of a later release.
+        ConfigError: it is no backup, or cut off, or one of a later release.
     """
-    with _opened(place) as folder:
+    with archive.opened(place) as folder:
         return _verified(folder, place)
 
 
@@ -154,7 +151,7 @@ def load(config: Config, place: Path, *, progress: Progress) -> MoveReport:
         OfflineStoreError: a file cannot be read or written; the same command goes on.
         OnlineStoreError: the online store refuses; as that.
     """
-    with _opened(place) as folder:
+    with archive.opened(place) as folder:
         found = _verified(folder, place)
         if found.problems:
             raise ConfigError(
@@ -215,7 +212,7 @@ def _check_free(place: Path, folder: Path) -> None:
     taken = place.is_file() or any(one.is_dir() and any(one.iterdir()) for one in (place, folder))
     if taken and not unfinished:
         raise ConfigError(f"There is something at {place} already.", hint="Give the backup a name of its own.")
-    folder.mkdir(parents=True, exist_ok=True)
+    archive.make_private(folder)
 
 
 def _without_replays(move: Move) -> Iterator[str]:
@@ -260,6 +257,7 @@ def _write_manifest(folder: Path, config: Config, report: MoveReport, tables: li
     }
     part = folder / f".{MANIFEST}"
     part.write_text(json.dumps(said, indent=1), encoding="utf-8")
+    archive.make_files_private(folder)
     part.replace(folder / MANIFEST)
     (folder / _JOURNAL).unlink(missing_ok=True)
 
@@ -316,39 +314,3 @@ def _manifest(folder: Path, place: Path) -> dict[str, Any]:
             hint="Upgrade featurestore.",
         )
     return said
-
-
-def _pack(folder: Path, place: Path) -> None:
-    part = place.with_name(f".{place.name}.packing")
-    with tarfile.open(part, "w") as out:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.endswith(".lock"):
-                out.add(path, path.relative_to(folder).as_posix())
-    part.replace(place)
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def _opened(place: Path) -> Iterator[Path]:
-    """Yield the folder of a backup; of a tar file a copy, for as long as needed.
-
-    Raises:
-        ConfigError: there is nothing of that name, or it is no tar file.
-    """
-    if place.is_dir():
-        yield place
-        return
-    if not place.exists():
-        raise ConfigError(f"There is no backup {place}.", hint="featurestore backup create PLACE makes one.")
-    with ExitStack() as held:
-        try:
-            folder = tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.")
-            unpacked = Path(held.enter_context(folder))
-            with tarfile.open(place) as packed:
-                packed.extractall(unpacked, filter="data")
-        except (tarfile.TarError, OSError) as error:
-            raise ConfigError(
-                f"{place} cannot be unpacked: {error}.",
-                hint="It takes as much room again beside it. Or unpack it elsewhere, and name the folder: tar -xf",
-            ) from error
-        yield unpacked

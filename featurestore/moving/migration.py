@@ -76,7 +76,7 @@ class Move:
         """Return what would be copied, and change nothing.
 
         Raises:
-            ConfigError: the destination holds other data, or there is nothing to copy.
+            ConfigError: the destination holds other data, or is the store itself, or there is nothing to copy.
         """
         self._check_settings()
         journal = self._journal_file()
@@ -107,6 +107,12 @@ class Move:
                         online.check_target(self.target, registry, OfflineStore(self.source, registry))
                     plan = _plan(online.PART, "views", Measure(items=len(names)), stays=stays)
                     parts.append(replace(plan, note="made from the tables"))
+        if not self.only and all(one.state is State.stays for one in parts):
+            raise ConfigError(
+                f"{self.names[1]} is the store itself: every part of it lies where the settings of {self.names[0]} "
+                "have it.",
+                hint="Name a file with the places of the destination.",
+            )
         return MoveReport(
             source=self.names[0], destination=self.names[1], parts=tuple(parts), notes=self._notes(heads), check=True
         )

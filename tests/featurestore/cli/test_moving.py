@@ -30,3 +30,18 @@ def test_a_damaged_backup_is_said_to_be_one(command: CommandLine) -> None:
 
     assert run(["backup", "verify", str(place)], debug=False) == 1
     assert "registry.db is not as it was written." in command.capsys.readouterr().out
+
+
+def test_a_store_is_not_moved_to_itself_and_parts_that_there_are_not_are_answered_with_those_that_there_are(
+    command: CommandLine,
+) -> None:
+    command("apply")
+    for more in ([], ["--check"]):
+        said = command("migrate", "--to", str(command.folder), *more)
+        assert (said.code, said.out) == (1, "")
+        assert f"Error: {command.folder} is the store itself: every part of it lies where" in said.err
+    assert command("migrate", "--to", str(command.folder), "--only", "registry").code == 0
+    unknown = command("migrate", "--to", str(command.folder), "--only", "xyz").err
+    assert "There is: datasets, feedback, keys, log, messages, monitor, online, profiles, " in unknown
+    assert "pushes, quarantine, registry, tables." in unknown
+    assert ".." not in unknown

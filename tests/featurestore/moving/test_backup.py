@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections import Counter
@@ -265,3 +268,57 @@ def test_a_place_that_is_taken_is_refused_and_a_backup_that_was_killed_is_gone_o
     assert {one.copied for one in report.parts} == {0}
     assert backup.verify(place).problems == ()
     assert json.loads((place / "backup.json").read_text())["parts"]["registry"]["items"] > 10
+
+
+def test_nobody_but_its_owner_reads_a_backup_nor_what_is_made_of_one(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    def adding(self: tarfile.TarFile, *given: Any) -> None:
+        early.append(mode(tmp_path / ".monday.tar.packing"))
+        added(self, *given)
+
+    early: list[int] = []
+    added = tarfile.TarFile.add
+    monkeypatch.setattr(tarfile.TarFile, "add", adding)
+    place = tmp_path / "monday.tar"
+    (tmp_path / ".monday.tar.packing").touch(mode=0o644)  # of an earlier release that was killed
+    create(shop, place)
+    assert mode(place) == 0o600
+    assert set(early) == {0o600}
+    with tarfile.open(place) as packed:
+        assert {one.mode for one in packed} == {0o600}
+    (tmp_path / "folder").mkdir(mode=0o755)
+    create(shop, tmp_path / "folder")
+    assert mode(tmp_path / "folder") == 0o700
+    assert {mode(one) for one in (tmp_path / "folder").rglob("*") if one.is_file()} == {0o600}
+
+
+def test_a_file_that_is_no_backup_or_not_all_of_one_is_said_to_be_so(made: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.tar"
+    with tarfile.open(whole, "w") as out:
+        for one in sorted(made.rglob("*")):
+            out.add(one, one.relative_to(made).as_posix(), recursive=False)
+    with tarfile.open(whole) as packed:
+        last = packed.getmembers()[-1]
+    assert backup.verify(whole).problems == ()
+    content, squeezed = whole.read_bytes(), gzip.compress(whole.read_bytes())
+    cut = tmp_path / "cut.tar"
+    for some in (content[:20_000], content[: last.offset], content[: last.offset + 100], squeezed[:-1000]):
+        cut.write_bytes(some)
+        with pytest.raises(ConfigError) as caught:
+            backup.verify(cut)
+        assert caught.value.message == f"{cut} is cut off, or damaged: its end is not there."
+        assert "Copy it again" in caught.value.hint
+    cut.write_bytes(squeezed)
+    assert backup.verify(cut).problems == (), "somebody has compressed it"
+    for some, what in ((b"no backup\n" * 1000, "no tar file"), (content[:100], "no tar file"), (b"", "empty")):
+        cut.write_bytes(some)
+        with pytest.raises(ConfigError) as caught:
+            backup.verify(cut)
+        assert str(caught.value) == (
+            f"{cut} is no backup: it is {what}.\nHint: Name the folder of one, or the file that ends in .tar."
+        )
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["backup", "cut.tar", "whole.tar"]
