@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from featurestore.config import Config
 from featurestore.definitions import FeatureView, storage_id
-from featurestore.errors import OfflineStoreError
+from featurestore.errors import OfflineStoreError, OnlineStoreError
 from featurestore.offline.datasets.erasures import rows_left
 from featurestore.offline.datasets.manifest import found_at
 from featurestore.offline.places import local_folder, offline_folder
@@ -20,20 +20,29 @@ from featurestore.pushing import PushLog
 from featurestore.registry import Registry, live_views
 
 
-def status(config: Config, registry: Registry, offline: OfflineStore, online: OnlineStore) -> dict[str, Any]:
-    """Return JSON values: project, root, pushed rows that wait, views, services, datasets and models.
+def status(
+    config: Config, registry: Registry, offline: OfflineStore, online: Callable[[], OnlineStore]
+) -> dict[str, Any]:
+    """Return JSON values: project, root, online store, pushed rows that wait, views, services, datasets and models.
 
     ``views`` are the live versions, which loads feed; ``not_live`` the tables of other versions, which stay until
     ``gc`` removes them. ``rows`` are those that are in the table, ``quarantined`` those that its loads keep aside now;
-    ``bytes`` says where the disk's went, of each object and of all; ``low_disk`` that little is left, or is null.
+    ``bytes`` says where the disk's went, of each object and of all; ``low_disk`` that little is left, or is null. Where
+    the online store cannot be read, ``error`` of ``online`` says why, and all that only it knows is null.
+
+    Args:
+        config: the store's.
+        registry: the store's.
+        offline: the store's.
+        online: opens the online store.
     """
-    held = online.status()
+    held, error = _held(online)
     views = []
     live = live_views(registry)
     for view in live:
         definition = view.definition
         loads = offline.loads(definition)
-        here = held.get(storage_id(definition))
+        rows, size = _kept(held, storage_id(definition))
         table = offline.table(definition)
         views.append(
             {
@@ -42,8 +51,8 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
                 "loads": len(loads),
                 "rows": table.snapshot().rows if table.exists() else 0,
                 "quarantined": offline.quarantined_rows(definition),
-                "online_rows": 0 if here is None else here.rows,
-                "bytes": offline.sizes(storage_id(definition)) | {"online": 0 if here is None else here.bytes},
+                "online_rows": rows,
+                "bytes": offline.sizes(storage_id(definition)) | {"online": size},
             }
         )
     services = [registry.service(one.id) for one in registry.list("feature_service")]
@@ -52,10 +61,11 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
         "root": str(config.root),
         "bytes": {
             "offline": size_of(offline_folder(config)),
-            "online": sum(one.bytes for one in held.values()),
+            "online": None if held is None else sum(one.bytes for one in held.values()),
             "log": size_of(config.path(config.serving.log_path)),
             "feedback": size_of(config.path(config.serving.feedback_path)),
         },
+        "online": {"error": error},
         "push": _waiting(config),
         "low_disk": low_disk(local_folder(config), config.offline.low_disk_mb),
         "views": views,
@@ -83,6 +93,22 @@ def status(config: Config, registry: Registry, offline: OfflineStore, online: On
     }
 
 
+def _held(online: Callable[[], OnlineStore]) -> tuple[dict[str, TableStatus] | None, str | None]:
+    """Return the tables of the online store; or None, and why they are not known."""
+    try:
+        return online().status(), None
+    except OnlineStoreError as error:
+        return None, f"{error.message} {error.hint}".rstrip()
+
+
+def _kept(held: Mapping[str, TableStatus] | None, name: str) -> tuple[int | None, int | None]:
+    """Return the rows and the bytes of a table: 0 where there is no such table, null where nobody knows."""
+    if held is None:
+        return None, None
+    here = held.get(name)
+    return (0, 0) if here is None else (here.rows, here.bytes)
+
+
 def _waiting(config: Config) -> dict[str, Any]:
     """Return how many pushed rows the offline store has not yet, and since when the oldest waits.
 
@@ -97,14 +123,14 @@ def _waiting(config: Config) -> dict[str, Any]:
 
 
 def _not_live(
-    live: Collection[str], registry: Registry, offline: OfflineStore, held: Mapping[str, TableStatus]
+    live: Collection[str], registry: Registry, offline: OfflineStore, held: Mapping[str, TableStatus] | None
 ) -> Iterator[dict[str, Any]]:
     """Yield what is left of versions that nothing serves or feeds, if it is more than the memory of their loads."""
     names: dict[str, str] = {}
-    for name in sorted({*registry.loaded(), *held} - {*live}):
-        here = held.get(name)
-        sizes = offline.sizes(name) | {"online": 0 if here is None else here.bytes}
-        if not any(size for what, size in sizes.items() if what not in ("history", "profiles")):
+    for name in sorted({*registry.loaded(), *(held or ())} - {*live}):
+        rows, size = _kept(held, name)
+        sizes = offline.sizes(name) | {"online": size}
+        if not any(count for what, count in sizes.items() if what not in ("history", "profiles")):
             continue
         names = names or _names(registry)
         yield {
@@ -112,7 +138,7 @@ def _not_live(
             "storage_id": name,
             "live": False,
             "rows": offline.rows_held(name),
-            "online_rows": 0 if here is None else here.rows,
+            "online_rows": rows,
             "bytes": sizes,
         }
 

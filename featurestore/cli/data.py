@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import typer
 
@@ -16,15 +17,27 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
-    """Show what is registered, stored and served."""
+    """Show what is registered, stored and served.
+
+    If the online store cannot be read, all else is shown, and it exits with 1.
+    """
     with open_store(repo) as store:
         found = store.status()
         kept = store.config.retention.retired_versions
     if output is Format.json:
         print_json(found)
-        return
+    else:
+        _show(found, kept)
+    if found["online"]["error"]:
+        raise typer.Exit(1)
+
+
+def _show(found: Mapping[str, Any], kept: timedelta | None) -> None:
     typer.echo(f"project {found['project']}, {found['root']}")
-    typer.echo("  on disk  " + ", ".join(f"{what} {_size(count)}" for what, count in found["bytes"].items()))
+    sizes = {what: count for what, count in found["bytes"].items() if count is not None}
+    typer.echo("  on disk  " + ", ".join(f"{what} {_size(count)}" for what, count in sizes.items()))
+    if found["online"]["error"]:
+        typer.secho(f"  online   {found['online']['error']}", fg=typer.colors.RED)
     if found["low_disk"]:
         typer.secho(f"  warning: {found['low_disk']}", fg=typer.colors.YELLOW)
     if found["push"]["damage"]:
@@ -37,10 +50,10 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
     for view in found["views"]:
         table = "never ingested" if view["loads"] == 0 else f"{view['rows']:,} rows, {view['loads']} loads"
         quarantined = f", {view['quarantined']:,} quarantined" if view["quarantined"] else ""
-        typer.echo(f"  view     {view['id']:30} {table}{quarantined}; online {view['online_rows']:,} rows")
+        typer.echo(f"  view     {view['id']:30} {table}{quarantined}; online {_rows(view['online_rows'])}")
         _show_sizes(view["bytes"])
     for old in found["not_live"]:
-        typer.echo(f"  not live {old['id']:30} {old['rows']:,} rows; online {old['online_rows']:,} rows")
+        typer.echo(f"  not live {old['id']:30} {old['rows']:,} rows; online {_rows(old['online_rows'])}")
         _show_sizes(old["bytes"])
     if found["not_live"]:
         typer.echo(f"           {'':30} {_what_removes(kept)}")
@@ -53,7 +66,11 @@ def status(repo: Repo = HERE, output: OutputFormat = Format.text) -> None:
         typer.echo(f"  model    {model['id']:30} of {model['service']}, trained on {model['dataset']}")
 
 
-def _show_sizes(sizes: Mapping[str, int]) -> None:
+def _rows(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,} rows"
+
+
+def _show_sizes(sizes: Mapping[str, int | None]) -> None:
     listed = [f"{what} {_size(count)}" for what, count in sizes.items() if count]
     if listed:
         typer.echo(f"           {'':30} {', '.join(listed)}")

@@ -164,8 +164,6 @@ def _print(found: dict[str, Any], output: Format) -> None:
     from rich.text import Text
 
     when = f"{found['served_at']:%Y-%m-%d %H:%M:%S} UTC" + (", REPLAY" if found["replay"] else "")
-    if found["stale"]:
-        when += f", STALE: complete to {found['complete_to']:%Y-%m-%d %H:%M:%S} UTC"
     table = Table("view", "feature", "value", "status", "true at", title=f"{found['service']} at {when}", box=None)
     for name, view in found["views"].items():
         event = view["event_timestamp"]
@@ -175,3 +173,5 @@ def _print(found: dict[str, Any], output: Format) -> None:
             status = view["feature_statuses"][feature]
             table.add_row(name, feature, shown, status, "" if event is None else f"{event:%Y-%m-%d %H:%M}")
     Console(highlight=False).print(table)
+    if found["stale"]:
+        typer.echo(f"STALE: the store is away; its copy is complete to {found['complete_to']:%Y-%m-%d %H:%M:%S} UTC")

@@ -88,8 +88,8 @@ def opened(place: Path) -> Iterator[Path]:
         except OSError as error:
             raise ConfigError(
                 f"{place} cannot be unpacked: {error.strerror or error}.",
-                hint="It takes as much room again beside it, and its owner to read it. Or unpack it elsewhere, and name "
-                "the folder: tar -xf",
+                hint="It takes as much room again beside it, and its owner to read it. Or unpack it elsewhere, and "
+                "name the folder: tar -xf",
             ) from error
         yield unpacked
 

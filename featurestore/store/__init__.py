@@ -31,5 +31,8 @@ class FeatureStore(Backfilling, Rollout, Definitions, Tables, Streaming, Scoring
     """
 
     def status(self) -> dict[str, Any]:
-        """Return what is registered, stored and served, as JSON values."""
-        return status(self.config, self.registry, self.offline, self.online)
+        """Return what is registered, stored and served, as JSON values.
+
+        An online store that cannot be read is said to be so, under ``online``, with null for what only it knows.
+        """
+        return status(self.config, self.registry, self.offline, lambda: self.online)

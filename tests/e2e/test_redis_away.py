@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
+from featurestore.cli.app import run
 from featurestore.client import FeatureClient, OnlineFeatures
 from featurestore.definitions import storage_id
 from featurestore.errors import FeatureStoreError
@@ -50,8 +51,9 @@ def server(lacking: Callable[[str], NoReturn]) -> Iterator[RedisServer]:
 
 
 def test_a_server_answers_from_its_copy_while_the_store_is_away_and_from_the_store_when_it_is_back(
-    server: RedisServer, tmp_path: Path
+    server: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     repo, program = tmp_path / "repo", tmp_path / "program.py"
     program.write_text(PROGRAM)
     FeatureStore.init(repo).close()
@@ -86,6 +88,12 @@ def test_a_server_answers_from_its_copy_while_the_store_is_away_and_from_the_sto
             assert stale.complete_to is not None
             assert pushed < stale.complete_to < datetime.now(UTC)
             assert stale.to_dict() == {"x": [7]}
+            capsys.readouterr()
+            assert run(["get", "svc", "user=1", "--server", found[1]], debug=False) == 0
+            title, *_, last = capsys.readouterr().out.splitlines()
+            assert re.fullmatch(r" *svc@1 at [0-9: -]+ UTC *", title)
+            assert re.fullmatch(r"STALE: the store is away; its copy is complete to [0-9: -]+ UTC", last)
+            assert len(last) <= 80
             with pytest.raises(FeatureStoreError, match="is away"):
                 client.push("counts", [{"user": 1, "x": 8, "event_timestamp": datetime.now(UTC)}])
             time.sleep(0.5)  # a copy that cannot be made leaves this one

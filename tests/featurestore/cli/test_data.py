@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
 from featurestore.cli.app import run
 from featurestore.types import Float64
+from tests.featurestore.cli.conftest import CommandLine
 
 CSV = "shop,sales,event_timestamp\n007,1.5,2013-01-01T07:00:00Z\n008,many,2013-01-01T07:00:00Z\n"
 
@@ -131,3 +133,33 @@ def test_an_empty_store_says_that_there_is_nothing_to_do(command: Any) -> None:
     said = command("audit")
     assert (said.code, said.out) == (0, "There is no entry.\n")
     assert command("audit", "--format", "json").out == "[]\n"
+
+
+def test_an_online_store_that_is_away_is_said_in_its_place_and_all_else_is_shown(command: CommandLine) -> None:
+    command("apply")
+    file = command.folder / "rows.csv"
+    file.write_text("user_id,total,orders,event_timestamp\n1,7.5,3,2024-01-01T06:00:00Z\n")
+    command("ingest", "spending", str(file))
+    there = command("status")
+    assert there.code == 0
+    assert "1 rows, 1 loads; online 0 rows" in there.out
+    assert json.loads(command("status", "--format", "json").out)["online"] == {"error": None}
+    settings = command.folder / "featurestore.toml"
+    section = '\n[online]\ntype = "redis"\naddresses = ["127.0.0.1:1"]\n'
+    settings.write_text(settings.read_text().replace('online = "lmdb://data/online"\n', "") + section)
+    away = command("status")
+    error = (
+        "The online store at 127.0.0.1:1 is away: Connection refused. Start it, or check [online] in "
+        "featurestore.toml; what needs it goes on by itself when it is back."
+    )
+    assert (away.code, away.err) == (1, "")
+    lines = away.out.splitlines()
+    assert "online" not in lines[1]
+    assert lines[2] == f"  online   {error}"
+    assert "1 rows, 1 loads; online not known" in away.out
+    assert "service  scoring@1" in away.out
+    said = command("status", "--format", "json")
+    found = json.loads(said.out)
+    assert (said.code, found["online"], found["bytes"]["online"]) == (1, {"error": error}, None)
+    (view,) = found["views"]
+    assert (view["rows"], view["online_rows"], view["bytes"]["online"]) == (1, None, None)
