@@ -109,8 +109,7 @@ class Move:
                     parts.append(replace(plan, note="made from the tables"))
         if not self.only and all(one.state is State.stays for one in parts):
             raise ConfigError(
-                f"{self.names[1]} is the store itself: every part of it lies where the settings of {self.names[0]} "
-                "have it.",
+                f"{self.names[0]} and {self.names[1]} are the same store: no part of it lies elsewhere.",
                 hint="Name a file with the places of the destination.",
             )
         return MoveReport(
