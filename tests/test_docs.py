@@ -135,6 +135,7 @@ OF_REMOTE = set(channels.RemoteConfig.model_fields) - OF_ALL
 #: Fields of Config that are no keys: sections, and what a program sets.
 NO_KEYS = {
     "root",
+    "file",
     "replay",
     "offline",
     "push",
@@ -183,7 +184,7 @@ def test_no_section_of_the_settings_is_left_out() -> None:
     text = CONFIGURATION.read_text(encoding="utf-8")
     documented = set(re.findall(r"^## `\[(\w+)(?:\.NAME)?\]`$", text, re.MULTILINE))
     documented.remove("online")  # which is a line, too
-    assert documented == NO_KEYS - {"root", "replay"} == set(config.Config.model_fields) & documented
+    assert documented == NO_KEYS - {"root", "file", "replay"} == set(config.Config.model_fields) & documented
     assert "\n## `[offline.storage]`\n" in text
     assert "\n## `[offline.spark]`\n" in text
     assert "\n## `[serving.tls]`\n" in text
