@@ -11,6 +11,7 @@ statements, and a writer waits for the lock that it needs as long as on SQLite, 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -44,6 +45,21 @@ _HINTS = (
     (("42501", "3F000"), "Let this user make and change tables in the database."),
     (("57P", "08"), "The connection broke. Is the server running? Then try again."),
 )
+
+#: What PostgreSQL and its library say, in English, when they let nobody in, and what to do. There is no code then.
+_REFUSALS = (
+    (r"password authentication failed|no password supplied", "Check user and password in the URL."),
+    (r'role ".*" does not exist', "Make the user (createuser), or name another in the URL."),
+    (r'database ".*" does not exist', "Make the database (createdb), or name another in the URL."),
+    (
+        r"no pg_hba\.conf entry",
+        "Let this user in from this machine, in the server's pg_hba.conf; or use TLS: sslmode=require.",
+    ),
+    (r"failed to resolve host|could not translate host name", "Check the host in the URL."),
+)
+_UNREACHED = "Is the server running? Check host, port, database, user and password in the URL."
+#: The library asks the reader, in a line of its own, what the hint asks too.
+_LIBPQ_ASKS = re.compile(r"\n\t[^\n]*\?")
 
 
 class Database:
@@ -170,9 +186,9 @@ class Database:
         hint = next((hint for codes, hint in _HINTS if code.startswith(codes)), "")
         if connecting and self.dialect == "postgresql":
             # The server's refusals carry no code here, and may be in its language.
-            hint = hint or "Is the server running? Check host, port, database, user and password in the URL."
+            hint = hint or next((do for words, do in _REFUSALS if re.search(words, str(error))), _UNREACHED)
         # A refused statement is shown with a picture of itself below the first line; a refused call has no statement.
-        text = str(error) if connecting else str(error).partition("\n")[0]
+        text = _LIBPQ_ASKS.sub("", str(error)) if connecting else str(error).partition("\n")[0]
         return self._error(
             f"The {self._what} {self.name} cannot be used: {' '.join(text.split()).rstrip('.')}.", hint=hint
         )

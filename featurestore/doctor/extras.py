@@ -44,6 +44,7 @@ NEEDS = (
     ),
     Need(extra="redis", module="redis", wanted=lambda config: isinstance(config.online, RedisConfig)),
     Need(extra="s3", module="obstore", wanted=lambda config: is_object_url(config.offline.path)),
+    Need(extra="spark", module="pyspark", wanted=lambda config: config.offline.engine == "spark"),
     Need(extra="kafka", module="aiokafka", wanted=lambda config: bool(config.streams) or _has_kind("kafka")(config)),
     Need(extra="apprise", module="apprise", wanted=_has_kind("apprise")),
     Need(extra="adbc", module="adbc_driver_manager", wanted=lambda config: bool(config.connections)),

@@ -11,13 +11,14 @@ from importlib.metadata import entry_points
 from featurestore.doctor.extras import probe_extras
 from featurestore.doctor.formats import probe_folders
 from featurestore.doctor.machine import probe_clock, probe_disks, probe_ports
-from featurestore.doctor.offline import probe_freshness, probe_tables
+from featurestore.doctor.offline import probe_materialization, probe_tables
 from featurestore.doctor.online import probe_online_store
 from featurestore.doctor.patient import Probe
 from featurestore.doctor.pushing import probe_push_log, probe_streams
 from featurestore.doctor.registry import probe_registry
 from featurestore.doctor.secrets import probe_secrets
 from featurestore.doctor.servers import probe_online_servers
+from featurestore.doctor.spark import probe_spark
 
 #: Where packages name theirs.
 GROUP = "featurestore.probes"
@@ -29,8 +30,9 @@ PROBES: Mapping[str, Probe] = {
     "registry": probe_registry,
     "online store": probe_online_store,
     "online servers": probe_online_servers,
-    "tables": probe_tables,
-    "freshness": probe_freshness,
+    "offline tables": probe_tables,
+    "materialization": probe_materialization,
+    "spark": probe_spark,
     "push log": probe_push_log,
     "streams": probe_streams,
     "formats": probe_folders,

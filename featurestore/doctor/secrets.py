@@ -27,6 +27,8 @@ def probe_secrets(patient: Patient) -> Iterator[Finding]:
     wanted |= {f"secrets of stream {name}": partial(config.stream, name) for name in config.streams}
     if not isinstance(config.online, str):
         wanted["secrets of the online store"] = config.online_store
+    if config.offline.engine == "spark":
+        wanted["secrets of Spark"] = config.spark
     if config.serving.tls.enabled:
         wanted["certificate of the server"] = partial(Certificates, config)
     missing = 0

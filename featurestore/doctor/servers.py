@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from featurestore.definitions import storage_id
 from featurestore.doctor.finding import Finding, fault, warning, well
 from featurestore.doctor.patient import Patient
+from featurestore.errors import OnlineStoreError
 from featurestore.online.local_copy import local_copy_of
 from featurestore.settings.online import RedisConfig
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _LEAST_VERSION = (7,)
 #: A share of its memory from which on a server is soon full.
 _FULL = 0.9
+#: An age from which on it is told in minutes.
+_SECONDS_SAID = 300
 #: What a store does without: it says so in its log, or cannot be looked at by us.
 _OPTIONAL = frozenset({"info", "config|get", "bgsave", "ping", "time"})
 
@@ -31,10 +34,19 @@ def probe_online_servers(patient: Patient) -> Iterator[Finding]:
     if isinstance(settings, str):
         return
     yield from _copy(patient, settings)
+    if patient.online_away and settings.mode == "single":  # there is no other server to ask
+        yield patient.without_online("online servers")
+        return
     # Here, as nobody else has the packages.
     from featurestore.online.redis.facts import store_facts
 
-    facts = store_facts(settings)
+    try:
+        facts = store_facts(settings)
+    except OnlineStoreError as refusal:
+        if not _is_told(refusal, patient):
+            raise
+        yield patient.without_online("online servers")
+        return
     if facts.uncovered:
         yield fault(
             "online cluster",
@@ -42,10 +54,16 @@ def probe_online_servers(patient: Patient) -> Iterator[Finding]:
             "Bring the servers back that had them, or have it mended: redis-cli --cluster fix HOST:PORT",
         )
     for address, error in facts.away:
-        yield fault(f"online server {address}", error)
+        about = f"online server {address}"
+        yield patient.without_online(about) if _is_told(error, patient) else fault(about, error)
     for one in facts.servers:
         found = [*_rights(one, settings), *_memory(one), *_copies(one, settings)]
         yield from found or [well(f"online server {one.address}", _said(one))]
+
+
+def _is_told(error: OnlineStoreError, patient: Patient) -> bool:
+    """Return whether the online store's own probe says the same, so that it need not be said again."""
+    return patient.online_error is not None and error.message == patient.online_error.message
 
 
 def _said(one: ServerFacts) -> str:
@@ -109,17 +127,40 @@ def _copy(patient: Patient, settings: RedisConfig) -> Iterator[Finding]:
     if copy is None:
         return
     about = "local copy of the online store"
-    names = {storage_id(view.definition) for view in patient.views}
+    hint = "A server of this machine makes it: featurestore serve. Its log says why, if it cannot."
+    names = {storage_id(view.definition): view.id for view in patient.views}
     try:
-        complete_to = copy.complete_to(names) if names else None
+        is_there = copy.store is not None
+        instants = {name: copy.complete_to([name]) for name in names}
     finally:
         copy.close()
-    hint = "A server of this machine makes it: featurestore serve. Its log says why, if it cannot."
-    if complete_to is None:
-        yield warning(about, f"There is none of all views in {copy.folder}.", hint)
+    if not is_there:
+        yield warning(about, f"There is none in {copy.folder}.", hint)
         return
-    age = timedelta(microseconds=int(patient.now.timestamp() * 1e6) - complete_to)
-    if age > copy.max_age:
-        yield warning(about, f"It is {age // timedelta(minutes=1):,} minutes old, and would not be served.", hint)
-    else:
-        yield well(about, f"it is {age // timedelta(seconds=1):,} s old")
+    if patient.registry is None:
+        yield warning(about, "It is there. How old it is cannot be told without the registry.", "")
+        return
+    if lacking := sorted(names[name] for name, instant in instants.items() if instant is None):
+        yield warning(about, f"It does not have {_listed(lacking)}.", hint)
+    if there := [instant for instant in instants.values() if instant is not None]:
+        age = timedelta(microseconds=int(patient.now.timestamp() * 1e6) - min(there))
+        yield _aged(about, age, copy.max_age, hint, away=patient.online_away)
+
+
+def _aged(about: str, age: timedelta, most: timedelta, hint: str, *, away: bool) -> Finding:
+    old, until = _said_age(age), f"{_said_age(most)} (fallback_max_age)"
+    if age > most:
+        return warning(
+            about, f"It is {old} old, and {'is not' if away else 'would not be'} served after {until}.", hint
+        )
+    return well(about, f"it is {old} old" + (f", and is served until it is {until} old" if away else ""))
+
+
+def _said_age(age: timedelta) -> str:
+    seconds = max(age // timedelta(seconds=1), 0)
+    return f"{seconds:,} s" if seconds < _SECONDS_SAID else f"{seconds // 60:,} minutes"
+
+
+def _listed(views: list[str], most: int = 3) -> str:
+    rest = f" and {len(views) - most:,} more" if len(views) > most else ""
+    return f"{', '.join(views[:most])}{rest}"

@@ -48,6 +48,13 @@ _KINDS = (
     ),
 )
 
+#: How the library tells of a request, with its whole URL and all its patience; where it went is enough.
+_REQUEST = re.compile(
+    r"Error performing (\w+ https?://[^/\s]+)\S* in \S+?(?:, after \d+ retries, max_retries: \d+, retry_timeout: \S+)?"
+    r"\s+- (?:HTTP error: )?"
+)
+_BRIEFLY = r"\1: "
+
 
 def plain(error: BaseException | str, secrets: Iterable[str] = ()) -> str:
     """Return a library's message as one line, without colours, answers as XML, or secrets."""
@@ -69,7 +76,7 @@ def what_happened(error: BaseException | str, secrets: Iterable[str] = ()) -> tu
     said = plain(error, secrets)
     for pattern, meaning, hint in _KINDS:
         if re.search(pattern, said):
-            return f"{meaning} ({_short(said)})", hint
+            return f"{meaning} ({_short(_REQUEST.sub(_BRIEFLY, said))})", hint
     return said, ""
 
 

@@ -32,6 +32,7 @@ _LEAST = (4, 1)
 #: Where a server of Spark Connect listens unless it is told otherwise; and how long to wait for it, in seconds.
 _PORT, _REACHED_IN = 15002, 10.0
 _URL = 'Write remote = "sc://HOST:15002".'
+_UNREACHED = 'Check "remote" under [offline.spark] in featurestore.toml, and whether the server runs.'
 _HINT = "pip install 'featurestore[spark]'"
 _lock = threading.Lock()
 _sessions: dict[tuple[Any, ...], Any] = {}
@@ -126,14 +127,11 @@ def fetched(kept: Any) -> Iterator[Any]:
 def _opened(settings: SparkSettings) -> Any:
     # Whatever it says of pandas' frames, it sees none of ours.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    check_installed()
     try:
-        import pyspark
         from pyspark.sql import SparkSession
     except ImportError as error:
-        said = f'Setting "offline.engine": "spark" needs a package that is not installed: {error}.'
-        raise ConfigError(said, hint=_HINT) from error
-    if _version(pyspark.__version__) < _LEAST:
-        raise ConfigError(f"pyspark {pyspark.__version__} is too old: 4.1 is the oldest that will do.", hint=_HINT)
+        raise ConfigError(f"Apache Spark needs a package that is missing: {error}.", hint=_HINT) from error
     if settings.remote:
         return _connected(settings)
     builder = SparkSession.builder
@@ -156,9 +154,8 @@ def _connected(settings: SparkSettings) -> Any:
         from pyspark.sql.connect.session import SparkSession
     except ImportError as error:
         raise ConfigError(f"Spark Connect needs a package that is missing: {error}.", hint=_HINT) from error
-    hint = 'Check "remote" under [offline.spark] in featurestore.toml, and whether the server runs.'
-    _check_reachable(settings.remote, hint)
-    with failing("Connecting to Apache Spark", hint, settings):
+    check_reachable(settings.remote)
+    with failing("Connecting to Apache Spark", _UNREACHED, settings):
         builder = SparkSession.builder.remote(settings.remote)
         for name, value in settings.conf.items():
             builder = builder.config(name, value)
@@ -167,8 +164,29 @@ def _connected(settings: SparkSettings) -> Any:
         return made
 
 
-def _check_reachable(remote: str, hint: str) -> None:
+def check_installed() -> None:
+    """Check that pyspark is here, and new enough; no session is started.
+
+    Raises:
+        ConfigError: it is not installed, or too old.
+    """
+    try:
+        import pyspark
+    except ImportError as error:
+        said = f'Setting "offline.engine": "spark" needs a package that is not installed: {error}.'
+        raise ConfigError(said, hint=_HINT) from error
+    if _version(pyspark.__version__) < _LEAST:
+        raise ConfigError(f"pyspark {pyspark.__version__} is too old: 4.1 is the oldest that will do.", hint=_HINT)
+
+
+def check_reachable(remote: str) -> tuple[str, int]:
     """Check that something listens where a server is to be: the client would try for ten minutes.
+
+    Args:
+        remote: ``sc://HOST:PORT``, with whatever parameters; no port is that of Spark Connect.
+
+    Returns:
+        Host and port.
 
     Raises:
         ConfigError: it is no URL of a server.
@@ -185,8 +203,9 @@ def _check_reachable(remote: str, hint: str) -> None:
         socket.create_connection((host, port), _REACHED_IN).close()
     except OSError as error:
         raise OfflineStoreError(
-            f"No Spark Connect server can be reached at {host}:{port}: {error}.", hint=hint
+            f"No Spark Connect server can be reached at {host}:{port}: {error}.", hint=_UNREACHED
         ) from error
+    return host, port
 
 
 def _stopped(spark: Any) -> bool:
