@@ -58,7 +58,9 @@ def probe_online_servers(patient: Patient) -> Iterator[Finding]:
         yield patient.without_online(about) if _is_told(error, patient) else fault(about, error)
     for one in facts.servers:
         found = [*_rights(one, settings), *_memory(one), *_copies(one, settings)]
-        yield from found or [well(f"online server {one.address}", _said(one))]
+        about = f"online server {one.address}"
+        # One that tells nothing of itself lets nobody in, which the online store's own probe says.
+        yield from found or [well(about, _said(one)) if one.product else patient.without_online(about)]
 
 
 def _is_told(error: OnlineStoreError, patient: Patient) -> bool:

@@ -7,6 +7,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from featurestore import Entity, FeatureService, FeatureStore, FeatureView, Field
+from featurestore.definitions import storage_id
 from featurestore.doctor import Finding, Patient, State, examine, well
 from featurestore.doctor.extras import NEEDS
 from featurestore.doctor.probes import PROBES
@@ -83,7 +85,7 @@ def test_a_store_that_is_well_is_told_so_and_left_as_it_is(shop: Path) -> None:
 def test_a_folder_in_which_nothing_was_done_yet_has_warnings_and_nothing_is_made(tmp_path: Path) -> None:
     with FeatureStore.init(tmp_path / "new"):
         pass
-    said = found(tmp_path / "new", "registry", "online store", "tables", "freshness", "clock")
+    said = found(tmp_path / "new", "registry", "online store", "offline tables", "materialization", "clock")
     assert said["registry"].hint == "featurestore apply makes it."
     assert said["online store"].hint == "featurestore materialize makes it."
     assert [one.name for one in (tmp_path / "new").iterdir()] == ["featurestore.toml"]
@@ -125,11 +127,73 @@ security = "none"
         State.warning,
         "featurestore materialize clicks",
     )
-    assert said["view clicks@1"].what == "1 loads are not online yet."
+    assert said["view clicks@1"].what == "1 load is not online yet."
     assert said["push log"].what.startswith("1 rows wait for the offline store since ")
     assert "no connection to 127.0.0.1" in said["stream clicks"].what
     assert said[f"port {port[1]}"].what == "serving.port and streaming.metrics_port are the same."
     assert said["online store"].state is State.well
+
+
+def test_loads_are_counted_and_pushed_rows_are_online_since_they_were_pushed(shop: Path) -> None:
+    with FeatureStore(shop) as store:
+        store.push("clicks", [{"user_id": 2, "seen": 7, "event_timestamp": datetime.now(UTC)}])
+    with FeatureStore(shop) as store:
+        assert [one.load_id.startswith("push-") for one in store.offline.loads(VIEW)] == [False, True]
+        assert store.get_online_features("scoring", [{"user_id": 2}]).to_dict()["seen"] == [7]
+    looked = ("registry", "online store", "offline tables", "materialization")
+    said = found(shop, *looked)
+    assert {one.state for one in said.values()} == {State.well}, said
+    assert said["materialization"].what == "1 view is online up to the last load"
+    with FeatureStore(shop) as store:
+        load(store)
+    assert found(shop, *looked)["view clicks@1"].what == "1 load is not online yet."
+    with FeatureStore(shop) as store:
+        load(store)
+        store.push("clicks", [{"user_id": 2, "seen": 8, "event_timestamp": datetime.now(UTC)}])
+    assert found(shop, *looked)["view clicks@1"].what == "2 loads are not online yet."
+
+
+def test_object_storage_that_is_away_is_one_fault_whatever_the_number_of_tables(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FeatureStore(shop) as store:
+        store.apply([VIEW, *(replace(VIEW, name=f"clicks_{number}") for number in range(3))])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-4c1d")
+    path = f"""path = "s3://features/shop"
+[offline.storage]
+endpoint = "http://127.0.0.1:{free_port()}"
+region = "us-east-1"
+retries = 0
+retry_seconds = 0
+"""
+    settings = shop / "featurestore.toml"
+    settings.write_text(settings.read_text().replace('path = "data/offline"', path))
+    said = found(shop)
+    faults = {about: one.what for about, one in said.items() if one.state is State.fault}
+    assert list(faults) == ["offline tables"]
+    assert "s3://features/shop" in faults["offline tables"]
+    assert "it does not answer" in faults["offline tables"]
+    assert faults["offline tables"].endswith(" 4 tables were not looked at.")
+    assert len(faults["offline tables"]) < 250
+    assert said["materialization"].what == "Not looked at: 4 tables that cannot be read."
+    assert said["clock"].state is State.well
+    assert "hidden" not in str(said)
+
+
+def test_a_table_that_cannot_be_opened_is_one_fault_and_the_others_are_looked_at(shop: Path) -> None:
+    with FeatureStore(shop) as store:
+        store.apply([VIEW, other := replace(VIEW, name="others")])
+        load(store)
+        store.ingest("others", [{"user_id": 1, "seen": 1, "event_timestamp": datetime.now(UTC) - timedelta(hours=1)}])
+        store.materialize("others")
+    for log in (shop / "data/offline" / storage_id(other) / "_delta_log").glob("*.json"):
+        log.write_text("{")
+    said = found(shop)
+    assert [about for about, one in said.items() if one.state is State.fault] == ["table of others@1"]
+    assert said["view clicks@1"].what == "1 load is not online yet."
+    assert said["materialization"].what == "0 views are online up to the last load"
+    assert said["clock"].state is State.well
 
 
 def test_an_extra_that_is_needed_and_lacks_is_named(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +215,8 @@ def test_a_registry_of_another_release_is_not_opened(shop: Path) -> None:
         with engine.begin() as connection:
             said_by = text("UPDATE registry_revision SET version_num = :revision, readable_from = :revision")
             connection.execute(said_by, {"revision": revision})
-        said = found(shop, "registry", "tables")
-        assert (said["registry"].state, "tables" in said) == (state, False)
+        said = found(shop, "registry", "offline tables")
+        assert (said["registry"].state, "offline tables" in said) == (state, False)
         assert f"schema {revision}" in said["registry"].what
     engine.dispose()
 

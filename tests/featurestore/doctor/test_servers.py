@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +18,7 @@ from featurestore.cli.app import run
 from featurestore.doctor import Finding, State, examine
 from featurestore.doctor.probes import PROBES
 from featurestore.types import Int64
-from tests.redis_servers import RedisServer, emptied, redis_program
+from tests.redis_servers import RedisServer, cluster, emptied, free_port, redis_program
 
 VIEW = FeatureView(
     name="clicks",
@@ -133,7 +136,65 @@ def test_a_local_copy_that_is_missing_or_old_is_told_of(server: RedisServer, tmp
         copy = store.local_copy
         assert copy is not None
         copy.fill(store.online, store.online.status().keys(), rest=lambda: False)
-    assert (missing.state, "There is none of all views" in missing.what) == (State.warning, True)
+    assert (missing.state, "There is none in " in missing.what) == (State.warning, True)
     assert (said_of(shop)[0].about, said_of(shop)[0].state) == ("local copy of the online store", State.well)
     old = said_of(shop, now=datetime.now(UTC) + timedelta(hours=2))[0]
     assert (old.state, "would not be served" in old.what) == (State.warning, True)
+    with FeatureStore(shop) as store:
+        store.apply([VIEW, replace(VIEW, name="later")])
+    lacks, aged = said_of(shop)[:2]
+    assert (lacks.what, aged.state) == ("It does not have later@1.", State.well)
+
+
+def test_a_server_that_is_away_is_one_fault_and_the_copys_age_is_told(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = shop_on(tmp_path / "shop", server, fallback="data/copy", fallback_max_age="30 minutes")
+    with FeatureStore(shop) as store:
+        store.apply([VIEW, FeatureService(name="scoring", features=[VIEW])])
+        store.push("clicks", [{"user_id": 1, "seen": 1, "event_timestamp": datetime.now(UTC)}])
+        store.flush_pushes()
+        copy = store.local_copy
+        assert copy is not None
+        copy.fill(store.online, store.online.status().keys(), rest=lambda: False)
+    server.kill()
+    said = {one.about: one for one in examine(shop) if not one.about.startswith("port")}
+    assert [about for about, one in said.items() if one.state is State.fault] == ["online store"]
+    for about in ("online servers", "materialization"):
+        assert (said[about].state, said[about].what) == (State.warning, "Not looked at: the online store is away.")
+    copied = said["local copy of the online store"]
+    assert copied.state is State.well
+    assert re.fullmatch(r"it is \d+ s old, and is served until it is 30 minutes \(fallback_max_age\) old", copied.what)
+    late = {one.about: one for one in examine(shop, now=datetime.now(UTC) + timedelta(hours=1))}[copied.about]
+    assert re.fullmatch(r"It is \d+ minutes old, and is not served after 30 minutes \(fallback_max_age\)\.", late.what)
+    monkeypatch.setenv("FEATURES_REGISTRY", f"postgresql+psycopg://ada@127.0.0.1:{free_port()}/db")
+    file = shop / "featurestore.toml"
+    file.write_text(file.read_text().replace('"sqlite:///data/registry.db"', '"${FEATURES_REGISTRY}"'))
+    said = {one.about: one for one in examine(shop)}
+    assert said["registry"].state is State.fault
+    assert said[copied.about].what == "It is there. How old it is cannot be told without the registry."
+
+
+def test_a_password_that_is_refused_is_told_once(server: RedisServer, tmp_path: Path) -> None:
+    shop = shop_on(tmp_path / "shop", server)
+    with FeatureStore(shop) as store:
+        store.apply([VIEW])
+    with server.client() as client:
+        client.config_set("requirepass", "hidden-2b11")
+    said = {one.about: one for one in examine(shop)}
+    assert [about for about, one in said.items() if one.state is State.fault] == ["online store"]
+    assert said[f"online server {server.address}"].what == "Not looked at: the online store cannot be used."
+
+
+def test_of_a_cluster_the_server_that_is_away_is_one_fault_and_the_others_are_looked_at(
+    lacking: Callable[[str], NoReturn], tmp_path: Path
+) -> None:
+    with contextmanager(cluster)(redis_program(lacking)) as servers:
+        shop = shop_on(tmp_path / "shop", *servers, mode="cluster")
+        with FeatureStore(shop) as store:
+            store.apply([VIEW])
+        servers[0].kill()
+        said = examine(shop)
+    assert len([one for one in said if one.state is State.fault]) == 1
+    told = [one.about for one in said if one.about.startswith("online server")]
+    assert sorted(told) == sorted(f"online server {one.address}" for one in servers)
