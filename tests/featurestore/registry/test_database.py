@@ -354,6 +354,14 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
     assert "Is the server running?" in caught.value.hint
 
 
+def test_whether_a_server_runs_is_asked_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    with pytest.raises(RegistryError, match=rf"port {port} failed: Connection refused\.\n") as caught:
+        open_registry(f"postgresql+psycopg://ada@127.0.0.1:{port}/db", "flights")
+    assert f"{caught.value.message} {caught.value.hint}".count("running") == 1
+
+
 def test_what_the_server_refuses_is_said(postgresql: str) -> None:
     with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS locked; CREATE ROLE locked LOGIN PASSWORD 'right'")
@@ -361,10 +369,16 @@ def test_what_the_server_refuses_is_said(postgresql: str) -> None:
     with pytest.raises(RegistryError, match="password authentication failed") as caught:
         open_registry(f"postgresql+psycopg://locked:hunter2@{server}/fresh", "flights")
     assert "hunter2" not in str(caught.value)
-    assert "Check host, port, database, user and password" in caught.value.hint
+    assert caught.value.hint == "Check user and password in the URL."
+    with pytest.raises(RegistryError, match="no password supplied") as caught:
+        open_registry(f"postgresql+psycopg://locked@{server}/fresh", "flights")
+    assert caught.value.hint == "Check user and password in the URL."
+    with pytest.raises(RegistryError, match='role "nobody" does not exist') as caught:
+        open_registry(f"postgresql+psycopg://nobody@{server}/fresh", "flights")
+    assert "Make the user" in caught.value.hint
     with pytest.raises(RegistryError, match='database "unmade" does not exist') as caught:
         open_registry(f"postgresql+psycopg://postgres@{server}/unmade", "flights")
-    assert "Check host, port, database" in caught.value.hint
+    assert caught.value.hint == "Make the database (createdb), or name another in the URL."
     with pytest.raises(RegistryError, match="permission denied for schema public") as caught:
         open_registry(f"postgresql+psycopg://locked:right@{server}/fresh", "flights")
     assert "Let this user make and change tables" in caught.value.hint

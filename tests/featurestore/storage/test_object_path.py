@@ -193,6 +193,7 @@ def test_a_store_that_is_away_is_named_with_the_table_and_what_to_do(bucket: Obj
         assert "does not answer" in said
         assert "weather-1" in said
         assert "endpoint" in said
+        assert "max_retries" not in said
 
 
 def test_wrong_keys_are_said_and_never_shown(bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
