@@ -9,6 +9,7 @@ import pyarrow as pa
 from featurestore.definitions import FeatureView, PushSource, storage_id
 from featurestore.doctor.finding import Finding, fault, warning, well
 from featurestore.doctor.patient import Patient
+from featurestore.doctor.pushed_rows import look_up
 from featurestore.errors import FeatureStoreError, OfflineStoreError
 from featurestore.materialize.standing import filled, rows_left_out
 from featurestore.offline.intake.pushed import PUSHED
@@ -123,13 +124,19 @@ def _standing(
         if offline.table_version(definition) is not None and not isinstance(definition.source, PushSource):
             return warning(about, "It has rows, and was never materialized: lookups find none.", hint)
         return False
-    waiting = sum(
-        # Pushed rows are online since they were pushed.
-        version > standing.version and load.rows_written > 0 and not load.load_id.startswith(PUSHED)
+    loads = [
+        load.load_id
         for version, load in offline.table(definition).loads_since(standing.version)
-    )
-    if waiting:
+        if version > standing.version and load.rows_written
+    ]
+    pushed = [one for one in loads if one.startswith(PUSHED)]  # whose rows are online since they were pushed
+    if waiting := len(loads) - len(pushed):
         return warning(about, f"{_many(waiting, 'load is', 'loads are')} not online yet.", hint)
+    if pushed:
+        keys, lacking = look_up(definition, offline, online, standing.version, patient.now)
+        if lacking:
+            said = f"Not online: {lacking:,} of {keys:,} keys of pushed rows that were looked up."
+            return warning(about, said, hint)
     if rows_left_out(definition, online, patient.now):
         return warning(about, "Its TTL is longer by now than what is online.", f"{hint} --full")
     return True

@@ -21,6 +21,7 @@ from featurestore.doctor import Finding, Patient, State, examine, well
 from featurestore.doctor.extras import NEEDS
 from featurestore.doctor.probes import PROBES
 from featurestore.errors import RegistryError
+from featurestore.online.keys import KeyLayout
 from featurestore.types import Int64
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -144,6 +145,14 @@ def test_loads_are_counted_and_pushed_rows_are_online_since_they_were_pushed(sho
     said = found(shop, *looked)
     assert {one.state for one in said.values()} == {State.well}, said
     assert said["materialization"].what == "1 view is online up to the last load"
+    with FeatureStore(shop) as store:
+        table = storage_id(VIEW)
+        store.online.delete(table, KeyLayout(VIEW.keys).encode([[2]]))
+    lost = found(shop, *looked)["view clicks@1"]
+    assert lost.what == "Not online: 1 of 1 keys of pushed rows that were looked up."
+    with FeatureStore(shop) as store:
+        store.materialize("clicks")
+    assert found(shop, *looked)["materialization"].what == "1 view is online up to the last load"
     with FeatureStore(shop) as store:
         load(store)
     assert found(shop, *looked)["view clicks@1"].what == "1 load is not online yet."
