@@ -93,6 +93,7 @@ HOMES = {
 ENVIRONMENT_READERS = {
     "featurestore/config.py",
     "featurestore/cli/serving.py",
+    "featurestore/doctor/spark.py",  # JAVA_HOME, which is Spark's own setting
     "featurestore/storage/credentials.py",
 }
 
