@@ -8,17 +8,16 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import polars as pl
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from featurestore.errors import DataError, InvalidRequestError, ObjectNotFoundError, OnlineStoreAwayError, closest
+from featurestore.errors import InvalidRequestError, ObjectNotFoundError, OnlineStoreAwayError, closest
 from featurestore.online import OnlineStore
 from featurestore.online.base import Waiting, event_time, oldest_order
-from featurestore.online.columns import to_column
 from featurestore.online.local_copy import LocalCopy
 from featurestore.online.rowcodec import outside_max_age, varint
 from featurestore.serving import one_row
+from featurestore.serving.on_demand import on_demand_features
 from featurestore.serving.plan import OnDemandView, ServicePlan, StoredView, Unserved
 from featurestore.serving.requests import columns_of
 from featurestore.serving.routing import Canary
@@ -267,7 +266,7 @@ class Lookups:
         records: dict[str, list[bytes]] = {}
         if plan.on_demand:
             by_view = dict(zip(plan.stored_names, zip(rows, oldest, strict=True), strict=True))
-            computed, records = _on_demand(plan, by_view, columns, count)
+            computed, records = on_demand_features(plan, by_view, columns, count)
         for view, place in plan.sent_places:
             if view is None:
                 if count == 1:
@@ -353,51 +352,3 @@ def _in_time(view: StoredView, rows: list[StoredRow], oldest: bytes) -> list[byt
 def _too_old(view: StoredView, order: bytes) -> bytes:
     event = event_time(order)
     return outside_max_age(event) if view.defaults is None else view.defaults.outside_max_age(event)
-
-
-def _on_demand(
-    plan: ServicePlan,
-    by_view: Mapping[str, tuple[list[StoredRow], bytes]],
-    columns: Mapping[str, list[Any]],
-    count: int,
-) -> tuple[dict[str, pa.Array], dict[str, list[bytes]]]:
-    """Return the on-demand features by name, and the records of each on-demand view.
-
-    Raises:
-        InvalidRequestError: an expression, or a function, cannot be evaluated for these values.
-    """
-    # By where they come from too: another view, or the request, may have a column of the same name.
-    needed = {source for view in plan.on_demand for source in view.sources.values()}
-    inputs = {
-        ("", name): plan.filled(name, to_column(columns[name], dtype))
-        for name, dtype in plan.request.items()
-        if ("", name) in needed
-    }
-    for view in plan.stored:
-        wanted = [one for one in view.codec.fields if (view.name, one.name) in needed]
-        if not wanted:
-            continue
-        rows, oldest = by_view[view.name]
-        decoded = view.codec.decode([row.record if row.order >= oldest else None for row in rows])
-        inputs |= {(view.name, one.name): one.filled(decoded[one.name]) for one in wanted}
-    computed: dict[str, pa.Array] = {}
-    records: dict[str, list[bytes]] = {}
-    for computing in plan.on_demand:
-        # An expression may name no input at all; its frame still needs the height.
-        frame = pl.DataFrame(
-            {
-                name: pl.Series(name, inputs[computing.sources[name]], dtype)
-                for name, dtype in computing.transform.inputs.items()
-            },
-            height=count,
-        )
-        try:
-            made = computing.transform.evaluate(frame)
-        except DataError as error:
-            raise InvalidRequestError(error.message, hint=error.hint) from error
-        arrays = {
-            one.name: one.filled(made[one.name].to_arrow().cast(one.dtype.to_arrow())) for one in computing.codec.fields
-        }
-        computed |= arrays
-        records[computing.name] = computing.codec.encode(pa.table(arrays))
-    return computed, records

@@ -252,11 +252,23 @@ def _reason(line: Connection) -> str:
 def _work(config: Config, address: str, parent: Connection, metrics: Connection | None) -> None:
     """Be one worker; ``parent`` is told None when it serves, or what went wrong."""
     configure_logging()
+    serves = False
+
+    def stop(*_: object) -> None:
+        # Until the loop handles signals: a worker that is stopped while it starts just ends. Once it has served it ends
+        # by itself, and another signal would come into the midst of that.
+        if not serves:
+            sys.exit(0)
+
+    def ready() -> None:
+        nonlocal serves
+        serves = True
+        parent.send(None)
+
     for number in SIGNALS:
-        # Until the loop handles them: a worker that is stopped while it starts just ends.
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, stop)
     try:
-        serve_here(config, address, parent, lambda: parent.send(None), metrics)
+        serve_here(config, address, parent, ready, metrics)
     except FeatureStoreError as error:
         parent.send((error.message, error.hint))
         sys.exit(1)

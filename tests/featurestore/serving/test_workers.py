@@ -237,6 +237,33 @@ def test_a_log_that_cannot_be_written_is_named_and_no_worker_shows_a_traceback(
     assert capfd.readouterr() == ("", "")
 
 
+#: A worker that is told to end while it starts, or once more while it ends: by its parent, after a terminal's Ctrl-C.
+ENDING = """
+import os, signal, sys
+from featurestore.serving import workers
+
+class Line:
+    def send(self, what):
+        print("told", what, flush=True)
+
+def serve_here(config, address, parent, ready, metrics):
+    if sys.argv[1] == "ends":
+        ready()
+    for number in workers.SIGNALS:
+        os.kill(os.getpid(), number)
+    print("closed", flush=True)
+
+workers.serve_here = serve_here
+workers._work(None, "", Line(), None)
+"""
+
+
+@pytest.mark.parametrize(("when", "said"), [("starts", ""), ("ends", "told None\nclosed\n")])
+def test_a_worker_that_starts_just_ends_and_one_that_ends_is_not_disturbed(when: str, said: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", ENDING, when], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, said, "")
+
+
 def test_a_server_that_ended_hears_no_signals_any_more(repo: Path) -> None:
     (repo / "data" / "log").write_text("not a folder")
     heard = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
