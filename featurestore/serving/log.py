@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,12 @@ from featurestore.v1 import serving_pb2 as pb
 WATERMARKS = "watermarks"
 #: A watermark that was not written for so long belongs to a worker that died.
 DEAD_AFTER_SECONDS = 60.0
+
+#: Rows that are made at once, while no lookup is answered: a millisecond or two; and the pause after them.
+_AT_ONCE_ROWS = 128
+_REST_SECONDS = 0.004
+#: What all pauses of one write may take, so that a write ends before the next one is due.
+_RESTS_SECONDS = 0.3
 
 #: Drops are told of no more often than this.
 _REPORT_SECONDS = 10.0
@@ -187,7 +193,7 @@ class ServingLog:
         name = name_of(Writes(self._worker, plan.id.partition("@")[2], number, number))
         part = folder / f".{name}"
         try:
-            table = log_table(plan, entries, replay=self._replay)
+            table = self._table(plan, entries)
             # Texts repeat; of numbers and ids a dictionary takes longer to look up than it saves.
             texts = [one.name for one in table.schema if pa.types.is_string(one.type) and one.name != "request_id"]
             pq.write_table(table, part, compression="zstd", use_dictionary=texts)
@@ -199,8 +205,32 @@ class ServingLog:
             _logger.info("serving log is written again", folder=str(self._folder))
             self._failing = False
 
+    def _table(self, plan: ServicePlan, entries: list[LogEntry]) -> pa.Table:
+        """Return the rows of lookups, made in portions: lookups go on between them, as each holds Python's lock."""
+        portions = list(_portions(entries))
+        rest = min(_REST_SECONDS, _RESTS_SECONDS / len(portions))
+        made: list[pa.Table] = []
+        for portion in portions:
+            if made and not self._closing:
+                time.sleep(rest)
+            made.append(log_table(plan, portion, replay=self._replay))
+        return pa.concat_tables(made)
+
     def _write_watermark(self, instant: int, *, closed: bool) -> None:
         write_watermark(self._folder, self._worker, instant, closed=closed)
+
+
+def _portions(entries: list[LogEntry]) -> Iterator[list[LogEntry]]:
+    """Yield entries, in order, that have so many rows together as are made at once."""
+    portion: list[LogEntry] = []
+    rows = 0
+    for entry in entries:
+        if portion and rows + entry.row_count > _AT_ONCE_ROWS:
+            yield portion
+            portion, rows = [], 0
+        portion.append(entry)
+        rows += entry.row_count
+    yield portion
 
 
 def place_of_request(request_id: str) -> int:

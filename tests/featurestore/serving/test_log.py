@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from featurestore.definitions import FeatureView, storage_id
 from featurestore.errors import ConfigError, ServingError
+from featurestore.serving import log as log_module
 from featurestore.serving.log import COMPLETE_TO, SNAPSHOT, ServingLog, remove_finished_watermarks
 from featurestore.serving.lookup import LogEntry, Lookups
 from featurestore.v1 import serving_pb2 as pb
@@ -98,7 +99,11 @@ def test_the_columns_have_their_types(lookups: Lookups, tmp_path: Path) -> None:
     assert (row["felt"], row["label"], row["hour"], row["replay"]) == (15.0, "clear!", 7, False)
 
 
-def test_many_requests_and_services_are_all_written_once_and_in_order(lookups: Lookups, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_many_requests_and_services_are_all_written_once_and_in_order(
+    lookups: Lookups, tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "_AT_ONCE_ROWS", at_once)
     log = ServingLog(tmp_path, now=NOW_US)
     for index in range(100):
         log.offer(entry(lookups, f"a{index:03}", "whole", ("JFK", "EWR")))
@@ -111,6 +116,7 @@ def test_many_requests_and_services_are_all_written_once_and_in_order(lookups: L
     assert [row["request_id"] for row in rows(tmp_path, "some")] == [f"b{index:03}" for index in range(100)]
     assert log.dropped == 0
     assert watermarks(tmp_path) == [{"watermark": NOW_US + 1000, "closed": True}]
+    assert len(list(tmp_path.glob("whole/*.parquet"))) <= 11, "a write is one file, in however many portions it is made"
 
 
 def test_a_watermark_is_written_at_the_start_and_after_the_rows_before_it(lookups: Lookups, tmp_path: Path) -> None:
