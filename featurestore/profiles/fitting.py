@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,21 +14,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore.definitions import Field
-from featurestore.errors import DataError, SchemaError, TimestampError
+from featurestore.errors import DataError, SchemaError
 from featurestore.profiles.baseline import Baseline
 from featurestore.profiles.bins import Bins, FeatureBins, column_of, fit_bins, texts_of
 from featurestore.profiles.counting import pieces, place
+from featurestore.profiles.rereading import Opener, RereadRows, held_at_once
 from featurestore.profiles.rhythms import Rhythm, find_rhythm
 from featurestore.profiles.summary import Profile, merge, profile, source_type
 
-#: Opens a stream of rows anew, with the columns named (or more).
-Opener = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
-
 #: Weights are kept as whole units of the largest: this many of them. Whole numbers up to it are kept as they are.
 UNITS = 1 << 20
-#: Columns that are held while their quantiles are found.
-_HELD_BYTES = 256 << 20
-_TEXT_BYTES, _LIST_BYTES = 64, 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1) // _MICROSECOND
@@ -73,10 +68,10 @@ def fit_baseline(
         raise SchemaError(
             "The bins are of other fields.", hint="Give those of a baseline of the same fields, in order."
         )
-    source = _Source(rows, time_column, weight, filter)
+    source = RereadRows(rows, time_column, weight, filter)
     grid = _survey(source, length)
     if bins is None:
-        made = [fit_bins(source.whole([one.name for one in some]), some) for some in _held_at_once(fields, grid.rows)]
+        made = [fit_bins(source.whole([one.name for one in some]), some) for some in held_at_once(fields, grid.rows)]
         bins = Bins(tuple(one for part in made for one in part.features))
     fit = _Fit(bins, grid)
     for part in source.parts(list(bins.columns)):
@@ -123,78 +118,6 @@ def baseline_of_profiles(
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Rows that may be read several times, filtered."""
-
-    rows: pa.Table | Opener
-    time_column: str
-    weight: str | None
-    filter: pa.Array | pa.ChunkedArray | pc.Expression | None
-
-    def parts(self, names: Sequence[str]) -> Iterable[pa.Table]:
-        """Yield tables that have the columns, the times and the weights; rows that do not count are gone."""
-        wanted = list(dict.fromkeys([*names, self.time_column, *([self.weight] if self.weight else [])]))
-        found: Iterable[pa.Table]
-        if isinstance(self.rows, pa.Table):
-            found = [self.rows]
-        elif isinstance(self.filter, pc.Expression):
-            # Which columns it is over cannot be asked of an expression: all.
-            found = (pa.Table.from_batches([one]) for one in self.rows([]))
-        elif self.filter is not None:
-            raise DataError("A mask cannot filter a stream.", hint="Filter it by an expression over its columns.")
-        else:
-            found = (pa.Table.from_batches([one]) for one in self.rows(wanted))
-        for part in found:
-            for name in wanted:
-                if name not in part.schema.names:
-                    raise SchemaError(f'The baseline has no column "{name}".', hint=self._hint(name))
-            kept = (part if self.filter is None else part.filter(self.filter)).select(wanted)
-            if self.weight:
-                kept = kept.filter(pa.array(self.weights(kept) != 0))
-            yield kept
-
-    def whole(self, names: Sequence[str]) -> pa.Table:
-        """Return the columns in full."""
-        return pa.concat_tables(part.select(names) for part in self.parts(names))
-
-    def times(self, part: pa.Table) -> NDArray[np.int64]:
-        """Return microseconds since 1970."""
-        name, column = self.time_column, part.column(self.time_column)
-        if not pa.types.is_timestamp(column.type) or column.type.tz is None:
-            raise TimestampError(
-                f'Column "{name}" of the baseline is {column.type}.', hint="It holds timestamps with a zone."
-            )
-        if column.null_count:
-            raise TimestampError(
-                f'Column "{name}" of the baseline is null in {column.null_count} rows.', hint="Every row has a time."
-            )
-        times: NDArray[np.int64] = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_numpy()
-        return times
-
-    def weights(self, part: pa.Table) -> NDArray[np.float64] | None:
-        """Return the weight of each row; None where none was named."""
-        if self.weight is None:
-            return None
-        column = part.column(self.weight)
-        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        found = column.cast(pa.float64(), safe=False).to_numpy() if numeric and not column.null_count else None
-        if found is None or not np.all(np.isfinite(found) & (found >= 0)):
-            raise DataError(
-                f'Column "{self.weight}" holds weights that are negative, null, infinite or no numbers.',
-                hint="A weight is the number of rows that a row stands for.",
-            )
-        weights: NDArray[np.float64] = found
-        return weights
-
-    def _hint(self, name: str) -> str:
-        if name == self.time_column:
-            return "It holds the time of each row."
-        if name == self.weight:
-            return "It holds the weight of each row."
-        return "It needs one for each feature of the service."
-
-
-@dataclass(frozen=True)
 class _Grid:
     """Hours and blocks that have rows, the largest weight and how many units it is, and Kish's sizes."""
 
@@ -206,7 +129,7 @@ class _Grid:
     rows: int
 
 
-def _survey(source: _Source, length: int) -> _Grid:
+def _survey(source: RereadRows, length: int) -> _Grid:
     hours: set[int] = set()
     sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
     rows, largest, whole = 0, 0.0, True
@@ -236,28 +159,6 @@ def _survey(source: _Source, length: int) -> _Grid:
         )
     parts = largest if whole and largest <= UNITS else UNITS
     return _Grid(np.array(sorted(hours), np.int64), blocks, largest, parts, worths, rows)
-
-
-def _held_at_once(fields: Sequence[Field], rows: int) -> Iterator[list[Field]]:
-    """Yield fields, in order, as many together as memory is to hold the columns of."""
-    together: list[Field] = []
-    held = 0
-    for one in fields:
-        takes = rows * _width(one.dtype.to_arrow())
-        if together and held + takes > _HELD_BYTES:
-            yield together
-            together, held = [], 0
-        together.append(one)
-        held += takes
-    if together:
-        yield together
-
-
-def _width(kind: pa.DataType) -> int:
-    """Return the bytes of a value, about; of texts, lists and structures so many as they seldom have."""
-    if pa.types.is_primitive(kind) or pa.types.is_decimal(kind):
-        return max(1, int(kind.bit_width) // 8)
-    return _TEXT_BYTES if pa.types.is_string(kind) else _LIST_BYTES
 
 
 class _Fit:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from featurestore import types
 from featurestore.definitions import Field
 from featurestore.errors import DataError, SchemaError
-from featurestore.profiles import Baseline, baseline_of_profiles, fit_baseline, fitting, profile, side_by_side
+from featurestore.profiles import Baseline, baseline_of_profiles, fit_baseline, profile, rereading, side_by_side
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -116,7 +116,7 @@ def opener(table: pa.Table, asked: list[tuple[str, ...]], size: int = 700):  # t
 def test_a_stream_gives_the_baseline_of_the_table_with_so_many_columns_in_memory_as_it_may_hold(
     weight: str | None, held: int, together: tuple[tuple[str, ...], ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "_HELD_BYTES", held)  # a number takes 8 bytes, and a text is taken to have 64
+    monkeypatch.setattr(rereading, "_HELD_BYTES", held)  # a number takes 8 bytes, and a text is taken to have 64
     table, asked = rows(), []
     streamed = fit_baseline(opener(table, asked), FIELDS, weight=weight)
     whole = fit_baseline(table, FIELDS, weight=weight)

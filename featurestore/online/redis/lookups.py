@@ -149,8 +149,8 @@ class Waiting:
         """
         ends = None if seconds is None else time.monotonic() + seconds
         wire = self._wire_of(0) if self._one else None
-        gets = Gets(self._layout, self._known, requests)
         if wire is not None:
+            gets = Gets(self._layout, self._known, requests)
             said = await self._said(wire, gets.packed(), seconds)
             if said.__class__ is list and gets.take(0, said) is None:
                 return gets.result()

@@ -76,6 +76,10 @@ class Log:
         self.rows += ids
         return file
 
+    def fill(self, **more: Any) -> None:
+        for _ in range(FAN):
+            self.write(**more)
+
     def merge(self, *, after: float = 2 * SETTLED_SECONDS) -> Merged:
         return self.merger.turn(now=self.now + after)
 
@@ -146,15 +150,13 @@ def test_workers_and_versions_stay_apart(log: Log) -> None:
 
 
 def test_what_was_written_just_now_is_left_to_those_who_follow(log: Log) -> None:
-    for _ in range(FAN):
-        log.write(seconds=0.0)
+    log.fill(seconds=0.0)
     assert log.merge(after=SETTLED_SECONDS - 1) == (0, 0, 0)
     assert log.merge(after=SETTLED_SECONDS) == (FAN, 1, 0)
 
 
 def test_what_was_merged_goes_later_as_somebody_may_read_it(log: Log) -> None:
-    for _ in range(FAN):
-        log.write()
+    log.fill()
     before = log_files(log.service)
     log.merge()
     now = time.time()
@@ -166,8 +168,7 @@ def test_what_was_merged_goes_later_as_somebody_may_read_it(log: Log) -> None:
 
 
 def test_retention_goes_by_when_rows_were_written(log: Log) -> None:
-    for _ in range(FAN):
-        log.write()
+    log.fill()
     log.merge()
     (merged,) = log_files(log.service)
     assert merged.stat().st_mtime == log.now
@@ -188,8 +189,7 @@ def test_a_file_is_no_larger_than_it_has_to_be(log: Log, monkeypatch: pytest.Mon
 
 def test_a_large_file_has_parts_and_is_never_whole_in_memory(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_merging, "_GROUP_ROWS", 100)
-    for _ in range(FAN):
-        log.write(rows=30)
+    log.fill(rows=30)
     log.merge()
     (merged,) = log_files(log.service)
     assert pq.read_metadata(merged).num_row_groups == -(-FAN * 30 // 120)
@@ -231,8 +231,7 @@ def test_other_files_are_nobodys_business(log: Log) -> None:
 
 
 def test_a_folder_that_is_written_anew_is_passed_over(log: Log) -> None:
-    for _ in range(FAN):
-        log.write()
+    log.fill()
     with rewriting(log.service, wait=True):
         assert log.merge() == (0, 0, 0)
     assert log.merge() == (FAN, 1, 0)
@@ -261,8 +260,7 @@ def test_it_ends_when_it_is_told_to_also_in_the_middle(log: Log, calls: int) -> 
 def test_where_the_disk_refuses_nothing_is_lost_and_other_services_go_on(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(FAN):
-        log.write()
+    log.fill()
     shutil.copytree(log.service, log.folder / "aside")
 
     def full(path: Path) -> None:
@@ -279,8 +277,7 @@ def test_where_the_disk_refuses_nothing_is_lost_and_other_services_go_on(
 
 
 def test_a_lock_that_cannot_be_made_is_told_and_another_users_is_held_all_the_same(log: Log) -> None:
-    for _ in range(FAN):
-        log.write()
+    log.fill()
     (log.service / "lock").mkdir()
     with capture_logs() as said:
         assert log.merge() == (0, 0, 0)
@@ -301,8 +298,7 @@ def test_a_lock_that_cannot_be_made_is_told_and_another_users_is_held_all_the_sa
 
 
 def test_files_that_go_meanwhile_are_no_fault(log: Log) -> None:
-    for _ in range(FAN):
-        log.write()
+    log.fill()
     log.merge()
     listed = log_merging._listed(log.service)
     for file in log_files(log.service):  # by age, as of retention
@@ -317,8 +313,7 @@ def test_files_that_go_meanwhile_are_no_fault(log: Log) -> None:
 
 def test_parts_are_bounded_by_their_bytes(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_merging, "_GROUP_BYTES", 20_000)
-    for _ in range(FAN):
-        log.write(rows=1_000)
+    log.fill(rows=1_000)
     log.merge()
     (merged,) = log_files(log.service)
     footer = pq.read_metadata(merged)

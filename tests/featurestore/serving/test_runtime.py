@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from featurestore.client import FeatureClient
@@ -17,8 +15,7 @@ from featurestore.serving.plan import ServicePlan, Unserved
 from featurestore.serving.routing import canaries
 from featurestore.serving.runtime import compile_plans
 from featurestore.types import Float64
-
-NOW = datetime(2013, 1, 1, tzinfo=UTC)
+from tests.services import registered
 
 
 def service(view: FeatureView, version: int = 1, packages: tuple[str, ...] = ()) -> Registered[FeatureService]:
@@ -33,17 +30,7 @@ def service(view: FeatureView, version: int = 1, packages: tuple[str, ...] = ())
         ),
     )
     definition = FeatureService(name=f"with_{view.name}", features=[double])
-    return Registered(
-        project="test",
-        kind="feature_service",
-        name=definition.name,
-        version=version,
-        content_hash="abc",
-        decode=lambda: definition,
-        pins={view.name: 1, "double": 1},
-        applied_at=NOW,
-        applied_by="ada",
-    )
+    return registered(definition, version, **{view.name: 1, "double": 1})
 
 
 def test_a_service_that_cannot_be_compiled_costs_its_own_requests_and_no_others(
